@@ -1,0 +1,3 @@
+import { clean } from './project.mjs';
+
+await clean();

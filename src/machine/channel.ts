@@ -1,0 +1,46 @@
+/** A channel: how it is made, and what it counts. */
+import type { ChannelSettings } from '../model/policy.ts';
+import type { EndedState } from '../model/states.ts';
+import type { Channel, EndedList } from './memory.ts';
+import { compareClaimOrder, compareDue, compareEnded, compareSeq } from './message.ts';
+import { OrderedIndex } from './ordered-index.ts';
+
+export const MAX_CHANNEL_NAME_CHARACTERS = 255;
+
+export function createChannel(number: number, name: string, settings: ChannelSettings): Channel {
+  const list = (state: EndedState): EndedList => ({
+    channel: number,
+    state,
+    messages: new OrderedIndex(compareEnded),
+    removeAt: 0,
+  });
+  return {
+    number,
+    name,
+    settings,
+    paused: false,
+    purgeBelow: 0,
+    redriveUntil: 0,
+    totals: { produced: 0, completed: 0, dead: 0, cancelled: 0, purged: 0, redelivered: 0, deduplicated: 0 },
+    ready: new OrderedIndex(compareClaimOrder),
+    suspects: new OrderedIndex(compareClaimOrder),
+    delayed: new OrderedIndex(compareDue),
+    leased: new OrderedIndex(compareSeq),
+    waiting: new OrderedIndex(compareSeq),
+    lanes: new Map(),
+    ended: { completed: list('completed'), dead: list('dead'), cancelled: list('cancelled') },
+    dedupe: new Map(),
+    consumers: 0,
+    line: [],
+    roomWanted: new Map(),
+  };
+}
+
+/** The number of messages that have not ended. */
+export function backlogOf(channel: Channel): number {
+  return readyCount(channel) + channel.delayed.size + channel.leased.size + channel.waiting.size;
+}
+
+export function readyCount(channel: Channel): number {
+  return channel.ready.size + channel.suspects.size;
+}

@@ -1,0 +1,121 @@
+/** The channels and policies of a space: found by name or content, or created. */
+import { ByteReader, ByteWriter } from '../model/bytes.ts';
+import { HoldfastError } from '../model/errors.ts';
+import { type ChannelSettings, DEFAULT_SETTINGS, type Policy } from '../model/policy.ts';
+import type { Channel, PolicyRef } from './memory.ts';
+import { createChannel, MAX_CHANNEL_NAME_CHARACTERS } from './channel.ts';
+import { KIND } from './layout.ts';
+import { type MachineState, put } from './state.ts';
+
+/** How many channels, and how many different sets of rules, a space may have. */
+export const MAX_CHANNELS = 100_000;
+export const MAX_POLICIES = 100_000;
+
+const RECORD_VERSION = 1;
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** Finds a channel, or makes it with the default settings. @throws HoldfastError `TOO_MANY` */
+export function findOrCreateChannel(state: MachineState, name: string): Channel {
+  const found = state.channels.get(name);
+  if (found !== undefined) return found;
+  if (state.channels.size >= MAX_CHANNELS) {
+    throw new HoldfastError('TOO_MANY', `Cannot create channel "${name}": a space has at most ${MAX_CHANNELS}`);
+  }
+  if (name.length === 0 || name.length > MAX_CHANNEL_NAME_CHARACTERS) {
+    throw new HoldfastError('PROTOCOL', `Cannot create a channel whose name has ${name.length} characters`);
+  }
+  const channel = createChannel(state.nextChannel++, name, DEFAULT_SETTINGS);
+  addChannel(state, channel);
+  state.changes.channels.add(channel);
+  state.changes.dirty = true;
+  return channel;
+}
+
+export function addChannel(state: MachineState, channel: Channel): void {
+  state.channels.set(channel.name, channel);
+  state.channelNumbers.set(channel.number, channel);
+}
+
+/** Finds a policy of the same content, or stores it. @throws HoldfastError `TOO_MANY` */
+export function internPolicy(state: MachineState, policy: Policy): PolicyRef {
+  const content = policyText(policy);
+  const found = state.policies.get(content);
+  if (found !== undefined) return found;
+  if (state.policies.size >= MAX_POLICIES) {
+    throw new HoldfastError('TOO_MANY', `Cannot store the rules of a channel: a space has at most ${MAX_POLICIES} sets`);
+  }
+  const ref: PolicyRef = { number: state.nextPolicy++, policy: JSON.parse(content) as Policy };
+  addPolicy(state, ref, content);
+  const record = new ByteWriter();
+  record.u8(RECORD_VERSION);
+  record.raw(encoder.encode(content));
+  put(state, state.layout.key(KIND.policy, ref.number), record.finish());
+  return ref;
+}
+
+export function addPolicy(state: MachineState, ref: PolicyRef, content: string): void {
+  state.policies.set(content, ref);
+  state.policyNumbers.set(ref.number, ref);
+}
+
+/** A policy as the text that stands for its content: its fields in this order. */
+export function policyText(policy: Policy): string {
+  const { maxAttempts, backoff, maxDeaths, maxUndecodable, timeoutMs, timeToLiveMs, deadLetter, dedupe, maxBacklog } =
+    policy;
+  return JSON.stringify({
+    maxAttempts,
+    backoff,
+    maxDeaths,
+    maxUndecodable,
+    timeoutMs,
+    timeToLiveMs,
+    deadLetter,
+    dedupe,
+    maxBacklog,
+  });
+}
+
+export function readPolicyRecord(value: Uint8Array): { policy: Policy; content: string } {
+  const content = decoder.decode(value.subarray(1));
+  return { policy: JSON.parse(content) as Policy, content };
+}
+
+export function encodeChannel(channel: Channel): Uint8Array {
+  const { totals, settings } = channel;
+  const record = new ByteWriter();
+  record.u8(RECORD_VERSION);
+  record.text(channel.name);
+  record.u8(channel.paused ? 1 : 0);
+  record.varint(channel.purgeBelow);
+  record.f64(channel.redriveUntil);
+  for (const total of TOTALS) record.varint(totals[total]);
+  for (const { count, ageMs } of [settings.completed, settings.dead]) {
+    record.f64(count ?? -1);
+    record.f64(ageMs ?? -1);
+  }
+  return record.finish();
+}
+
+export function readChannel(number: number, value: Uint8Array): Channel {
+  const reader = new ByteReader(value, 1);
+  const channel = createChannel(number, reader.text(), DEFAULT_SETTINGS);
+  channel.paused = reader.u8() === 1;
+  channel.purgeBelow = reader.varint();
+  channel.redriveUntil = reader.f64();
+  for (const total of TOTALS) channel.totals[total] = reader.varint();
+  channel.settings = readSettings(reader);
+  return channel;
+}
+
+const TOTALS = ['produced', 'completed', 'dead', 'cancelled', 'purged', 'redelivered', 'deduplicated'] as const;
+
+function readSettings(reader: ByteReader): ChannelSettings {
+  const bound = (value: number): number | undefined => (value < 0 ? undefined : value);
+  const retention = (): { count: number | undefined; ageMs: number | undefined } => ({
+    count: bound(reader.f64()),
+    ageMs: bound(reader.f64()),
+  });
+  return { completed: retention(), dead: retention() };
+}

@@ -1,0 +1,70 @@
+/** The line of a channel's consumers, and the sessions they belong to. */
+import type { Window } from '../model/command.ts';
+import type { ChannelRef, Consumer, Session } from './memory.ts';
+import { KIND } from './layout.ts';
+import { createSession } from './session.ts';
+import { erase, type MachineState } from './state.ts';
+
+/** Lets a consumer stand in its channel's line as soon as it has room. */
+export function queueConsumer(state: MachineState, consumer: Consumer): void {
+  state.dispatchable.add(consumer.channel);
+  if (consumer.queued) return;
+  consumer.queued = true;
+  consumer.channel.line.push(consumer);
+}
+
+/** Opens a consumer, or changes how much it is willing to hold. */
+export function applyWindow(state: MachineState, session: Session, { channel }: ChannelRef, command: Window): void {
+  let consumer = session.consumers.get(command.consumer);
+  if (consumer === undefined) {
+    consumer = { number: command.consumer, session, channel, size: 0, held: 0, queued: false };
+    for (const message of session.held.values()) {
+      if (message.lease?.consumer === consumer.number) consumer.held += 1;
+    }
+    session.consumers.set(command.consumer, consumer);
+    channel.consumers += 1;
+  }
+  consumer.size = command.size;
+  if (consumer.size > 0) queueConsumer(state, consumer);
+  else if (consumer.held === 0) closeConsumer(session, consumer);
+}
+
+/** Takes all consumers of a session out of service; what the session holds is another matter. */
+export function closeConsumers(session: Session): void {
+  for (const consumer of session.consumers.values()) closeConsumer(session, consumer);
+}
+
+function closeConsumer(session: Session, consumer: Consumer): void {
+  consumer.size = 0;
+  consumer.channel.consumers -= 1;
+  session.consumers.delete(consumer.number);
+}
+
+/** Finds the session of a client, or opens it. */
+export function openSession(state: MachineState, id: string, host: string): { session: Session; resumed: boolean } {
+  const found = state.sessions.get(id);
+  if (found !== undefined) {
+    if (found.expiresAt !== 0) state.expiringSessions.remove(found);
+    found.expiresAt = 0;
+    return { session: found, resumed: true };
+  }
+  const session = createSession(state.nextSession++, id, host);
+  state.sessions.set(id, session);
+  state.changes.sessions.add(session);
+  state.changes.dirty = true;
+  return { session, resumed: false };
+}
+
+/** Forgets a session that holds nothing any more. */
+export function forgetSession(state: MachineState, session: Session): void {
+  closeConsumers(session);
+  if (session.expiresAt !== 0) state.expiringSessions.remove(session);
+  state.sessions.delete(session.id);
+  state.changes.sessions.delete(session);
+  for (const channel of state.channels.values()) channel.roomWanted.delete(session);
+  for (const [id, waiting] of state.awaited) {
+    if (waiting.delete(session) && waiting.size === 0) state.awaited.delete(id);
+  }
+  for (const [seq, id] of state.awaitedSeqs) if (!state.awaited.has(id)) state.awaitedSeqs.delete(seq);
+  erase(state, state.layout.key(KIND.session, session.number));
+}

@@ -1,0 +1,100 @@
+/** Dispatch: hands ready messages to consumers that have room, in claim order, consumers taking turns. */
+import type { Channel, Consumer, Lease, Message } from './memory.ts';
+import { queueConsumer } from './consumers.ts';
+import { lend } from './lifecycle.ts';
+import { attemptNumber } from './message.ts';
+import { hasRoom } from './session.ts';
+import type { MachineState } from './state.ts';
+
+/** Serves every channel that may have something to hand out. */
+export function dispatch(state: MachineState): void {
+  for (const channel of state.dispatchable) {
+    state.dispatchable.delete(channel);
+    if (channel.paused || channel.purgeBelow !== 0) continue;
+    serveSuspects(state, channel);
+    serveReady(state, channel);
+  }
+}
+
+function serveReady(state: MachineState, channel: Channel): void {
+  while (channel.ready.size > 0) {
+    const consumer = nextInLine(channel);
+    if (consumer === undefined) return;
+    claim(state, channel.ready.first() as Message, consumer, false);
+    // Back to the end of the line, so that the next message goes to the next consumer.
+    if (hasRoom(consumer)) queueConsumer(state, consumer);
+  }
+}
+
+function nextInLine(channel: Channel): Consumer | undefined {
+  for (;;) {
+    const consumer = channel.line.shift();
+    if (consumer === undefined) return undefined;
+    consumer.queued = false;
+    if (hasRoom(consumer)) return consumer;
+  }
+}
+
+/**
+ * A suspect may have killed its process, so it goes to a process that holds nothing else: if that dies, the
+ * cause is certain, and if not, the suspicion is gone. The first session in line is emptied for it.
+ */
+function serveSuspects(state: MachineState, channel: Channel): void {
+  while (channel.suspects.size > 0) {
+    const candidate = findConsumer(state, channel);
+    if (candidate === undefined) return;
+    if (candidate.session.held.size > 0) {
+      candidate.session.reserved = true;
+      return;
+    }
+    claim(state, channel.suspects.first() as Message, candidate, true);
+    candidate.session.reserved = true;
+  }
+}
+
+/** A consumer of the channel whose session is not reserved yet, with the fewest messages in hand. */
+function findConsumer(state: MachineState, channel: Channel): Consumer | undefined {
+  let best: Consumer | undefined;
+  for (const session of state.sessions.values()) {
+    if (session.reserved) {
+      for (const consumer of session.consumers.values()) if (consumer.channel === channel) return undefined;
+      continue;
+    }
+    for (const consumer of session.consumers.values()) {
+      if (consumer.channel !== channel || consumer.size === 0) continue;
+      if (best === undefined || session.held.size < best.session.held.size) best = consumer;
+    }
+  }
+  return best;
+}
+
+function claim(state: MachineState, message: Message, consumer: Consumer, alone: boolean): void {
+  const { session } = consumer;
+  const lease: Lease = {
+    token: state.nextToken++,
+    session,
+    consumer: consumer.number,
+    claimedAt: state.now,
+    alone,
+    started: false,
+    deadlineAt: 0,
+  };
+  const redelivered = message.deliveries > 0;
+  lend(state, message, lease);
+  // The suspicion ends here: the lease itself now says that the message is alone.
+  if (message.extra?.suspect === true) message.extra.suspect = false;
+  consumer.held += 1;
+  if (redelivered) {
+    message.channel.totals.redelivered += 1;
+    state.changes.channels.add(message.channel);
+  }
+  state.changes.deliveries.push({
+    session,
+    consumer: consumer.number,
+    seq: message.seq,
+    pack: message.pack,
+    token: lease.token,
+    attempt: attemptNumber(message),
+    redelivered,
+  });
+}

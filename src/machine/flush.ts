@@ -1,0 +1,113 @@
+/** Flush: turns what has changed into the writes of one commit. */
+import { ByteWriter } from '../model/bytes.ts';
+import type { Write } from '../model/records.ts';
+import type { Page } from './memory.ts';
+import { encodeChannel } from './channels.ts';
+import { KIND } from './layout.ts';
+import { writeEnded, writeMessage } from './message-record.ts';
+import { dropPage, PAGE_ORDERS } from './pages.ts';
+import { encodeMeta, encodeSession, encodeSlots } from './records.ts';
+import { type ClaimedMessage, createChanges, type MachineState, type SessionNotice } from './state.ts';
+
+/** How much of the past the journal keeps. */
+export const JOURNAL_ENTRIES = 100_000;
+export const JOURNAL_AGE_MS = 86_400_000;
+
+const RECORD_VERSION = 1;
+
+/** What one commit writes, and what may be said once it is durable. */
+export interface Flushed {
+  readonly writes: Write[];
+  readonly deliveries: readonly ClaimedMessage[];
+  readonly notices: readonly SessionNotice[];
+}
+
+export function flush(state: MachineState): Flushed {
+  const { changes } = state;
+  const { deliveries, notices, writes } = changes;
+  if (isDirty(state)) {
+    const commit = state.nextCommit++;
+    flushPages(state, writes);
+    flushEnds(state, writes, commit);
+    flushSlots(state, writes, commit);
+    flushJournal(state, writes, commit);
+    for (const channel of changes.channels) {
+      writes.push({ kind: 'put', key: state.layout.key(KIND.channel, channel.number), value: encodeChannel(channel) });
+    }
+    for (const session of changes.sessions) {
+      writes.push({ kind: 'put', key: state.layout.key(KIND.session, session.number), value: encodeSession(session) });
+    }
+    writes.push({ kind: 'put', key: state.layout.key(KIND.meta), value: encodeMeta(state) });
+  }
+  Object.assign(changes, createChanges());
+  return { writes, deliveries, notices };
+}
+
+export function isDirty({ changes }: MachineState): boolean {
+  return changes.dirty || changes.channels.size > 0 || changes.sessions.size > 0 || changes.slots.size > 0;
+}
+
+/** The rough number of bytes that the next flush will write. */
+export function pendingBytes({ changes }: MachineState): number {
+  return changes.bytes + changes.journalEntries * 16;
+}
+
+function flushPages(state: MachineState, writes: Write[]): void {
+  for (const page of state.changes.pages) {
+    const key = state.layout.key(KIND.live, page.channel.number, page.priority, page.number);
+    if (page.messages.length === 0) {
+      dropPage(page);
+      writes.push({ kind: 'delete', key });
+    } else {
+      writes.push({ kind: 'put', key, value: encodePage(page) });
+    }
+  }
+}
+
+function encodePage(page: Page): Uint8Array {
+  const record = new ByteWriter(64 + page.messages.length * 16);
+  record.u8(RECORD_VERSION);
+  const base = page.number * PAGE_ORDERS;
+  for (const message of page.messages) writeMessage(record, message, base);
+  return record.take();
+}
+
+function flushEnds(state: MachineState, writes: Write[], commit: number): void {
+  for (const [pack, records] of state.changes.ended) {
+    const record = new ByteWriter(64 * records.length);
+    record.u8(RECORD_VERSION);
+    for (const end of records) writeEnded(record, end);
+    writes.push({ kind: 'put', key: state.layout.key(KIND.ended, pack, commit), value: record.take() });
+  }
+}
+
+function flushSlots(state: MachineState, writes: Write[], commit: number): void {
+  const { slots, freedSlotRecords } = state.changes;
+  for (const freed of freedSlotRecords) writes.push({ kind: 'delete', key: state.layout.key(KIND.dedupe, freed) });
+  if (slots.size === 0) return;
+  for (const slot of slots) slot.commit = commit;
+  state.slotRecords.set(commit, slots.size);
+  writes.push({ kind: 'put', key: state.layout.key(KIND.dedupe, commit), value: encodeSlots(slots) });
+}
+
+function flushJournal(state: MachineState, writes: Write[], commit: number): void {
+  const { journal, journalEntries } = state.changes;
+  if (journalEntries > 0) {
+    const record = new ByteWriter(journal.length + 16);
+    record.u8(RECORD_VERSION);
+    record.f64(state.now);
+    record.varint(journalEntries);
+    record.raw(journal.take());
+    writes.push({ kind: 'put', key: state.layout.key(KIND.journal, commit), value: record.take() });
+    state.journal.push({ commit, at: state.now, entries: journalEntries });
+    state.journalEntries += journalEntries;
+  }
+  let trimmed = 0;
+  for (const oldest of state.journal) {
+    if (state.journalEntries <= JOURNAL_ENTRIES && oldest.at + JOURNAL_AGE_MS > state.now) break;
+    writes.push({ kind: 'delete', key: state.layout.key(KIND.journal, oldest.commit) });
+    state.journalEntries -= oldest.entries;
+    trimmed += 1;
+  }
+  if (trimmed > 0) state.journal.splice(0, trimmed);
+}

@@ -1,0 +1,176 @@
+/** Inspect: what is in a channel, and all that is known of a message. */
+import { BlockReader } from '../model/block.ts';
+import type { ChannelView, HistoryEntry, Inspect, MessageView, Reply } from '../model/command.ts';
+import { messageIdText } from '../model/message-id.ts';
+import type { Value } from '../model/records.ts';
+import { HoldfastError } from '../model/errors.ts';
+import type { Channel, Message } from './memory.ts';
+import { readyCount } from './channel.ts';
+import { type ColdView, lastEnd, locate, type Location, type Need, readPackHeader } from './cold.ts';
+import { KIND } from './layout.ts';
+import { keptMessage } from './manage.ts';
+import { attemptNumber } from './message.ts';
+import { notesKey, readNotes } from './notes.ts';
+import type { EndedRecord, MachineState } from './state.ts';
+
+/** How many messages one `list` may ask for. */
+export const MAX_LIST = 100;
+
+/** What an inspection needs from the store, or `undefined` when it has it. */
+export function planInspect(state: MachineState, command: Inspect, view: ColdView): Need | undefined {
+  if (command.what === 'message') {
+    const located = locate(state.layout, command.id, view);
+    if (!('found' in located)) return located;
+    return located.found === undefined ? undefined : missing(state, [located.found], view);
+  }
+  return command.what === 'list' ? missing(state, listed(state, command), view) : undefined;
+}
+
+export function applyInspect(state: MachineState, command: Inspect, view: ColdView): Reply {
+  switch (command.what) {
+    case 'channels':
+      return { kind: 'value', value: [...state.channels.keys()].sort() };
+    case 'channel': {
+      const channel = state.channels.get(command.channel);
+      return { kind: 'value', value: channel === undefined ? null : viewChannel(channel) };
+    }
+    case 'message': {
+      const located = locate(state.layout, command.id, view);
+      const at = 'found' in located ? located.found : undefined;
+      return { kind: 'value', value: at === undefined ? null : (viewMessage(state, at, view) ?? null) };
+    }
+    case 'list':
+      return { kind: 'value', value: listed(state, command).map((at) => viewMessage(state, at, view)).filter(Boolean) };
+  }
+}
+
+function viewChannel(channel: Channel): ChannelView {
+  return {
+    channel: channel.name,
+    ready: readyCount(channel),
+    delayed: channel.delayed.size,
+    leased: channel.leased.size,
+    waiting: channel.waiting.size,
+    completed: channel.ended.completed.messages.size,
+    dead: channel.ended.dead.messages.size,
+    cancelled: channel.ended.cancelled.messages.size,
+    totals: { ...channel.totals },
+    paused: channel.paused,
+    consumers: channel.consumers,
+    settings: channel.settings,
+  };
+}
+
+/** Live messages in the order in which they come; ended ones with the newest first. */
+function listed(state: MachineState, command: Extract<Inspect, { what: 'list' }>): readonly Location[] {
+  const channel = state.channels.get(command.channel);
+  if (channel === undefined) return [];
+  const limit = Math.min(command.limit, MAX_LIST);
+  const { offset } = command;
+  switch (command.state) {
+    case 'ready': {
+      const suspects = channel.suspects.slice(offset, limit);
+      const others = Math.max(0, offset - channel.suspects.size);
+      return [...suspects, ...channel.ready.slice(others, limit - suspects.length)];
+    }
+    case 'delayed':
+    case 'leased':
+    case 'waiting':
+      return channel[command.state].slice(offset, limit);
+    default: {
+      const { messages } = channel.ended[command.state];
+      const to = messages.size - offset;
+      const from = Math.max(0, to - limit);
+      return messages.slice(from, Math.max(0, to - from)).reverse();
+    }
+  }
+}
+
+/** The records that the views of these messages still lack. */
+function missing(state: MachineState, locations: readonly Location[], view: ColdView): Need | undefined {
+  const { layout } = state;
+  const keys = new Map<number, Uint8Array>();
+  const ranges = new Map<number, ReturnType<typeof layout.range>>();
+  const notes: Uint8Array[] = [];
+  for (const at of locations) {
+    const pack = layout.key(KIND.pack, at.pack);
+    if (view.get(pack) === undefined) keys.set(at.pack, pack);
+    const ends = layout.range(KIND.ended, at.pack);
+    if (!state.messages.has(at.seq) && view.range(ends) === undefined) ranges.set(at.pack, ends);
+    const note = notesKey(layout, at);
+    if (state.annotatedPacks.has(at.pack) && view.get(note) === undefined) notes.push(note);
+  }
+  if (keys.size + ranges.size + notes.length === 0) return undefined;
+  return { keys: [...keys.values(), ...notes], ranges: [...ranges.values()] };
+}
+
+function viewMessage(state: MachineState, at: Location, view: ColdView): MessageView | undefined {
+  const { layout } = state;
+  const pack = view.get(layout.key(KIND.pack, at.pack))?.value;
+  const live = state.messages.get(at.seq);
+  const end = live === undefined ? lastEnd(at, view.range(layout.range(KIND.ended, at.pack)) ?? []) : undefined;
+  if (live === undefined && (end === undefined || keptMessage(state, end) === undefined)) return undefined;
+  if (pack === undefined) throw new HoldfastError('STORE_CORRUPT', `Cannot show message ${at.seq}: its payload is missing`);
+  const { progress, log } = readNotes(view.get(notesKey(layout, at))?.value);
+  const { producedAt, ...item } = readItem(pack, at);
+  const parts = live === undefined ? viewEnded(state, end as EndedRecord, producedAt) : viewLive(live, producedAt);
+  return { ...parts, ...item, producedAt, progress, log };
+}
+
+type Parts = Omit<MessageView, 'id' | 'codec' | 'payload' | 'producedAt' | 'progress' | 'log'>;
+
+function viewLive(message: Message, producedAt: number): Parts {
+  const { extra, lease } = message;
+  const claimed = lease === undefined ? [] : [entry(lease.claimedAt, 'claimed', attemptNumber(message))];
+  return {
+    channel: message.channel.name,
+    state: message.state,
+    priority: message.priority,
+    attempts: message.attempts,
+    deaths: extra?.deaths ?? 0,
+    undecodable: extra?.undecodable ?? 0,
+    dueAt: message.dueAt === 0 ? undefined : message.dueAt,
+    endedAt: undefined,
+    result: undefined,
+    failure: extra?.failure,
+    history: [entry(producedAt, 'produced', 0), ...(extra?.history ?? []), ...claimed],
+  };
+}
+
+const LAST_HAPPENING = { completed: 'acked', dead: 'failed', cancelled: 'cancelled' } as const;
+
+function viewEnded(state: MachineState, end: EndedRecord, producedAt: number): Parts {
+  const ended = end.state as NonNullable<EndedRecord['state']>;
+  const attempt = end.attempts + (end.extra?.deaths ?? 0) + (ended === 'completed' ? 1 : 0);
+  const claimed = end.claimedAt !== 0 && ended === 'completed' ? [entry(end.claimedAt, 'claimed', attempt)] : [];
+  return {
+    channel: (state.channelNumbers.get(end.channel) as Channel).name,
+    state: ended,
+    priority: end.priority,
+    attempts: ended === 'completed' ? end.attempts + 1 : end.attempts,
+    deaths: end.extra?.deaths ?? 0,
+    undecodable: end.extra?.undecodable ?? 0,
+    dueAt: undefined,
+    endedAt: end.endedAt,
+    result: end.result,
+    failure: end.failure,
+    history: [
+      entry(producedAt, 'produced', 0),
+      ...(end.extra?.history ?? []),
+      ...claimed,
+      { ...entry(end.endedAt, LAST_HAPPENING[ended], attempt), note: end.failure?.message },
+    ],
+  };
+}
+
+function entry(at: number, what: HistoryEntry['what'], attempt: number): HistoryEntry {
+  return { at, what, attempt, note: undefined };
+}
+
+function readItem(pack: Value, at: Location): Pick<MessageView, 'id' | 'codec' | 'payload' | 'producedAt'> {
+  const { producedAt, blockAt } = readPackHeader(pack);
+  const reader = new BlockReader(pack, blockAt);
+  for (let i = at.pack; i <= at.seq; i++) reader.next();
+  return { id: messageIdText(reader.id), codec: reader.codec, payload: reader.payload, producedAt };
+}
+

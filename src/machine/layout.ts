@@ -1,0 +1,105 @@
+/**
+ * Where the machine's records stand in the store, and the procedure for changing that.
+ *
+ * Every key starts with the space (its UTF-8 name and a zero byte) and the kind of the record. A commit
+ * writes few records however many messages it concerns, because each holds many:
+ *
+ * | kind | key behind it | record |
+ * |---|---|---|
+ * | meta | | counters and machine time |
+ * | channel | channel | name, settings, totals, what is under way |
+ * | policy | policy | rules that messages were produced under |
+ * | session | session | the highest applied request and the answers not yet confirmed |
+ * | live | channel, priority, page | up to 128 messages that are ready, leased or waiting, in claim order |
+ * | due | clock, due time, seq | one delayed message |
+ * | ended | pack, commit | messages of the pack that ended in that commit |
+ * | dedupe | commit | dedupe keys taken in that commit |
+ * | journal | commit | what happened in that commit |
+ * | ids | second, pack | four bytes of each id in the pack |
+ * | pack | seq of its first message | payloads, as the producer encoded them |
+ * | notes | seq | progress and log of a message |
+ *
+ * Everything before `ids` is read at open; what comes after is read when it is needed. To change a record,
+ * raise its version byte, keep reading the old one, and write the new one only; to change a key, take a new kind.
+ */
+import type { Key, KeyRange } from '../model/records.ts';
+
+export const KIND = {
+  meta: 1,
+  channel: 2,
+  policy: 3,
+  session: 4,
+  live: 5,
+  due: 6,
+  ended: 7,
+  dedupe: 8,
+  journal: 9,
+  ids: 10,
+  pack: 11,
+  notes: 12,
+} as const;
+
+export type Kind = (typeof KIND)[keyof typeof KIND];
+
+const NUMBER_BYTES = 8;
+
+/** Added to a number so that negative ones sort before positive ones as unsigned bytes. */
+const OFFSET = 2 ** 53;
+
+/** Builds keys of one space. */
+export class Layout {
+  readonly #prefix: Uint8Array;
+
+  constructor(space: string) {
+    this.#prefix = new TextEncoder().encode(`${space}\0`);
+  }
+
+  /** A key of this kind with integers behind it, each within 2^53, in their numeric order. */
+  key(kind: Kind, ...numbers: number[]): Key {
+    const start = this.#prefix.length + 1;
+    const key = new Uint8Array(start + numbers.length * NUMBER_BYTES);
+    key.set(this.#prefix);
+    key[start - 1] = kind;
+    const view = new DataView(key.buffer);
+    for (let i = 0; i < numbers.length; i++) {
+      const shifted = Math.floor(numbers[i] as number) + OFFSET;
+      view.setUint32(start + i * NUMBER_BYTES, Math.floor(shifted / 2 ** 32));
+      view.setUint32(start + i * NUMBER_BYTES + 4, shifted >>> 0);
+    }
+    return key;
+  }
+
+  /** All keys of this kind that start with these numbers. */
+  range(kind: Kind, ...numbers: number[]): KeyRange {
+    const from = this.key(kind, ...numbers);
+    return { from, to: after(from) };
+  }
+
+  /** What is read at open, in the order in which it can be understood. */
+  everythingLive(): KeyRange {
+    return { from: this.key(KIND.meta), to: this.key(KIND.ids) };
+  }
+
+  kindOf(key: Key): Kind {
+    return key[this.#prefix.length] as Kind;
+  }
+
+  /** The n-th number of a key. */
+  numberAt(key: Key, n: number): number {
+    const at = this.#prefix.length + 1 + n * NUMBER_BYTES;
+    const view = new DataView(key.buffer, key.byteOffset, key.byteLength);
+    return view.getUint32(at) * 2 ** 32 + view.getUint32(at + 4) - OFFSET;
+  }
+}
+
+/** The first key that does not start with these bytes. */
+function after(prefix: Key): Key {
+  const end = prefix.slice();
+  for (let i = end.length - 1; i >= 0; i--) {
+    if (end[i] !== 0xff) {
+      end[i] = (end[i] as number) + 1;
+      return end.subarray(0, i + 1);
+    }
+  }
+  return end;
+}

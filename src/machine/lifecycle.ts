@@ -1,0 +1,405 @@
+/**
+ * How a message moves from state to state: every change goes through here, and through the one table of
+ * legal transitions, so that the indexes, the counts, the stored records and the journal always agree.
+ */
+import type { Failure } from '../model/command.ts';
+import { HoldfastError } from '../model/errors.ts';
+import { parseMessageId } from '../model/message-id.ts';
+import { type EndedState, type Happening, type LiveState, nextState, type State } from '../model/states.ts';
+import type { Channel, EndedList, EndedMessage, Lease, Message, PolicyRef, Session } from './memory.ts';
+import { backlogOf } from './channel.ts';
+import { findOrCreateChannel, internPolicy } from './channels.ts';
+import { queueConsumer } from './consumers.ts';
+import { dropSlot, rewriteSlot } from './dedupe.ts';
+import { KIND } from './layout.ts';
+import { attemptNumber, extraOf, remember } from './message.ts';
+import { encodeMessage } from './message-record.ts';
+import { addToPage, removeFromPage, touchPage } from './pages.ts';
+import { type EndedRecord, erase, journal, type MachineState, put } from './state.ts';
+
+/** Puts a message that was just made into its place. */
+export function admit(state: MachineState, message: Message): void {
+  state.messages.set(message.seq, message);
+  enter(state, message);
+  journal(state, 'produced', message.seq, 0, 0);
+}
+
+/** Hands a ready message to a consumer's session. */
+export function lend(state: MachineState, message: Message, lease: Lease): void {
+  const next = step(message, 'claimed');
+  leaveIndex(message);
+  if (message.extra !== undefined && message.extra.expiresAt !== 0) {
+    state.expiries.remove(message);
+    message.extra.expiresAt = 0;
+  }
+  message.state = next;
+  message.lease = lease;
+  message.deliveries += 1;
+  message.channel.leased.add(message);
+  lease.session.held.set(message.seq, message);
+  touchPage(state, message);
+  journal(state, 'claimed', message.seq, attemptNumber(message), lease.session.number);
+}
+
+/** Moves a live message to another live state; `change` sets what the new state needs. */
+export function move(state: MachineState, message: Message, happening: Happening, change: MoveTo): void {
+  const next = step(message, happening);
+  const session = message.lease?.session.number ?? 0;
+  leave(state, message);
+  message.state = next;
+  message.order = change.order ?? message.order;
+  message.dueAt = change.dueAt ?? 0;
+  message.dueClock = 0;
+  enter(state, message);
+  journal(state, happening, message.seq, attemptNumber(message), session);
+}
+
+export interface MoveTo {
+  readonly order?: number;
+  /** In machine time. */
+  readonly dueAt?: number;
+}
+
+/** Ends a message for good. */
+export function end(
+  state: MachineState,
+  message: Message,
+  happening: Happening,
+  outcome: { readonly result?: Uint8Array | undefined; readonly failure?: Failure | undefined },
+): void {
+  const next = nextState(message.state, happening);
+  if (next !== 'completed' && next !== 'dead' && next !== 'cancelled') throw illegal(message.state, happening);
+  const { channel, lease } = message;
+  const claimedAt = lease?.claimedAt ?? 0;
+  channel.totals[next] += 1;
+  state.changes.channels.add(channel);
+  journal(state, happening, message.seq, attemptNumber(message), lease?.session.number ?? 0);
+  leave(state, message);
+  if (outcome.failure !== undefined) extraOf(message).failure = outcome.failure;
+  if (next === 'dead' && message.policy.policy.deadLetter !== undefined) {
+    return moveToDeadLetters(state, message, happening, message.policy.policy.deadLetter);
+  }
+  state.messages.delete(message.seq);
+  const record: EndedRecord = {
+    seq: message.seq,
+    pack: message.pack,
+    second: message.second,
+    endedAt: state.now,
+    state: next,
+    channel: channel.number,
+    policy: message.policy.number,
+    priority: message.priority,
+    claimedAt,
+    attempts: message.attempts,
+    result: outcome.result,
+    failure: message.extra?.failure,
+    extra: message.extra,
+  };
+  recordEnd(state, record);
+  const { seq, pack, second, endedAt } = record;
+  keep(state, channel.ended[next], { seq, pack, second, endedAt });
+  tellWaiters(state, message.seq, next, outcome.result, record.failure);
+  afterLeavingBacklog(state, message);
+}
+
+/** Brings a dead message back; its attempts are counted anew, its history goes on. */
+export function admitAgain(state: MachineState, channel: Channel, policy: PolicyRef, record: EndedRecord): void {
+  const { seq, pack, second, priority } = record;
+  const message: Message = {
+    seq,
+    pack,
+    second,
+    channel,
+    policy,
+    state: 'ready',
+    priority,
+    order: state.nextSeq++,
+    dueAt: 0,
+    dueClock: 0,
+    attempts: 0,
+    deliveries: 1,
+    lease: undefined,
+    extra: record.extra,
+  };
+  const extra = extraOf(message);
+  Object.assign(extra, { deaths: 0, undecodable: 0, dedupe: '', suspect: false, returned: true, expiresAt: 0 });
+  remember(message, { at: state.now, what: 'redriven', attempt: 0, note: undefined });
+  state.messages.set(seq, message);
+  state.changes.channels.add(channel);
+  enter(state, message);
+  journal(state, 'redriven', seq, 0, 0);
+}
+
+/** Deletes a message that waits, without a trace but for the counters. */
+export function drop(state: MachineState, message: Message): void {
+  if (message.state === 'leased') throw illegal(message.state, 'purged');
+  journal(state, 'purged', message.seq, 0, 0);
+  leave(state, message);
+  state.messages.delete(message.seq);
+  message.channel.totals.purged += 1;
+  state.changes.channels.add(message.channel);
+  if (message.extra?.returned === true) {
+    recordEnd(state, { ...forgottenRecord(message), endedAt: state.now });
+  }
+  tellWaiters(state, message.seq, undefined, undefined, undefined);
+  afterLeavingBacklog(state, message);
+  releasePack(state, message.pack, message.second);
+}
+
+/** Takes a message out of what is kept of the past. */
+export function forget(state: MachineState, list: EndedList, message: EndedMessage): void {
+  list.messages.remove(message);
+  releasePack(state, message.pack, message.second);
+}
+
+/** Says that one message of a pack is gone; the last one takes the pack and all its records along. */
+export function releasePack(state: MachineState, pack: number, second: number): void {
+  const left = state.packs.get(pack);
+  if (left !== undefined) {
+    if (left === 2) state.packs.delete(pack);
+    else state.packs.set(pack, left - 1);
+    return;
+  }
+  const { layout, changes } = state;
+  erase(state, layout.key(KIND.pack, pack));
+  erase(state, layout.key(KIND.ids, second, pack));
+  // Ends of this pack that were not written yet must not appear after the clear.
+  changes.ended.delete(pack);
+  const ended = layout.range(KIND.ended, pack);
+  changes.writes.push({ kind: 'clear', from: ended.from, to: ended.to });
+  if (state.annotatedPacks.delete(pack)) {
+    const notes = layout.range(KIND.notes, pack);
+    changes.writes.push({ kind: 'clear', from: notes.from, to: notes.to });
+  }
+}
+
+/** Adds an ended message to what is kept, and removes the oldest one when that is one too many. */
+function keep(state: MachineState, list: EndedList, message: EndedMessage): void {
+  list.messages.add(message);
+  const bounds = retentionOf(state, list);
+  if (bounds.count !== undefined && list.messages.size > bounds.count) {
+    const oldest = list.messages.first() as EndedMessage;
+    if (!state.awaitedSeqs.has(oldest.seq)) forget(state, list, oldest);
+  }
+  scheduleRemoval(state, list);
+}
+
+/** Sees to it that the timer looks at a list no later than it has something to remove. */
+export function scheduleRemoval(state: MachineState, list: EndedList): void {
+  const bounds = retentionOf(state, list);
+  const oldest = list.messages.first();
+  let removeAt = 0;
+  if (oldest !== undefined) {
+    if (bounds.count !== undefined && list.messages.size > bounds.count) removeAt = state.now;
+    else if (bounds.ageMs !== undefined) removeAt = oldest.endedAt + bounds.ageMs;
+  }
+  // A time that is too early costs one look; moving the list at each removal would cost one at each message.
+  if (list.removeAt !== 0 && removeAt !== 0 && list.removeAt <= removeAt) return;
+  if (list.removeAt !== 0) state.retention.remove(list);
+  list.removeAt = removeAt;
+  if (removeAt !== 0) state.retention.add(list);
+}
+
+export function retentionOf(
+  state: MachineState,
+  list: EndedList,
+): { count: number | undefined; ageMs: number | undefined } {
+  const { settings } = state.channelNumbers.get(list.channel) as Channel;
+  return list.state === 'dead' ? settings.dead : settings.completed;
+}
+
+/** Tells whoever waits for a message how it ended. */
+export function tellWaiters(
+  state: MachineState,
+  seq: number,
+  ended: EndedState | undefined,
+  result: Uint8Array | undefined,
+  failure: Failure | undefined,
+): void {
+  const id = state.awaitedSeqs.get(seq);
+  if (id === undefined) return;
+  for (const session of state.awaited.get(id) as Set<Session>) {
+    const notice = { kind: 'ended', id: parseMessageId(id), state: ended, result, failure } as const;
+    state.changes.notices.push({ session, notice });
+  }
+  if (ended === undefined) {
+    state.awaited.delete(id);
+    state.awaitedSeqs.delete(seq);
+  }
+}
+
+/** The bytes of a text that holds one byte a character. */
+export function bytesOf(latin1: string): Uint8Array {
+  const bytes = new Uint8Array(latin1.length);
+  for (let i = 0; i < latin1.length; i++) bytes[i] = latin1.charCodeAt(i);
+  return bytes;
+}
+
+export function textOf(bytes: Uint8Array): string {
+  return String.fromCharCode.apply(undefined, bytes as unknown as number[]);
+}
+
+function recordEnd(state: MachineState, record: EndedRecord): void {
+  const records = state.changes.ended.get(record.pack);
+  if (records === undefined) state.changes.ended.set(record.pack, [record]);
+  else records.push(record);
+  state.changes.bytes += 32 + (record.result?.length ?? 0);
+}
+
+function forgottenRecord(message: Message): Omit<EndedRecord, 'endedAt'> {
+  return {
+    seq: message.seq,
+    pack: message.pack,
+    second: message.second,
+    state: undefined,
+    channel: message.channel.number,
+    policy: message.policy.number,
+    priority: message.priority,
+    claimedAt: 0,
+    attempts: message.attempts,
+    result: undefined,
+    failure: undefined,
+    extra: undefined,
+  };
+}
+
+/** The message goes on in another channel, under the same id, with its attempts counted anew. */
+function moveToDeadLetters(state: MachineState, message: Message, happening: Happening, name: string): void {
+  const extra = extraOf(message);
+  remember(message, { at: state.now, what: happening, attempt: attemptNumber(message), note: extra.failure?.message });
+  remember(message, { at: state.now, what: 'moved', attempt: 0, note: `from ${message.channel.name}` });
+  afterLeavingBacklog(state, message);
+  const origin = message.channel;
+  message.channel = findOrCreateChannel(state, name);
+  message.policy = internPolicy(state, { ...message.policy.policy, deadLetter: undefined, dedupe: undefined });
+  message.state = 'ready';
+  message.attempts = 0;
+  message.dueAt = 0;
+  message.order = state.nextSeq++;
+  extra.deaths = 0;
+  extra.undecodable = 0;
+  extra.dedupe = '';
+  extra.suspect = false;
+  message.channel.totals.produced += 1;
+  state.changes.channels.add(message.channel).add(origin);
+  enter(state, message);
+  journal(state, 'moved', message.seq, 0, 0);
+}
+
+/** What follows when a message no longer counts as backlog: its key comes free, and there is room. */
+function afterLeavingBacklog(state: MachineState, message: Message): void {
+  const { channel } = message;
+  const hash = message.extra?.dedupe ?? '';
+  if (hash !== '') handOverKey(state, message, hash);
+  for (const [session, limit] of channel.roomWanted) {
+    if (backlogOf(channel) >= limit) continue;
+    channel.roomWanted.delete(session);
+    state.changes.notices.push({ session, notice: { kind: 'room', channel: channel.name } });
+  }
+}
+
+function handOverKey(state: MachineState, message: Message, hash: string): void {
+  const slot = message.channel.dedupe.get(hash);
+  if (slot === undefined) return;
+  if (slot.nextSeq === message.seq) {
+    slot.nextSeq = 0;
+    rewriteSlot(state, slot);
+    return;
+  }
+  if (slot.seq !== message.seq) return;
+  const follower = state.messages.get(slot.nextSeq);
+  if (follower !== undefined) {
+    slot.seq = follower.seq;
+    slot.id = slot.nextId;
+    slot.nextSeq = 0;
+    move(state, follower, 'unblocked', { order: state.nextSeq++ });
+    rewriteSlot(state, slot);
+  } else if (slot.until === 0) {
+    dropSlot(state, slot);
+  }
+}
+
+function step(message: Message, happening: Happening): LiveState {
+  const next = nextState(message.state, happening);
+  if (next === 'ready' || next === 'delayed' || next === 'leased' || next === 'waiting') return next;
+  throw illegal(message.state, happening);
+}
+
+function illegal(state: State, happening: Happening): HoldfastError {
+  return new HoldfastError('BROKER_FAILED', `Cannot apply "${happening}" to a message that is ${state}`);
+}
+
+/** Puts a message into the index and the record of its state. */
+function enter(state: MachineState, message: Message): void {
+  const { channel } = message;
+  switch (message.state) {
+    case 'ready':
+      (message.extra?.suspect === true ? channel.suspects : channel.ready).add(message);
+      addToPage(state, message);
+      state.dispatchable.add(channel);
+      break;
+    case 'waiting':
+      channel.waiting.add(message);
+      addToPage(state, message);
+      break;
+    case 'leased':
+      channel.leased.add(message);
+      addToPage(state, message);
+      break;
+    case 'delayed':
+      channel.delayed.add(message);
+      state.due[message.dueClock].add(message);
+      put(state, dueKey(state, message), encodeMessage(message, 0));
+      break;
+  }
+  if (message.extra !== undefined && message.extra.expiresAt !== 0) state.expiries.add(message);
+}
+
+/** Takes a message out of the index and the record of its state. */
+function leave(state: MachineState, message: Message): void {
+  leaveIndex(message);
+  if (message.extra !== undefined && message.extra.expiresAt !== 0) state.expiries.remove(message);
+  if (message.state === 'delayed') {
+    state.due[message.dueClock].remove(message);
+    erase(state, dueKey(state, message));
+    return;
+  }
+  removeFromPage(state, message);
+  const { lease } = message;
+  if (lease === undefined) return;
+  if (lease.deadlineAt !== 0) state.deadlines.remove(message);
+  message.lease = undefined;
+  const { session } = lease;
+  session.held.delete(message.seq);
+  const consumer = session.consumers.get(lease.consumer);
+  if (consumer !== undefined) {
+    consumer.held -= 1;
+    queueConsumer(state, consumer);
+  }
+  if (session.held.size === 0 && session.reserved) {
+    session.reserved = false;
+    for (const other of session.consumers.values()) queueConsumer(state, other);
+  }
+}
+
+function leaveIndex(message: Message): void {
+  const { channel } = message;
+  switch (message.state) {
+    case 'ready':
+      (message.extra?.suspect === true ? channel.suspects : channel.ready).remove(message);
+      break;
+    case 'delayed':
+      channel.delayed.remove(message);
+      break;
+    case 'waiting':
+      channel.waiting.remove(message);
+      break;
+    case 'leased':
+      channel.leased.remove(message);
+      break;
+  }
+}
+
+function dueKey(state: MachineState, message: Message): Uint8Array {
+  return state.layout.key(KIND.due, message.dueClock, message.dueAt, message.seq);
+}

@@ -1,0 +1,224 @@
+/** Load: rebuilds the machine's memory from its records, in the order in which they stand in the store. */
+import { ByteReader } from '../model/bytes.ts';
+import { HoldfastError } from '../model/errors.ts';
+import type { Entry } from '../model/records.ts';
+import type { Channel, EndedMessage, Lease, Message, Session } from './memory.ts';
+import { addChannel, addPolicy, readChannel, readPolicyRecord } from './channels.ts';
+import { readEndedRecords } from './cold.ts';
+import { dropSlot } from './dedupe.ts';
+import { KIND, type Kind } from './layout.ts';
+import { scheduleRemoval } from './lifecycle.ts';
+import { readMessage, type StoredMessage } from './message-record.ts';
+import { PAGE_ORDERS, pageFor } from './pages.ts';
+import { readMeta, readSession, readSlots } from './records.ts';
+import { countDeath, loseLease } from './settle.ts';
+import type { EndedRecord, MachineState } from './state.ts';
+import { detachSession, endSession } from './timers.ts';
+
+/** Takes in records one after the other; `finish` completes what needs all of them. */
+export class Loader {
+  readonly #state: MachineState;
+  readonly #sessions = new Map<number, Session>();
+  /** The newest end of each message, by sequence number. */
+  readonly #ends = new Map<number, EndedRecord>();
+
+  constructor(state: MachineState) {
+    this.#state = state;
+  }
+
+  /** @throws HoldfastError `STORE_CORRUPT` for a record that makes no sense */
+  add({ key, value }: Entry): void {
+    const kind = this.#state.layout.kindOf(key);
+    try {
+      this.#add(kind, key, value);
+    } catch (cause) {
+      throw new HoldfastError('STORE_CORRUPT', `Cannot read a record of kind ${kind}: its bytes make no sense`, { cause });
+    }
+  }
+
+  /**
+   * Completes the machine. Leases of sessions whose process is not `livingHost` were held by processes that
+   * died with the broker: nobody knows which of their messages was the cause, so all of them are suspects.
+   */
+  finish(epochNumber: number, now: number, livingHost: string, sessionTimeoutMs: number): void {
+    const state = this.#state;
+    state.now = Math.max(state.now, now);
+    // On a store that can lose its last commits, tokens of this epoch must still be above those of the one before.
+    state.nextToken = Math.max(state.nextToken, epochNumber * TOKENS_PER_EPOCH);
+    this.#keepEnded();
+    for (const [seq, count] of state.packs) if (count === 1) state.packs.delete(seq);
+    for (const session of this.#sessions.values()) {
+      if (session.host === livingHost) detachSession(state, session, true, state.now + sessionTimeoutMs);
+      else suspectAll(state, session);
+    }
+    for (const channel of state.channels.values()) {
+      if (channel.purgeBelow !== 0 || channel.redriveUntil !== 0) state.busyChannels.add(channel);
+    }
+  }
+
+  #add(kind: Kind, key: Uint8Array, value: Uint8Array): void {
+    const state = this.#state;
+    const { layout } = state;
+    switch (kind) {
+      case KIND.meta:
+        return readMeta(state, value);
+      case KIND.channel:
+        return addChannel(state, readChannel(layout.numberAt(key, 0), value));
+      case KIND.policy: {
+        const { policy, content } = readPolicyRecord(value);
+        return addPolicy(state, { number: layout.numberAt(key, 0), policy }, content);
+      }
+      case KIND.session: {
+        const session = readSession(layout.numberAt(key, 0), value);
+        state.sessions.set(session.id, session);
+        this.#sessions.set(session.number, session);
+        return;
+      }
+      case KIND.live:
+        return this.#addPage(key, value);
+      case KIND.due:
+        return this.#addDelayed(key, value);
+      case KIND.ended:
+        for (const record of readEndedRecords(value, layout.numberAt(key, 0))) this.#ends.set(record.seq, record);
+        return;
+      case KIND.dedupe:
+        return this.#addSlots(layout.numberAt(key, 0), value);
+      case KIND.journal: {
+        const reader = new ByteReader(value, 1);
+        const at = reader.f64();
+        const entries = reader.varint();
+        state.journal.push({ commit: layout.numberAt(key, 0), at, entries });
+        state.journalEntries += entries;
+        return;
+      }
+      default:
+        throw new HoldfastError('STORE_CORRUPT', `Cannot load a record of kind ${kind}`);
+    }
+  }
+
+  #addPage(key: Uint8Array, value: Uint8Array): void {
+    const { layout, channelNumbers } = this.#state;
+    const channel = known(channelNumbers.get(layout.numberAt(key, 0)), 'channel');
+    const priority = layout.numberAt(key, 1);
+    const number = layout.numberAt(key, 2);
+    const page = pageFor(channel, priority, number);
+    const reader = new ByteReader(value, 1);
+    while (reader.left > 0) {
+      const stored = readMessage(reader, number * PAGE_ORDERS);
+      const message = this.#restore(stored, channel, priority, 0, 0);
+      page.messages.push(message);
+      if (stored.state === 'waiting') channel.waiting.add(message);
+      else if (stored.state === 'leased') this.#restoreLease(message, stored);
+      else (message.extra?.suspect === true ? channel.suspects : channel.ready).add(message);
+    }
+  }
+
+  #addDelayed(key: Uint8Array, value: Uint8Array): void {
+    const { layout, channelNumbers, due } = this.#state;
+    const stored = readMessage(new ByteReader(value), 0);
+    const channel = known(channelNumbers.get(stored.channel), 'channel');
+    const dueClock = layout.numberAt(key, 0) === 0 ? 0 : 1;
+    const message = this.#restore(stored, channel, stored.priority, layout.numberAt(key, 1), dueClock);
+    channel.delayed.add(message);
+    due[dueClock].add(message);
+  }
+
+  #restore(stored: StoredMessage, channel: Channel, priority: number, dueAt: number, dueClock: 0 | 1): Message {
+    const { policyNumbers, messages, packs, expiries, annotatedPacks } = this.#state;
+    const message: Message = {
+      seq: stored.seq,
+      pack: stored.pack,
+      second: stored.second,
+      channel,
+      policy: known(policyNumbers.get(stored.policy), 'policy'),
+      state: stored.state,
+      priority,
+      order: stored.order,
+      dueAt,
+      dueClock,
+      attempts: stored.attempts,
+      deliveries: stored.deliveries,
+      lease: undefined,
+      extra: stored.extra,
+    };
+    messages.set(message.seq, message);
+    packs.set(message.pack, (packs.get(message.pack) ?? 0) + 1);
+    if (message.extra !== undefined) {
+      if (message.extra.expiresAt !== 0) expiries.add(message);
+      if (message.extra.annotated) annotatedPacks.add(message.pack);
+    }
+    return message;
+  }
+
+  #restoreLease(message: Message, { lease: stored }: StoredMessage): void {
+    if (stored === undefined) throw new HoldfastError('STORE_CORRUPT', 'Cannot read a lease: it is missing');
+    const { session: number, ...rest } = stored;
+    const session = known(this.#sessions.get(number), 'session');
+    const lease: Lease = { ...rest, session };
+    message.lease = lease;
+    message.channel.leased.add(message);
+    session.held.set(message.seq, message);
+    if (lease.deadlineAt !== 0) this.#state.deadlines.add(message);
+  }
+
+  #addSlots(commit: number, value: Uint8Array): void {
+    const state = this.#state;
+    let count = 0;
+    for (const slot of readSlots(state, commit, value)) {
+      // A slot that was written again stands in a later record, which replaces it here.
+      const older = slot.channel.dedupe.get(slot.hash);
+      if (older !== undefined) {
+        if (older.until !== 0) state.windows.remove(older);
+        this.#countSlot(older.commit, -1);
+      }
+      slot.channel.dedupe.set(slot.hash, slot);
+      if (slot.until !== 0) state.windows.add(slot);
+      count += 1;
+    }
+    this.#countSlot(commit, count);
+    if (count === 0) state.changes.freedSlotRecords.push(commit);
+  }
+
+  #countSlot(commit: number, by: number): void {
+    const { slotRecords, changes } = this.#state;
+    const left = (slotRecords.get(commit) ?? 0) + by;
+    if (left > 0) slotRecords.set(commit, left);
+    else if (slotRecords.delete(commit)) changes.freedSlotRecords.push(commit);
+  }
+
+  #keepEnded(): void {
+    const state = this.#state;
+    for (const record of this.#ends.values()) {
+      if (record.state === undefined || state.messages.has(record.seq)) continue;
+      const { seq, pack, second, endedAt } = record;
+      const ended: EndedMessage = { seq, pack, second, endedAt };
+      known(state.channelNumbers.get(record.channel), 'channel').ended[record.state].messages.add(ended);
+      state.packs.set(pack, (state.packs.get(pack) ?? 0) + 1);
+      if (record.extra?.annotated === true) state.annotatedPacks.add(pack);
+    }
+    this.#ends.clear();
+    for (const channel of state.channels.values()) {
+      for (const list of Object.values(channel.ended)) scheduleRemoval(state, list);
+      for (const slot of channel.dedupe.values()) {
+        // The record of a key that came free stays until all keys in it are free.
+        if (slot.until === 0 && !state.messages.has(slot.seq)) dropSlot(state, slot);
+      }
+    }
+  }
+}
+
+/** More tokens than one epoch can hand out before the numbers of the next begin. */
+const TOKENS_PER_EPOCH = 2 ** 32;
+
+function suspectAll(state: MachineState, session: Session): void {
+  for (const message of [...session.held.values()].reverse()) {
+    if (message.lease?.alone === true) countDeath(state, message);
+    else loseLease(state, message, true);
+  }
+  endSession(state, session);
+}
+
+function known<T>(found: T | undefined, what: string): T {
+  if (found === undefined) throw new HoldfastError('STORE_CORRUPT', `Cannot find the ${what} that a record names`);
+  return found;
+}

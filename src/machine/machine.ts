@@ -1,0 +1,303 @@
+/**
+ * The machine: all the semantics of channels, messages and sessions, as a pure, deterministic, synchronous
+ * state machine. It reads no clock, draws no random number and does no input or output: time, chance and cold
+ * records come in with each command, so the same inputs give the same state and the same writes.
+ *
+ * The broker calls, in this order and as often as it likes: `plan` and `apply` for each command, `tick` when
+ * `nextWake` has come, `dispatch` when a batch is complete, and `flush` for what to write and, once that is
+ * durable, to say.
+ */
+import type { Command, Reply, Request } from '../model/command.ts';
+import { HoldfastError } from '../model/errors.ts';
+import { messageIdText } from '../model/message-id.ts';
+import type { KeyRange } from '../model/records.ts';
+import type { Session } from './memory.ts';
+import { findOrCreateChannel, internPolicy } from './channels.ts';
+import { type ColdView, lastEnd, locate, type Need, NOTHING_COLD, readPackHeader } from './cold.ts';
+import { applyWindow, closeConsumers, openSession } from './consumers.ts';
+import { dispatch } from './dispatch.ts';
+import { flush, type Flushed, isDirty, pendingBytes } from './flush.ts';
+import { applyInspect, planInspect } from './inspect.ts';
+import { KIND } from './layout.ts';
+import { Loader } from './load.ts';
+import { applyControl, applyManage, applyRedrive, keptMessage, planManage, planRedrive } from './manage.ts';
+import { notesKey, readNotes } from './notes.ts';
+import { applyProduce, awaitEnd } from './produce.ts';
+import { MAX_UNCONFIRMED_ANSWERS } from './session.ts';
+import { applyAnnotate, applyExtend, applySettle, applyStarted, heldMessage } from './settle.ts';
+import { createState, type MachineState } from './state.ts';
+import { applyTick, detachSession, endSession, nextWake, type WakeTimes } from './timers.ts';
+
+/** What comes in with a command from the world outside. */
+export interface Context {
+  /** Machine time, in epoch milliseconds; never goes back. */
+  readonly now: number;
+  /** The wall clock, in epoch milliseconds. */
+  readonly wall: number;
+  /** A number from 0 (included) to 1 (excluded). */
+  readonly random: () => number;
+}
+
+export class Machine {
+  readonly #state: MachineState;
+
+  constructor(space: string) {
+    this.#state = createState(space);
+  }
+
+  /** What must be read at open, and handed to the loader in that order. */
+  get everythingLive(): KeyRange {
+    return this.#state.layout.everythingLive();
+  }
+
+  loader(): Loader {
+    return new Loader(this.#state);
+  }
+
+  /** Machine time as of the last command, or as it was stored. */
+  get time(): number {
+    return this.#state.now;
+  }
+
+  /** Opens the session of a client, or takes it up again. */
+  open(id: string, host: string): { session: Session; resumed: boolean } {
+    return openSession(this.#state, id, host);
+  }
+
+  /** The client is gone; its answers stay until `expiresAt`, and so do its leases with `keepLeases`. */
+  detach(session: Session, keepLeases: boolean, expiresAt: number, context: Context): void {
+    this.#setTime(context);
+    detachSession(this.#state, session, keepLeases, expiresAt);
+  }
+
+  /** The client has said goodbye: everything of the session ends. */
+  close(session: Session, context: Context): void {
+    this.#setTime(context);
+    closeConsumers(session);
+    endSession(this.#state, session);
+  }
+
+  /** The client has the answers up to this request. */
+  confirm(session: Session, upTo: number): void {
+    for (let request = session.answeredUpTo + 1; request <= upTo; request++) session.answers.delete(request);
+    session.answeredUpTo = Math.max(session.answeredUpTo, upTo);
+  }
+
+  /** What the command needs from the store that `view` does not hold; `undefined` when it can be applied. */
+  plan(session: Session, { request, command }: Request, view: ColdView): Need | undefined {
+    if (request !== 0 && request <= session.applied && isRemembered(command)) return undefined;
+    switch (command.kind) {
+      case 'manage':
+        return planManage(this.#state, command, view);
+      case 'inspect':
+        return planInspect(this.#state, command, view);
+      case 'await':
+        return this.#planAwait(command.id, view);
+      case 'annotate': {
+        const message = heldMessage(session, command);
+        if (message?.extra?.annotated !== true) return undefined;
+        const key = notesKey(this.#state.layout, message);
+        return view.get(key) === undefined ? { keys: [key], ranges: [] } : undefined;
+      }
+      default:
+        return undefined;
+    }
+  }
+
+  /**
+   * Applies a command and gives its answer; `undefined` for a note in passing. A request that was applied
+   * before gets the answer that it got then.
+   *
+   * @throws HoldfastError `PROTOCOL` when the client breaks the rules of requests; nothing has changed then
+   */
+  apply(session: Session, { request, command }: Request, context: Context, view: ColdView): Reply | undefined {
+    this.#setTime(context);
+    if (request === 0) {
+      this.#applyCommand(session, command, context, view);
+      return undefined;
+    }
+    const remembered = isRemembered(command);
+    if (request <= session.applied && remembered) return firstAnswer(session, request);
+    if (request > session.applied + 1) {
+      throw new HoldfastError('PROTOCOL', `Cannot apply request ${request}: request ${session.applied + 1} comes first`);
+    }
+    if (session.answers.size >= MAX_UNCONFIRMED_ANSWERS) {
+      throw new HoldfastError('PROTOCOL', `Cannot hold more than ${MAX_UNCONFIRMED_ANSWERS} unconfirmed answers`);
+    }
+    const reply = this.#applyCommand(session, command, context, view);
+    session.applied = Math.max(session.applied, request);
+    if (remembered) {
+      session.answers.set(request, reply);
+      this.#state.changes.sessions.add(session);
+    }
+    return reply;
+  }
+
+  /** What the work under way needs from the store before the next tick. */
+  planTick(): Need | undefined {
+    for (const channel of this.#state.busyChannels) {
+      if (channel.redriveUntil !== 0) return planRedrive(this.#state, channel);
+    }
+    return undefined;
+  }
+
+  /** Does what is due by time, and a step of the work under way. */
+  tick(context: Context, view: ColdView): void {
+    this.#setTime(context);
+    applyTick(this.#state, context.random);
+    for (const channel of this.#state.busyChannels) {
+      if (channel.redriveUntil === 0) continue;
+      applyRedrive(this.#state, channel, view);
+      return;
+    }
+  }
+
+  nextWake(): WakeTimes {
+    return nextWake(this.#state);
+  }
+
+  /** Hands ready messages to consumers with room; the deliveries are in the next flush. */
+  dispatch(context: Context): void {
+    this.#setTime(context);
+    dispatch(this.#state);
+  }
+
+  /** The rough size of what a flush would write, in bytes; 0 when there is nothing. */
+  get pendingBytes(): number {
+    return isDirty(this.#state) ? Math.max(1, pendingBytes(this.#state)) : 0;
+  }
+
+  flush(): Flushed {
+    return flush(this.#state);
+  }
+
+  /** Where the payload of a delivered message is. */
+  packKey(pack: number): Uint8Array {
+    return this.#state.layout.key(KIND.pack, pack);
+  }
+
+  #setTime({ now, wall }: Context): void {
+    this.#state.now = Math.max(this.#state.now, now);
+    this.#state.wall = wall;
+  }
+
+  #applyCommand(session: Session, command: Command, context: Context, view: ColdView): Reply {
+    const state = this.#state;
+    switch (command.kind) {
+      case 'declare':
+        return this.#declare(session, command);
+      case 'produce': {
+        const target = session.refs.get(command.ref);
+        return target === undefined ? unknownRef(command.ref) : applyProduce(state, session, target, command);
+      }
+      case 'window': {
+        const target = session.refs.get(command.ref);
+        if (target === undefined) return unknownRef(command.ref);
+        applyWindow(state, session, target, command);
+        return DONE;
+      }
+      case 'started':
+        applyStarted(state, session, command);
+        return DONE;
+      case 'settle': {
+        const refs = command.settles.flatMap(({ produced }) => produced?.map(({ ref }) => ref) ?? []);
+        const unknown = refs.find((ref) => !session.refs.has(ref));
+        return unknown === undefined ? applySettle(state, session, command, context.random) : unknownRef(unknown);
+      }
+      case 'extend':
+        return applyExtend(state, session, command);
+      case 'annotate': {
+        const message = heldMessage(session, command);
+        const key = message === undefined ? undefined : notesKey(state.layout, message);
+        return applyAnnotate(state, session, command, readNotes(key && view.get(key)?.value));
+      }
+      case 'control':
+        return applyControl(state, command);
+      case 'manage':
+        return applyManage(state, command, view);
+      case 'await':
+        return this.#await(session, command.id, command.stop, view);
+      case 'inspect':
+        return applyInspect(state, command, view);
+    }
+  }
+
+  #declare(session: Session, command: Extract<Command, { kind: 'declare' }>): Reply {
+    try {
+      const channel = findOrCreateChannel(this.#state, command.channel);
+      const policy = internPolicy(this.#state, command.policy);
+      session.refs.set(command.ref, { channel, policy });
+      if (command.settings !== undefined) {
+        const { channel: name } = command;
+        return applyControl(this.#state, { kind: 'control', channel: name, action: 'retain', settings: command.settings });
+      }
+      return DONE;
+    } catch (error) {
+      if (error instanceof HoldfastError && error.code === 'TOO_MANY') {
+        return { kind: 'refused', code: error.code, message: error.message };
+      }
+      throw error;
+    }
+  }
+
+  #planAwait(id: Uint8Array, view: ColdView): Need | undefined {
+    if (this.#state.awaited.has(messageIdText(id))) return undefined;
+    const located = locate(this.#state.layout, id, view);
+    if (!('found' in located)) return located;
+    if (located.found === undefined || this.#state.messages.has(located.found.seq)) return undefined;
+    const ends = this.#state.layout.range(KIND.ended, located.found.pack);
+    return view.range(ends) === undefined ? { keys: [], ranges: [ends] } : undefined;
+  }
+
+  #await(session: Session, id: Uint8Array, stop: boolean, view: ColdView): Reply {
+    const state = this.#state;
+    const text = messageIdText(id);
+    const waiting = state.awaited.get(text);
+    if (stop) {
+      if (waiting?.delete(session) === true && waiting.size === 0) this.#stopAwaiting(text);
+      return DONE;
+    }
+    const located = locate(state.layout, id, view);
+    const at = 'found' in located ? located.found : undefined;
+    if (at !== undefined && state.messages.has(at.seq)) {
+      awaitEnd(state, session, text, at.seq);
+      return DONE;
+    }
+    if (at === undefined && waiting !== undefined) {
+      waiting.add(session);
+      return DONE;
+    }
+    const end = at === undefined ? undefined : lastEnd(at, view.range(state.layout.range(KIND.ended, at.pack)) ?? []);
+    const kept = end !== undefined && keptMessage(state, end) !== undefined ? end : undefined;
+    if (kept !== undefined) awaitEnd(state, session, text, kept.seq);
+    const notice = { kind: 'ended', id, state: kept?.state, result: kept?.result, failure: kept?.failure } as const;
+    state.changes.notices.push({ session, notice });
+    return DONE;
+  }
+
+  #stopAwaiting(id: string): void {
+    const state = this.#state;
+    state.awaited.delete(id);
+    for (const [seq, awaited] of state.awaitedSeqs) if (awaited === id) state.awaitedSeqs.delete(seq);
+  }
+}
+
+export { NOTHING_COLD, readPackHeader };
+export type { ColdView, Flushed, Need, Session };
+
+const DONE: Reply = { kind: 'done' };
+
+/** Commands with an effect that must not happen twice; the others may be repeated at will. */
+function isRemembered({ kind }: Command): boolean {
+  return kind === 'produce' || kind === 'settle' || kind === 'annotate' || kind === 'control' || kind === 'manage';
+}
+
+function firstAnswer(session: Session, request: number): Reply {
+  const answer = session.answers.get(request);
+  if (answer !== undefined) return answer;
+  return { kind: 'refused', code: 'UNKNOWN_OUTCOME', message: `The answer to request ${request} is no longer kept` };
+}
+
+function unknownRef(ref: number): Reply {
+  return { kind: 'refused', code: 'PROTOCOL', message: `No channel was declared as ${ref} in this session` };
+}

@@ -1,0 +1,137 @@
+/** Acts on channels and on single messages: pause, purge, redrive, retain; cancel, promote. */
+import type { Control, Manage, Reply } from '../model/command.ts';
+import { HoldfastError } from '../model/errors.ts';
+import type { Channel, EndedMessage, Message } from './memory.ts';
+import { readyCount } from './channel.ts';
+import { type ColdView, lastEnd, locate, type Need } from './cold.ts';
+import { KIND } from './layout.ts';
+import { admitAgain, end, move, scheduleRemoval } from './lifecycle.ts';
+import type { EndedRecord, MachineState } from './state.ts';
+
+const DONE: Reply = { kind: 'done' };
+
+/** How many dead messages one step of a redrive brings back; each may need a record from the store. */
+const REDRIVE_STEP = 100;
+
+export function applyControl(state: MachineState, command: Control): Reply {
+  const channel = state.channels.get(command.channel);
+  if (channel === undefined) {
+    return { kind: 'refused', code: 'NOT_FOUND', message: `No channel is named "${command.channel}"` };
+  }
+  state.changes.channels.add(channel);
+  state.changes.dirty = true;
+  switch (command.action) {
+    case 'pause':
+    case 'resume':
+      channel.paused = command.action === 'pause';
+      state.dispatchable.add(channel);
+      return DONE;
+    case 'purge':
+      channel.purgeBelow = state.nextSeq;
+      state.busyChannels.add(channel);
+      return { kind: 'value', value: readyCount(channel) + channel.delayed.size + channel.waiting.size };
+    case 'redrive': {
+      const dead = channel.ended.dead.messages.size;
+      if (dead === 0) return { kind: 'value', value: 0 };
+      channel.redriveUntil = state.now;
+      state.busyChannels.add(channel);
+      return { kind: 'value', value: dead };
+    }
+    case 'retain':
+      if (command.settings !== undefined) channel.settings = command.settings;
+      for (const list of Object.values(channel.ended)) {
+        if (list.removeAt !== 0) state.retention.remove(list);
+        list.removeAt = 0;
+        scheduleRemoval(state, list);
+      }
+      return DONE;
+  }
+}
+
+/** What a redrive under way needs next: the ends of the oldest dead messages. */
+export function planRedrive(state: MachineState, channel: Channel): Need {
+  const packs = new Set(nextDead(channel).map(({ pack }) => pack));
+  return { keys: [], ranges: [...packs].map((pack) => state.layout.range(KIND.ended, pack)) };
+}
+
+/** Redrives some of the dead messages of a channel, the oldest first. */
+export function applyRedrive(state: MachineState, channel: Channel, view: ColdView): void {
+  const dead = nextDead(channel);
+  for (const message of dead) {
+    const record = lastEnd(message, view.range(state.layout.range(KIND.ended, message.pack)) ?? []);
+    redrive(state, channel, message, record);
+  }
+  if (dead.length > 0) return;
+  channel.redriveUntil = 0;
+  state.changes.channels.add(channel);
+  state.changes.dirty = true;
+  if (channel.purgeBelow === 0) state.busyChannels.delete(channel);
+}
+
+export function planManage(state: MachineState, command: Manage, view: ColdView): Need | undefined {
+  const located = locate(state.layout, command.id, view);
+  if (!('found' in located)) return located;
+  if (located.found === undefined || state.messages.has(located.found.seq)) return undefined;
+  const ends = state.layout.range(KIND.ended, located.found.pack);
+  return view.range(ends) === undefined ? { keys: [], ranges: [ends] } : undefined;
+}
+
+export function applyManage(state: MachineState, command: Manage, view: ColdView): Reply {
+  const located = locate(state.layout, command.id, view);
+  const at = 'found' in located ? located.found : undefined;
+  if (at === undefined) return notFound();
+  const message = state.messages.get(at.seq);
+  if (message !== undefined) return manageLive(state, message, command.action);
+  const record = lastEnd(at, view.range(state.layout.range(KIND.ended, at.pack)) ?? []);
+  const kept = record === undefined ? undefined : keptMessage(state, record);
+  if (kept === undefined || record?.state === undefined) return notFound();
+  if (command.action !== 'redrive' || record.state !== 'dead') return wrongState(command.action, record.state);
+  redrive(state, state.channelNumbers.get(record.channel) as Channel, kept, record);
+  return DONE;
+}
+
+/** The entry of an ended message in memory; a message that was removed has none, whatever the store still holds. */
+export function keptMessage(state: MachineState, record: EndedRecord): EndedMessage | undefined {
+  if (record.state === undefined) return undefined;
+  const list = state.channelNumbers.get(record.channel)?.ended[record.state].messages;
+  const candidate = list?.at(list.rank(record));
+  return candidate?.seq === record.seq ? candidate : undefined;
+}
+
+function manageLive(state: MachineState, message: Message, action: Manage['action']): Reply {
+  if (action === 'promote' && message.state === 'delayed') {
+    move(state, message, 'promoted', { order: state.nextSeq++ });
+    return DONE;
+  }
+  if (action !== 'cancel') return wrongState(action, message.state);
+  const { lease } = message;
+  if (lease !== undefined) {
+    const notice = { kind: 'revoked', seq: message.seq, token: lease.token, reason: 'cancelled' } as const;
+    state.changes.notices.push({ session: lease.session, notice });
+  }
+  end(state, message, 'cancelled', {});
+  return DONE;
+}
+
+function nextDead(channel: Channel): EndedMessage[] {
+  return channel.ended.dead.messages
+    .slice(0, REDRIVE_STEP)
+    .filter(({ endedAt }) => endedAt <= channel.redriveUntil);
+}
+
+function redrive(state: MachineState, channel: Channel, message: EndedMessage, record: EndedRecord | undefined): void {
+  const policy = record === undefined ? undefined : state.policyNumbers.get(record.policy);
+  if (record === undefined || policy === undefined) {
+    throw new HoldfastError('BROKER_FAILED', `Cannot redrive message ${message.seq}: the record of its end is missing`);
+  }
+  channel.ended.dead.messages.remove(message);
+  admitAgain(state, channel, policy, record);
+}
+
+function notFound(): Reply {
+  return { kind: 'refused', code: 'NOT_FOUND', message: 'No message has this id any more' };
+}
+
+function wrongState(action: string, is: string): Reply {
+  return { kind: 'refused', code: 'WRONG_STATE', message: `Cannot ${action} a message that is ${is}` };
+}

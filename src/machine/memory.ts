@@ -1,0 +1,184 @@
+/**
+ * What the machine keeps in memory: messages that have not ended, small and of one shape, never with their
+ * payload; channels, sessions and dedupe keys. Plain data that refers to each other, hence one file.
+ */
+import type { ChannelTotals, Failure, HistoryEntry, Reply } from '../model/command.ts';
+import type { ChannelSettings, Policy } from '../model/policy.ts';
+import type { EndedState, LiveState } from '../model/states.ts';
+import type { OrderedIndex } from './ordered-index.ts';
+
+export interface Message {
+  /** The broker's sequence number: the message's identity within the space. */
+  readonly seq: number;
+  /** The sequence number of the first message of the stored pack that holds the payload. */
+  readonly pack: number;
+  /** The second of the public id; finds the pack in the index of ids. */
+  readonly second: number;
+  channel: Channel;
+  policy: PolicyRef;
+  state: LiveState;
+  /** Smaller is claimed first. */
+  priority: number;
+  /** The place within the priority; smaller is claimed first. */
+  order: number;
+  /** When a delayed message becomes ready, by the clock `dueClock`; 0 otherwise. */
+  dueAt: number;
+  dueClock: DueClock;
+  /** Attempts that threw or timed out. */
+  attempts: number;
+  /** How often the message was claimed. */
+  deliveries: number;
+  lease: Lease | undefined;
+  extra: Extra | undefined;
+}
+
+/** The clock that a delay goes by: 0 is machine time, for relative delays, 1 the wall clock, for absolute moments. */
+export type DueClock = 0 | 1;
+
+/** A policy under the number by which the records of messages name it. */
+export interface PolicyRef {
+  readonly number: number;
+  readonly policy: Policy;
+}
+
+export interface Lease {
+  readonly token: number;
+  readonly session: Session;
+  readonly consumer: number;
+  readonly claimedAt: number;
+  /** The message is alone in its process: if that dies, this message was the cause. */
+  readonly alone: boolean;
+  started: boolean;
+  /** When the broker takes the lease back, in machine time; 0 for never. */
+  deadlineAt: number;
+}
+
+/** What only some messages have. */
+export interface Extra {
+  deaths: number;
+  undecodable: number;
+  failure: Failure | undefined;
+  history: HistoryEntry[];
+  /** The end of its time to live while it was never claimed, in machine time; 0 for none. */
+  expiresAt: number;
+  /** The dedupe hash, where the end of the message ends or hands over its key; empty otherwise. */
+  dedupe: string;
+  /** It was held by a process that died together with the broker, so nobody knows whether it was the cause. */
+  suspect: boolean;
+  /** It has a record of progress and log. */
+  annotated: boolean;
+  /** It ended once before, so an older record of that end exists. */
+  returned: boolean;
+}
+
+export interface Channel {
+  readonly number: number;
+  readonly name: string;
+  settings: ChannelSettings;
+  paused: boolean;
+  /** Messages with a lower sequence number that wait are being deleted; 0 when no purge is under way. */
+  purgeBelow: number;
+  /** Dead messages up to this moment are being redriven; 0 when no redrive is under way. */
+  redriveUntil: number;
+  readonly totals: { -readonly [K in keyof ChannelTotals]: ChannelTotals[K] };
+
+  /** Ready messages in claim order, but for the suspects. */
+  readonly ready: OrderedIndex<Message>;
+  /** Ready messages that must be delivered alone; they come before the others. */
+  readonly suspects: OrderedIndex<Message>;
+  readonly delayed: OrderedIndex<Message>;
+  readonly leased: OrderedIndex<Message>;
+  readonly waiting: OrderedIndex<Message>;
+  /** The stored pages of each priority: the messages whose orders share a page. */
+  readonly lanes: Map<number, Map<number, Page>>;
+  readonly ended: Readonly<Record<EndedState, EndedList>>;
+  readonly dedupe: Map<string, DedupeSlot>;
+
+  consumers: number;
+  /** Consumers with room, the next one first. */
+  readonly line: Consumer[];
+  /** Sessions that want to hear when the backlog has room again, with the limit that they met. */
+  readonly roomWanted: Map<Session, number>;
+}
+
+/** The messages of one stored record, in no order. */
+export interface Page {
+  readonly channel: Channel;
+  readonly priority: number;
+  readonly number: number;
+  readonly messages: Message[];
+}
+
+/** Ended messages of one state, the oldest first. */
+export interface EndedList {
+  /** The number of the channel. */
+  readonly channel: number;
+  readonly state: EndedState;
+  readonly messages: OrderedIndex<EndedMessage>;
+  /** The place in the order of retention: when the oldest message is to be removed; 0 while it is not in it. */
+  removeAt: number;
+}
+
+/** What memory keeps of an ended message; the rest is in the store. */
+export interface EndedMessage {
+  readonly seq: number;
+  readonly pack: number;
+  readonly second: number;
+  readonly endedAt: number;
+}
+
+export interface Session {
+  /** 128 secret bits as 32 hexadecimal digits. */
+  readonly id: string;
+  /** The short name by which lease records speak of it. */
+  readonly number: number;
+  /** The process it lives in; a session of the broker's own process ends with that process. */
+  readonly host: string;
+  /** What its commands call a channel with a policy. */
+  readonly refs: Map<number, ChannelRef>;
+  readonly consumers: Map<number, Consumer>;
+  readonly held: Map<number, Message>;
+  /** Gets nothing new until it holds nothing, because a suspect waits to be delivered alone. */
+  reserved: boolean;
+  /** The highest request that was applied. */
+  applied: number;
+  /** Answers that the client may not have got yet, by request. */
+  readonly answers: Map<number, Reply>;
+  /** The client has the answers up to this request. */
+  answeredUpTo: number;
+  /** When it ends unless its client comes back, in machine time; 0 while a client is there. */
+  expiresAt: number;
+}
+
+export interface ChannelRef {
+  readonly channel: Channel;
+  readonly policy: PolicyRef;
+}
+
+export interface Consumer {
+  readonly number: number;
+  readonly session: Session;
+  readonly channel: Channel;
+  /** How many messages it is willing to hold. */
+  size: number;
+  held: number;
+  /** Stands in the channel's line of consumers. */
+  queued: boolean;
+}
+
+export interface DedupeSlot {
+  readonly channel: Channel;
+  /** The hash of the key, one character a byte. */
+  readonly hash: string;
+  /** The message that stands. */
+  seq: number;
+  /** Its public id, one character a byte. */
+  id: string;
+  /** The end of the window in machine time; 0 when the window ends with the message. */
+  until: number;
+  /** With `keepLast`, the message that waits for the standing one to end; 0 for none. */
+  nextSeq: number;
+  nextId: string;
+  /** The commit in whose record the slot stands. */
+  commit: number;
+}

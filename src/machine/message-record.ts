@@ -1,0 +1,226 @@
+/**
+ * The stored forms of a message: a live one (in a page, or alone while it is delayed) and an ended one.
+ *
+ * ```
+ * live  = flags order(signed, relative) seq(signed, from order) pack(varint, back from seq) second policy
+ *         attempts deliveries [lease] [extra]
+ * ended = state seq(varint, from pack) endedAt(f64) channel policy priority claimedAt(f64) attempts second [result] [failure] [extra]
+ * ```
+ */
+import { ByteReader, ByteWriter } from '../model/bytes.ts';
+import type { Failure, HistoryEntry } from '../model/command.ts';
+import { HAPPENINGS, type LiveState, STATES } from '../model/states.ts';
+import type { Extra, Message } from './memory.ts';
+import type { EndedRecord } from './state.ts';
+
+const FLAG = { leased: 1, waiting: 2, delayed: 4, extra: 8, alone: 16, started: 32, used: 64 } as const;
+
+/** A live message as it was read; its channel, policy and session still as numbers. */
+export interface StoredMessage {
+  readonly seq: number;
+  readonly pack: number;
+  readonly second: number;
+  readonly policy: number;
+  readonly state: LiveState;
+  readonly order: number;
+  readonly attempts: number;
+  readonly deliveries: number;
+  readonly lease: StoredLease | undefined;
+  readonly extra: Extra | undefined;
+  /** Only of delayed messages. */
+  readonly channel: number;
+  readonly priority: number;
+}
+
+export interface StoredLease {
+  readonly token: number;
+  readonly session: number;
+  readonly consumer: number;
+  readonly claimedAt: number;
+  readonly alone: boolean;
+  readonly started: boolean;
+  readonly deadlineAt: number;
+}
+
+const scratch = new ByteWriter(8_192);
+
+export function encodeMessage(message: Message, baseOrder: number): Uint8Array {
+  scratch.clear();
+  writeMessage(scratch, message, baseOrder);
+  return scratch.finish();
+}
+
+export function writeMessage(writer: ByteWriter, message: Message, baseOrder: number): void {
+  const { lease, extra, seq, order } = message;
+  const used = message.attempts !== 0 || message.deliveries !== 0;
+  writer.u8(
+    (lease === undefined ? 0 : FLAG.leased) |
+      (message.state === 'waiting' ? FLAG.waiting : 0) |
+      (message.state === 'delayed' ? FLAG.delayed : 0) |
+      (extra === undefined ? 0 : FLAG.extra) |
+      (lease?.alone === true ? FLAG.alone : 0) |
+      (lease?.started === true ? FLAG.started : 0) |
+      (used ? FLAG.used : 0),
+  );
+  writer.signed(order - baseOrder);
+  writer.signed(seq - order);
+  writer.varint(seq - message.pack);
+  writer.varint(message.second);
+  writer.varint(message.policy.number);
+  if (used) {
+    writer.varint(message.attempts);
+    writer.varint(message.deliveries);
+  }
+  if (message.state === 'delayed') {
+    writer.varint(message.channel.number);
+    writer.signed(message.priority);
+  }
+  if (lease !== undefined) {
+    writer.varint(lease.token);
+    writer.varint(lease.session.number);
+    writer.varint(lease.consumer);
+    writer.f64(lease.claimedAt);
+    writer.f64(lease.deadlineAt);
+  }
+  if (extra !== undefined) writeExtra(writer, extra);
+}
+
+export function readMessage(reader: ByteReader, baseOrder: number): StoredMessage {
+  const flags = reader.u8();
+  const order = baseOrder + reader.signed();
+  const seq = order + reader.signed();
+  const pack = seq - reader.varint();
+  const second = reader.varint();
+  const policy = reader.varint();
+  const used = (flags & FLAG.used) !== 0;
+  const attempts = used ? reader.varint() : 0;
+  const deliveries = used ? reader.varint() : 0;
+  const delayed = (flags & FLAG.delayed) !== 0;
+  const channel = delayed ? reader.varint() : 0;
+  const priority = delayed ? reader.signed() : 0;
+  const leased = (flags & FLAG.leased) !== 0;
+  const lease = leased ? readLease(reader, flags) : undefined;
+  const extra = flags & FLAG.extra ? readExtra(reader) : undefined;
+  const state = leased ? 'leased' : flags & FLAG.waiting ? 'waiting' : delayed ? 'delayed' : 'ready';
+  return { seq, pack, second, policy, state, order, attempts, deliveries, lease, extra, channel, priority };
+}
+
+export function writeEnded(writer: ByteWriter, record: EndedRecord): void {
+  const { result, failure, extra } = record;
+  writer.u8(record.state === undefined ? STATES.length : STATES.indexOf(record.state));
+  writer.varint(record.seq - record.pack);
+  writer.f64(record.endedAt);
+  writer.varint(record.channel);
+  writer.varint(record.policy);
+  writer.signed(record.priority);
+  writer.f64(record.claimedAt);
+  writer.varint(record.attempts);
+  writer.varint(record.second);
+  writer.u8((result === undefined ? 0 : 1) | (failure === undefined ? 0 : 2) | (extra === undefined ? 0 : 4));
+  if (result !== undefined) writer.bytes(result);
+  if (failure !== undefined) writeFailure(writer, failure);
+  if (extra !== undefined) writeExtra(writer, extra);
+}
+
+export function readEnded(reader: ByteReader, pack: number): EndedRecord {
+  const state = STATES[reader.u8()];
+  const seq = pack + reader.varint();
+  const endedAt = reader.f64();
+  const channel = reader.varint();
+  const policy = reader.varint();
+  const priority = reader.signed();
+  const claimedAt = reader.f64();
+  const attempts = reader.varint();
+  const second = reader.varint();
+  const flags = reader.u8();
+  return {
+    seq,
+    pack,
+    second,
+    endedAt,
+    state: state === 'completed' || state === 'dead' || state === 'cancelled' ? state : undefined,
+    channel,
+    policy,
+    priority,
+    claimedAt,
+    attempts,
+    result: flags & 1 ? reader.bytes() : undefined,
+    failure: flags & 2 ? readFailure(reader) : undefined,
+    extra: flags & 4 ? readExtra(reader) : undefined,
+  };
+}
+
+function readLease(reader: ByteReader, flags: number): StoredLease {
+  return {
+    token: reader.varint(),
+    session: reader.varint(),
+    consumer: reader.varint(),
+    claimedAt: reader.f64(),
+    deadlineAt: reader.f64(),
+    alone: (flags & FLAG.alone) !== 0,
+    started: (flags & FLAG.started) !== 0,
+  };
+}
+
+function writeExtra(writer: ByteWriter, extra: Extra): void {
+  writer.u8(
+    (extra.suspect ? 1 : 0) |
+      (extra.annotated ? 2 : 0) |
+      (extra.returned ? 4 : 0) |
+      (extra.failure === undefined ? 0 : 8) |
+      (extra.dedupe === '' ? 0 : 16),
+  );
+  writer.varint(extra.deaths);
+  writer.varint(extra.undecodable);
+  writer.f64(extra.expiresAt);
+  if (extra.dedupe !== '') for (let i = 0; i < extra.dedupe.length; i++) writer.u8(extra.dedupe.charCodeAt(i));
+  if (extra.failure !== undefined) writeFailure(writer, extra.failure);
+  writer.varint(extra.history.length);
+  for (const entry of extra.history) {
+    writer.f64(entry.at);
+    writer.u8(HAPPENINGS.indexOf(entry.what));
+    writer.varint(entry.attempt);
+    writer.text(entry.note ?? '');
+  }
+}
+
+function readExtra(reader: ByteReader): Extra {
+  const flags = reader.u8();
+  const deaths = reader.varint();
+  const undecodable = reader.varint();
+  const expiresAt = reader.f64();
+  const dedupe = flags & 16 ? String.fromCharCode(...reader.raw(16)) : '';
+  const failure = flags & 8 ? readFailure(reader) : undefined;
+  const history: HistoryEntry[] = [];
+  for (let left = reader.varint(); left > 0; left--) {
+    const at = reader.f64();
+    const what = HAPPENINGS[reader.u8()] ?? 'produced';
+    const attempt = reader.varint();
+    const note = reader.text();
+    history.push({ at, what, attempt, note: note === '' ? undefined : note });
+  }
+  return {
+    deaths,
+    undecodable,
+    failure,
+    history,
+    expiresAt,
+    dedupe,
+    suspect: (flags & 1) !== 0,
+    annotated: (flags & 2) !== 0,
+    returned: (flags & 4) !== 0,
+  };
+}
+
+function writeFailure(writer: ByteWriter, failure: Failure): void {
+  writer.text(failure.name);
+  writer.text(failure.message);
+  writer.text(failure.stack ?? '');
+}
+
+function readFailure(reader: ByteReader): Failure {
+  const name = reader.text();
+  const message = reader.text();
+  const stack = reader.text();
+  return { name, message, stack: stack === '' ? undefined : stack };
+}

@@ -1,0 +1,67 @@
+/** Small questions about a message, and the orders that messages stand in. */
+import type { HistoryEntry } from '../model/command.ts';
+import type { DedupeSlot, EndedList, EndedMessage, Extra, Message } from './memory.ts';
+
+export const HISTORY_LENGTH = 32;
+
+export function extraOf(message: Message): Extra {
+  message.extra ??= {
+    deaths: 0,
+    undecodable: 0,
+    failure: undefined,
+    history: [],
+    expiresAt: 0,
+    dedupe: '',
+    suspect: false,
+    annotated: false,
+    returned: false,
+  };
+  return message.extra;
+}
+
+/** The 1-based number of the attempt that runs or comes next. */
+export function attemptNumber(message: Message): number {
+  return message.attempts + (message.extra?.deaths ?? 0) + 1;
+}
+
+export function remember(message: Message, entry: HistoryEntry): void {
+  const { history } = extraOf(message);
+  history.push(entry);
+  if (history.length > HISTORY_LENGTH) history.shift();
+}
+
+export function compareClaimOrder(a: Message, b: Message): number {
+  return a.priority - b.priority || a.order - b.order;
+}
+
+export function compareDue(a: Message, b: Message): number {
+  return a.dueAt - b.dueAt || a.seq - b.seq;
+}
+
+export function compareSeq(a: Message, b: Message): number {
+  return a.seq - b.seq;
+}
+
+export function compareEnded(a: EndedMessage, b: EndedMessage): number {
+  return a.endedAt - b.endedAt || a.seq - b.seq;
+}
+
+export function compareExpiries(a: Message, b: Message): number {
+  return (a.extra?.expiresAt ?? 0) - (b.extra?.expiresAt ?? 0) || a.seq - b.seq;
+}
+
+export function compareDeadlines(a: Message, b: Message): number {
+  return (a.lease?.deadlineAt ?? 0) - (b.lease?.deadlineAt ?? 0) || a.seq - b.seq;
+}
+
+export function compareRemovals(a: EndedList, b: EndedList): number {
+  return a.removeAt - b.removeAt || a.channel - b.channel || compareTexts(a.state, b.state);
+}
+
+export function compareWindows(a: DedupeSlot, b: DedupeSlot): number {
+  return a.until - b.until || a.channel.number - b.channel.number || compareTexts(a.hash, b.hash);
+}
+
+function compareTexts(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

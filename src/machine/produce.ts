@@ -1,0 +1,223 @@
+/** Produce: messages of a client's blocks become messages of a channel. */
+import { BlockReader } from '../model/block.ts';
+import { ByteWriter } from '../model/bytes.ts';
+import type { Produce, ProduceException, Reply } from '../model/command.ts';
+import { messageIdText } from '../model/message-id.ts';
+import type { DedupeRule } from '../model/policy.ts';
+import type { Channel, ChannelRef, DedupeSlot, DueClock, Message, PolicyRef, Session } from './memory.ts';
+import { backlogOf } from './channel.ts';
+import { findSlot, rewriteSlot, takeSlot } from './dedupe.ts';
+import { KIND } from './layout.ts';
+import { admit, bytesOf, end, releasePack, textOf } from './lifecycle.ts';
+import { extraOf } from './message.ts';
+import { type MachineState, put } from './state.ts';
+
+const PACK_VERSION = 1;
+
+/** A pack record: what the broker knows of a block, and the block itself. */
+export interface PackHeader {
+  readonly producedAt: number;
+  readonly channel: number;
+  /** Where the block starts in the record. */
+  readonly blockAt: number;
+}
+
+/** Adds the messages and says which of them were not stored. */
+export function applyProduce(
+  state: MachineState,
+  session: Session,
+  target: ChannelRef,
+  command: Pick<Produce, 'blocks' | 'atomic'>,
+): Reply {
+  const { channel, policy } = target;
+  const { maxBacklog } = policy.policy;
+  let room = maxBacklog === 0 ? Infinity : maxBacklog - backlogOf(channel);
+  if (command.atomic && room < countOf(command.blocks)) room = 0;
+  const exceptions = produceBlocks(state, session, target, command.blocks, room);
+  if (exceptions.some(({ what }) => what === 'backlogFull')) channel.roomWanted.set(session, maxBacklog);
+  return { kind: 'produced', exceptions };
+}
+
+/** Adds as many messages of the blocks as there is room for. */
+export function produceBlocks(
+  state: MachineState,
+  session: Session,
+  target: ChannelRef,
+  blocks: readonly Uint8Array[],
+  room: number,
+): ProduceException[] {
+  const exceptions: ProduceException[] = [];
+  let index = 0;
+  let left = room;
+  for (const block of blocks) {
+    const admitted = admitBlock(state, session, target, block, index, left, exceptions);
+    left -= admitted.stored;
+    index += admitted.count;
+  }
+  target.channel.totals.produced += index - exceptions.length;
+  state.changes.channels.add(target.channel);
+  return exceptions;
+}
+
+function countOf(blocks: readonly Uint8Array[]): number {
+  return blocks.reduce((sum, block) => sum + new BlockReader(block).count, 0);
+}
+
+/** Stores the messages of one block under consecutive numbers; a message that is not stored leaves its number unused. */
+function admitBlock(
+  state: MachineState,
+  session: Session,
+  { channel, policy }: ChannelRef,
+  block: Uint8Array,
+  firstIndex: number,
+  room: number,
+  exceptions: ProduceException[],
+): { stored: number; count: number } {
+  const reader = new BlockReader(block);
+  const pack = state.nextSeq;
+  const fingerprints = new Uint8Array(reader.count * FINGERPRINT_BYTES);
+  const { dedupe: rule } = policy.policy;
+  state.nextSeq += reader.count;
+  // The pack counts as held while its messages are admitted: one may be replaced by a later one of the same block.
+  state.packs.set(pack, 2);
+  let stored = 0;
+  for (let i = 0; reader.next(); i++) {
+    const { id } = reader;
+    fingerprints.set(id.subarray(12, 16), i * FINGERPRINT_BYTES);
+    const slot = rule !== undefined && reader.dedupe !== '' ? findSlot(state, channel, reader.dedupe) : undefined;
+    const standing = slot === undefined ? undefined : whatStands(state, slot, rule as DedupeRule);
+    if (standing === 'first') {
+      channel.totals.deduplicated += 1;
+      exceptions.push({ index: firstIndex + i, what: 'deduplicated', id: bytesOf((slot as DedupeSlot).id) });
+      continue;
+    }
+    if (stored >= room) {
+      exceptions.push({ index: firstIndex + i, what: 'backlogFull', id: undefined });
+      continue;
+    }
+    stored += 1;
+    state.packs.set(pack, (state.packs.get(pack) as number) + 1);
+    const message = createMessage(state, channel, policy, pack + i, pack, reader);
+    if (reader.awaited) awaitEnd(state, session, messageIdText(id), message.seq);
+    if (standing === 'both') {
+      waitBehind(state, slot as DedupeSlot, message, textOf(id));
+      admit(state, message);
+      continue;
+    }
+    admit(state, message);
+    if (rule !== undefined && reader.dedupe !== '') {
+      claimKey(state, channel, message, reader.dedupe, textOf(id), rule, slot);
+    }
+  }
+  if (stored > 0) storePack(state, channel, pack, block, reader.second, fingerprints);
+  // Gives up the two holds of above; when nothing of the block is left, the pack goes again.
+  dropHold(state, pack, reader.second, stored);
+  return { stored, count: reader.count };
+}
+
+/** The bytes of an id that the index keeps: random ones, to tell most ids apart without reading the pack. */
+export const FINGERPRINT_BYTES = 4;
+
+function dropHold(state: MachineState, pack: number, second: number, stored: number): void {
+  if (stored === 0) {
+    state.packs.delete(pack);
+    return;
+  }
+  releasePack(state, pack, second);
+  releasePack(state, pack, second);
+}
+
+/** Whose the key is after a second message came: the first's, the second's, or both in turn. */
+function whatStands(state: MachineState, slot: DedupeSlot, rule: DedupeRule): 'first' | 'second' | 'both' {
+  const standing = state.messages.get(slot.seq);
+  if (rule.mode === 'reject' || standing === undefined) return 'first';
+  if (rule.mode === 'keepLast') return 'both';
+  return standing.state === 'leased' || standing.deliveries > 0 ? 'first' : 'second';
+}
+
+function claimKey(
+  state: MachineState,
+  channel: Channel,
+  message: Message,
+  hash: string,
+  id: string,
+  rule: DedupeRule,
+  slot: DedupeSlot | undefined,
+): void {
+  if (rule.windowMs === 0 || rule.mode === 'keepLast') extraOf(message).dedupe = hash;
+  if (slot === undefined) return takeSlot(state, channel, hash, message.seq, id, rule);
+  const replaced = state.messages.get(slot.seq) as Message;
+  slot.seq = message.seq;
+  slot.id = id;
+  rewriteSlot(state, slot);
+  end(state, replaced, 'replaced', { failure: { name: 'Replaced', message: `By ${messageIdText(bytesOf(id))}`, stack: undefined } });
+}
+
+/** The message waits until the standing one has ended; one that waited before gives up its place. */
+function waitBehind(state: MachineState, slot: DedupeSlot, message: Message, id: string): void {
+  const before = state.messages.get(slot.nextSeq);
+  message.state = 'waiting';
+  extraOf(message).dedupe = slot.hash;
+  slot.nextSeq = message.seq;
+  slot.nextId = id;
+  rewriteSlot(state, slot);
+  if (before === undefined) return;
+  end(state, before, 'replaced', { failure: { name: 'Replaced', message: `By ${messageIdText(bytesOf(id))}`, stack: undefined } });
+}
+
+function createMessage(
+  state: MachineState,
+  channel: Channel,
+  policy: PolicyRef,
+  seq: number,
+  pack: number,
+  item: BlockReader,
+): Message {
+  const dueClock: DueClock = item.dueAt === 0 ? 0 : 1;
+  const dueAt = item.dueAt === 0 ? (item.delayMs === 0 ? 0 : state.now + item.delayMs) : item.dueAt;
+  const later = dueAt > (dueClock === 0 ? state.now : state.wall);
+  const message: Message = {
+    seq,
+    pack,
+    second: item.second,
+    channel,
+    policy,
+    state: later ? 'delayed' : 'ready',
+    priority: item.priority,
+    order: item.lifo ? -seq : seq,
+    dueAt: later ? dueAt : 0,
+    dueClock: later ? dueClock : 0,
+    attempts: 0,
+    deliveries: 0,
+    lease: undefined,
+    extra: undefined,
+  };
+  const { timeToLiveMs } = policy.policy;
+  if (timeToLiveMs !== 0) extraOf(message).expiresAt = state.now + timeToLiveMs;
+  return message;
+}
+
+/** Registers a session for the notice of a message's end. */
+export function awaitEnd(state: MachineState, session: Session, id: string, seq: number): void {
+  const waiting = state.awaited.get(id);
+  if (waiting === undefined) state.awaited.set(id, new Set([session]));
+  else waiting.add(session);
+  state.awaitedSeqs.set(seq, id);
+}
+
+function storePack(
+  state: MachineState,
+  channel: Channel,
+  pack: number,
+  block: Uint8Array,
+  second: number,
+  fingerprints: Uint8Array,
+): void {
+  const record = new ByteWriter(block.length + 32);
+  record.u8(PACK_VERSION);
+  record.f64(state.now);
+  record.varint(channel.number);
+  record.raw(block);
+  put(state, state.layout.key(KIND.pack, pack), record.take());
+  put(state, state.layout.key(KIND.ids, second, pack), fingerprints);
+}

@@ -1,0 +1,89 @@
+/** The small records of the machine: its counters, its sessions, its dedupe keys. */
+import { ByteReader, ByteWriter } from '../model/bytes.ts';
+import type { Reply } from '../model/command.ts';
+import { readReply, type ValueCodec, writeReply } from '../model/reply.ts';
+import type { DedupeSlot, Session } from './memory.ts';
+import { createSession } from './session.ts';
+import type { MachineState } from './state.ts';
+
+const RECORD_VERSION = 1;
+
+const COUNTERS = ['nextSeq', 'nextToken', 'nextChannel', 'nextPolicy', 'nextSession', 'nextCommit'] as const;
+
+export function encodeMeta(state: MachineState): Uint8Array {
+  const record = new ByteWriter(64);
+  record.u8(RECORD_VERSION);
+  record.f64(state.now);
+  for (const counter of COUNTERS) record.varint(state[counter]);
+  return record.finish();
+}
+
+export function readMeta(state: MachineState, value: Uint8Array): void {
+  const reader = new ByteReader(value, 1);
+  state.now = reader.f64();
+  for (const counter of COUNTERS) state[counter] = reader.varint();
+}
+
+/** Only control commands answer with a value that is remembered, and theirs are counts. */
+const COUNTS: ValueCodec = {
+  write: (writer, value) => writer.varint(Number(value)),
+  read: (reader) => reader.varint(),
+};
+
+export function encodeSession(session: Session): Uint8Array {
+  const record = new ByteWriter(128);
+  record.u8(RECORD_VERSION);
+  record.text(session.id);
+  record.text(session.host);
+  record.varint(session.applied);
+  record.varint(session.answers.size);
+  for (const [request, reply] of session.answers) {
+    record.varint(request);
+    writeReply(record, reply, COUNTS);
+  }
+  return record.take();
+}
+
+export function readSession(number: number, value: Uint8Array): Session {
+  const reader = new ByteReader(value, 1);
+  const id = reader.text();
+  const session = createSession(number, id, reader.text());
+  session.applied = reader.varint();
+  for (let left = reader.varint(); left > 0; left--) {
+    const request = reader.varint();
+    session.answers.set(request, readReply(reader, COUNTS) as Reply);
+  }
+  return session;
+}
+
+export function encodeSlots(slots: Iterable<DedupeSlot>): Uint8Array {
+  const record = new ByteWriter(256);
+  record.u8(RECORD_VERSION);
+  for (const slot of slots) {
+    record.varint(slot.channel.number);
+    for (const text of [slot.hash, slot.id]) for (let i = 0; i < 16; i++) record.u8(text.charCodeAt(i));
+    record.varint(slot.seq);
+    record.f64(slot.until);
+    record.varint(slot.nextSeq);
+    if (slot.nextSeq !== 0) for (let i = 0; i < 16; i++) record.u8(slot.nextId.charCodeAt(i));
+  }
+  return record.take();
+}
+
+export function* readSlots(
+  state: MachineState,
+  commit: number,
+  value: Uint8Array,
+): Generator<DedupeSlot> {
+  const reader = new ByteReader(value, 1);
+  while (reader.left > 0) {
+    const channel = state.channelNumbers.get(reader.varint());
+    const hash = String.fromCharCode(...reader.raw(16));
+    const id = String.fromCharCode(...reader.raw(16));
+    const seq = reader.varint();
+    const until = reader.f64();
+    const nextSeq = reader.varint();
+    const nextId = nextSeq === 0 ? '' : String.fromCharCode(...reader.raw(16));
+    if (channel !== undefined) yield { channel, hash, seq, id, until, nextSeq, nextId, commit };
+  }
+}

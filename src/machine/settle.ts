@@ -1,0 +1,200 @@
+/** Settle: what a consumer says of the messages that it holds, fenced by their tokens. */
+import {
+  type Annotate,
+  type Extend,
+  type Failure,
+  type LeaseKey,
+  MAX_FAILURE_MESSAGE_CHARACTERS,
+  MAX_FAILURE_STACK_CHARACTERS,
+  type Reply,
+  type Settle,
+  type SettleSet,
+  type Started,
+} from '../model/command.ts';
+import { backoffDelayMs } from '../model/backoff.ts';
+import type { ChannelRef, Message, Session } from './memory.ts';
+import { end, move } from './lifecycle.ts';
+import { attemptNumber, extraOf, remember } from './message.ts';
+import { encodeNotes, type Notes, notesKey } from './notes.ts';
+import { touchPage } from './pages.ts';
+import { produceBlocks } from './produce.ts';
+import { type MachineState, put } from './state.ts';
+
+/** How much later than the client the broker ends a handler's time, in milliseconds: the client's word comes first. */
+export const TIMEOUT_GRACE_MS = 1_000;
+
+/** Settles each lease for itself; a stale token changes nothing, and its position is in the answer. */
+export function applySettle(state: MachineState, session: Session, command: SettleSet, random: () => number): Reply {
+  const lost: number[] = [];
+  command.settles.forEach((settle, i) => {
+    const message = heldMessage(session, settle);
+    if (message === undefined) lost.push(i);
+    else settleOne(state, session, message, settle, random);
+  });
+  return { kind: 'settled', lost };
+}
+
+/** Notes that handlers run: from now on their time counts, and so does their process's death. */
+export function applyStarted(state: MachineState, session: Session, command: Started): void {
+  for (const key of command.leases) {
+    const message = heldMessage(session, key);
+    const lease = message?.lease;
+    if (message === undefined || lease === undefined || lease.started) continue;
+    lease.started = true;
+    const { timeoutMs } = message.policy.policy;
+    if (timeoutMs !== 0) setDeadline(state, message, timeoutMs);
+  }
+}
+
+export function applyExtend(state: MachineState, session: Session, command: Extend): Reply {
+  const message = heldMessage(session, command);
+  if (message === undefined) return { kind: 'settled', lost: [0] };
+  setDeadline(state, message, command.forMs);
+  return { kind: 'settled', lost: [] };
+}
+
+/** Keeps progress and a line of the log; `notes` is what stood before. */
+export function applyAnnotate(state: MachineState, session: Session, command: Annotate, notes: Notes): Reply {
+  const message = heldMessage(session, command);
+  if (message === undefined) return { kind: 'settled', lost: [0] };
+  put(state, notesKey(state.layout, message), encodeNotes(notes, command));
+  state.annotatedPacks.add(message.pack);
+  if (message.extra?.annotated !== true) {
+    extraOf(message).annotated = true;
+    touchPage(state, message);
+  }
+  return { kind: 'settled', lost: [] };
+}
+
+export function heldMessage(session: Session, key: LeaseKey): Message | undefined {
+  const message = session.held.get(key.seq);
+  return message?.lease?.token === key.token ? message : undefined;
+}
+
+/** A failed attempt of a handler that threw or took too long. */
+export function failAttempt(
+  state: MachineState,
+  message: Message,
+  failure: Failure,
+  delayMs: number | undefined,
+  random: () => number,
+): void {
+  const cut = cutFailure(failure);
+  const attempt = attemptNumber(message);
+  rememberClaim(message, attempt);
+  message.attempts += 1;
+  extraOf(message).failure = cut;
+  const { policy } = message.policy;
+  if (message.attempts >= policy.maxAttempts) {
+    end(state, message, 'failed', { failure: cut });
+    return;
+  }
+  remember(message, { at: state.now, what: 'nacked', attempt, note: cut.message });
+  const delay = delayMs ?? backoffDelayMs(policy.backoff, message.attempts, random());
+  comeBack(state, message, 'nacked', delay);
+}
+
+/** The process that ran the handler died. */
+export function countDeath(state: MachineState, message: Message): void {
+  const extra = extraOf(message);
+  const attempt = attemptNumber(message);
+  rememberClaim(message, attempt);
+  extra.deaths += 1;
+  const note = 'The process died while the handler ran';
+  if (extra.deaths >= message.policy.policy.maxDeaths) {
+    end(state, message, 'failed', { failure: { name: 'ProcessDied', message: note, stack: undefined } });
+    return;
+  }
+  remember(message, { at: state.now, what: 'leaseLost', attempt, note });
+  move(state, message, 'leaseLost', {});
+}
+
+/** The lease is gone and nobody knows of a fault: the message comes first again, uncharged. */
+export function loseLease(state: MachineState, message: Message, suspect: boolean): void {
+  rememberClaim(message, attemptNumber(message));
+  const note = suspect ? 'The process and the broker died together' : 'The session ended';
+  remember(message, { at: state.now, what: 'leaseLost', attempt: attemptNumber(message), note });
+  if (suspect) extraOf(message).suspect = true;
+  move(state, message, 'leaseLost', {});
+}
+
+function settleOne(
+  state: MachineState,
+  session: Session,
+  message: Message,
+  { outcome, produced }: Settle,
+  random: () => number,
+): void {
+  switch (outcome.kind) {
+    case 'ack':
+      for (const part of produced ?? []) {
+        const target = session.refs.get(part.ref) as ChannelRef;
+        // A follow-up is never refused for a full backlog: that would undo work that is done.
+        produceBlocks(state, session, target, part.blocks, Infinity);
+      }
+      end(state, message, 'acked', { result: outcome.result });
+      break;
+    case 'nack':
+      failAttempt(state, message, outcome.failure, outcome.delayMs, random);
+      break;
+    case 'undecodable':
+      failDecoding(state, message, cutFailure(outcome.failure));
+      break;
+    case 'release':
+      remember(message, { at: state.now, what: 'released', attempt: attemptNumber(message), note: undefined });
+      move(state, message, 'released', {});
+      break;
+    case 'snooze':
+      remember(message, { at: state.now, what: 'snoozed', attempt: attemptNumber(message), note: undefined });
+      comeBack(state, message, 'snoozed', outcome.delayMs);
+      break;
+    case 'fail':
+      rememberClaim(message, attemptNumber(message));
+      message.attempts += 1;
+      end(state, message, 'failed', { failure: cutFailure(outcome.failure) });
+      break;
+  }
+}
+
+function failDecoding(state: MachineState, message: Message, failure: Failure): void {
+  const extra = extraOf(message);
+  extra.undecodable += 1;
+  extra.failure = failure;
+  const attempt = attemptNumber(message);
+  if (extra.undecodable >= message.policy.policy.maxUndecodable) {
+    end(state, message, 'failed', { failure });
+    return;
+  }
+  remember(message, { at: state.now, what: 'nacked', attempt, note: failure.message });
+  comeBack(state, message, 'nacked', backoffDelayMs(message.policy.policy.backoff, extra.undecodable, 0));
+}
+
+/** Delayed until then, and behind what waits by then; without a delay it joins the end at once. */
+function comeBack(state: MachineState, message: Message, happening: 'nacked' | 'snoozed', delayMs: number): void {
+  const waits = delayMs > 0;
+  move(state, message, happening, { dueAt: state.now + delayMs });
+  if (!waits) move(state, message, 'due', { order: state.nextSeq++ });
+}
+
+function setDeadline(state: MachineState, message: Message, forMs: number): void {
+  const { lease } = message;
+  if (lease === undefined) return;
+  if (lease.deadlineAt !== 0) state.deadlines.remove(message);
+  lease.deadlineAt = state.now + forMs + TIMEOUT_GRACE_MS;
+  state.deadlines.add(message);
+  touchPage(state, message);
+}
+
+/** The history gets the claim only when the attempt did not end well: a good end's record holds it anyway. */
+function rememberClaim(message: Message, attempt: number): void {
+  if (message.lease === undefined) return;
+  remember(message, { at: message.lease.claimedAt, what: 'claimed', attempt, note: undefined });
+}
+
+function cutFailure({ name, message, stack }: Failure): Failure {
+  return {
+    name: name.slice(0, 128),
+    message: message.slice(0, MAX_FAILURE_MESSAGE_CHARACTERS),
+    stack: stack?.slice(0, MAX_FAILURE_STACK_CHARACTERS),
+  };
+}

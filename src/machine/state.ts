@@ -1,0 +1,192 @@
+/** All that the machine knows, and what has changed since it was last written. Plain data. */
+import type { Write } from '../model/records.ts';
+import { ByteWriter } from '../model/bytes.ts';
+import type { Failure, Notice } from '../model/command.ts';
+import type { EndedState, Happening } from '../model/states.ts';
+import { HAPPENINGS } from '../model/states.ts';
+import { Layout } from './layout.ts';
+import type { Channel, DedupeSlot, EndedList, EndedMessage, Extra, Message, Page, PolicyRef, Session } from './memory.ts';
+import { compareDeadlines, compareDue, compareExpiries, compareRemovals, compareWindows } from './message.ts';
+import { OrderedIndex } from './ordered-index.ts';
+
+export interface MachineState {
+  readonly layout: Layout;
+  /** Machine time and wall time of the command that is being applied, in epoch milliseconds. */
+  now: number;
+  wall: number;
+
+  nextSeq: number;
+  nextToken: number;
+  nextChannel: number;
+  nextPolicy: number;
+  nextSession: number;
+  nextCommit: number;
+
+  readonly channels: Map<string, Channel>;
+  readonly channelNumbers: Map<number, Channel>;
+  readonly policies: Map<string, PolicyRef>;
+  readonly policyNumbers: Map<number, PolicyRef>;
+  readonly sessions: Map<string, Session>;
+  /** Messages that have not ended, by sequence number. */
+  readonly messages: Map<number, Message>;
+  /** How many messages of a pack are still there; a pack that is not listed has one. */
+  readonly packs: Map<number, number>;
+  /** Delayed messages by machine time and by wall time. */
+  readonly due: readonly [OrderedIndex<Message>, OrderedIndex<Message>];
+  readonly expiries: OrderedIndex<Message>;
+  readonly deadlines: OrderedIndex<Message>;
+  readonly windows: OrderedIndex<DedupeSlot>;
+  readonly retention: OrderedIndex<EndedList>;
+  /** How many slots each dedupe record still holds, by commit. */
+  readonly slotRecords: Map<number, number>;
+  /** Who waits for the end of which message, by the id's text. */
+  readonly awaited: Map<string, Set<Session>>;
+  readonly awaitedSeqs: Map<number, string>;
+  /** The journal's records, the oldest first. */
+  readonly journal: JournalRecord[];
+  journalEntries: number;
+  /** Packs with records of progress and log. */
+  readonly annotatedPacks: Set<number>;
+  /** Sessions whose client is gone, by the time at which they end. */
+  readonly expiringSessions: OrderedIndex<Session>;
+
+  /** Channels that may have something to hand out. */
+  readonly dispatchable: Set<Channel>;
+  /** Channels with a purge or redrive under way. */
+  readonly busyChannels: Set<Channel>;
+  readonly changes: Changes;
+}
+
+export interface JournalRecord {
+  readonly commit: number;
+  readonly at: number;
+  readonly entries: number;
+}
+
+/** Changes since the last `takeWrites`. */
+export interface Changes {
+  /** Whether anything at all is to be written. */
+  dirty: boolean;
+  /** Writes that are ready as they are, in order. */
+  writes: Write[];
+  /** Their bytes, roughly. */
+  bytes: number;
+  pages: Set<Page>;
+  ended: Map<number, EndedRecord[]>;
+  channels: Set<Channel>;
+  sessions: Set<Session>;
+  slots: Set<DedupeSlot>;
+  freedSlotRecords: number[];
+  journal: ByteWriter;
+  journalEntries: number;
+  /** What is to be handed to consumers, and told to sessions, once the commit is durable. */
+  deliveries: ClaimedMessage[];
+  notices: SessionNotice[];
+}
+
+/** A delivery without its payload. */
+export interface ClaimedMessage {
+  readonly session: Session;
+  readonly consumer: number;
+  readonly seq: number;
+  readonly pack: number;
+  readonly token: number;
+  readonly attempt: number;
+  readonly redelivered: boolean;
+}
+
+export interface SessionNotice {
+  readonly session: Session;
+  readonly notice: Notice;
+}
+
+/** The last word on a message; `state` is `undefined` for one that was deleted. */
+export interface EndedRecord extends EndedMessage {
+  readonly state: EndedState | undefined;
+  readonly channel: number;
+  readonly policy: number;
+  readonly priority: number;
+  readonly claimedAt: number;
+  readonly attempts: number;
+  readonly result: Uint8Array | undefined;
+  readonly failure: Failure | undefined;
+  readonly extra: Extra | undefined;
+}
+
+export function createState(space: string): MachineState {
+  return {
+    layout: new Layout(space),
+    now: 0,
+    wall: 0,
+    nextSeq: 1,
+    nextToken: 1,
+    nextChannel: 1,
+    nextPolicy: 1,
+    nextSession: 1,
+    nextCommit: 1,
+    channels: new Map(),
+    channelNumbers: new Map(),
+    policies: new Map(),
+    policyNumbers: new Map(),
+    sessions: new Map(),
+    messages: new Map(),
+    packs: new Map(),
+    due: [new OrderedIndex(compareDue), new OrderedIndex(compareDue)],
+    expiries: new OrderedIndex(compareExpiries),
+    deadlines: new OrderedIndex(compareDeadlines),
+    windows: new OrderedIndex(compareWindows),
+    retention: new OrderedIndex(compareRemovals),
+    slotRecords: new Map(),
+    awaited: new Map(),
+    awaitedSeqs: new Map(),
+    journal: [],
+    journalEntries: 0,
+    annotatedPacks: new Set(),
+    expiringSessions: new OrderedIndex((a, b) => a.expiresAt - b.expiresAt || a.number - b.number),
+    dispatchable: new Set(),
+    busyChannels: new Set(),
+    changes: createChanges(),
+  };
+}
+
+export function createChanges(): Changes {
+  return {
+    dirty: false,
+    writes: [],
+    bytes: 0,
+    pages: new Set(),
+    ended: new Map(),
+    channels: new Set(),
+    sessions: new Set(),
+    slots: new Set(),
+    freedSlotRecords: [],
+    journal: new ByteWriter(512),
+    journalEntries: 0,
+    deliveries: [],
+    notices: [],
+  };
+}
+
+export function put(state: MachineState, key: Uint8Array, value: Uint8Array): void {
+  state.changes.writes.push({ kind: 'put', key, value });
+  state.changes.bytes += key.length + value.length;
+  state.changes.dirty = true;
+}
+
+export function erase(state: MachineState, key: Uint8Array): void {
+  state.changes.writes.push({ kind: 'delete', key });
+  state.changes.dirty = true;
+}
+
+const HAPPENING_NUMBERS = Object.fromEntries(HAPPENINGS.map((what, i) => [what, i])) as Record<Happening, number>;
+
+/** Notes what happened to a message in the journal of the commit. */
+export function journal(state: MachineState, what: Happening, seq: number, attempt: number, session: number): void {
+  const { changes } = state;
+  changes.journal.u8(HAPPENING_NUMBERS[what]);
+  changes.journal.varint(seq);
+  changes.journal.varint(attempt);
+  changes.journal.varint(session);
+  changes.journalEntries += 1;
+  changes.dirty = true;
+}

@@ -1,0 +1,158 @@
+/** What happens by time alone. The broker asks when to come back, and comes back with a tick. */
+import type { Channel, EndedList, EndedMessage, Message, Session } from './memory.ts';
+import { closeConsumers, forgetSession } from './consumers.ts';
+import { dropSlot } from './dedupe.ts';
+import { drop, end, forget, move, retentionOf, scheduleRemoval } from './lifecycle.ts';
+import { countDeath, failAttempt, loseLease } from './settle.ts';
+import type { MachineState } from './state.ts';
+
+/** How many messages one tick may concern, so that a crowd of them never holds up the others for long. */
+export const TICK_LIMIT = 1_000;
+
+/** When the machine next has something to do, by each clock; `Infinity` for never. */
+export interface WakeTimes {
+  readonly machine: number;
+  readonly wall: number;
+}
+
+export function nextWake(state: MachineState): WakeTimes {
+  if (state.busyChannels.size > 0) return { machine: state.now, wall: Infinity };
+  const machine = Math.min(
+    state.due[0].first()?.dueAt ?? Infinity,
+    state.expiries.first()?.extra?.expiresAt ?? Infinity,
+    state.deadlines.first()?.lease?.deadlineAt ?? Infinity,
+    state.windows.first()?.until ?? Infinity,
+    state.retention.first()?.removeAt ?? Infinity,
+    state.expiringSessions.first()?.expiresAt ?? Infinity,
+  );
+  return { machine, wall: state.due[1].first()?.dueAt ?? Infinity };
+}
+
+/** Does what is due, at most {@link TICK_LIMIT} of it; what is left is due at once again. */
+export function applyTick(state: MachineState, random: () => number): void {
+  const budget = { left: TICK_LIMIT };
+  while (budget.left > 0 && wakeDelayed(state)) budget.left -= 1;
+  while (budget.left > 0 && expireMessage(state)) budget.left -= 1;
+  while (budget.left > 0 && timeOut(state, random)) budget.left -= 1;
+  while (budget.left > 0 && endWindow(state)) budget.left -= 1;
+  while (budget.left > 0 && expireSession(state)) budget.left -= 1;
+  while (budget.left > 0 && removeOld(state, budget));
+  for (const channel of state.busyChannels) if (budget.left > 0) purgeSome(state, channel, budget);
+}
+
+/** Gives back what a session holds, and keeps its answers for a client that comes back until `expiresAt`. */
+export function detachSession(state: MachineState, session: Session, keepLeases: boolean, expiresAt: number): void {
+  closeConsumers(session);
+  if (!keepLeases) loseLeases(state, session);
+  if (session.expiresAt !== 0) state.expiringSessions.remove(session);
+  session.expiresAt = expiresAt;
+  state.expiringSessions.add(session);
+}
+
+/** Ends a session for good. */
+export function endSession(state: MachineState, session: Session): void {
+  loseLeases(state, session);
+  forgetSession(state, session);
+}
+
+function loseLeases(state: MachineState, session: Session): void {
+  // The last one claimed goes back first, so that each stands before what was claimed after it.
+  for (const message of [...session.held.values()].reverse()) {
+    if (message.lease?.started === true) countDeath(state, message);
+    else loseLease(state, message, false);
+  }
+}
+
+function wakeDelayed(state: MachineState): boolean {
+  const relative = state.due[0].first();
+  const absolute = state.due[1].first();
+  let message: Message;
+  if (relative !== undefined && relative.dueAt <= state.now) message = relative;
+  else if (absolute !== undefined && absolute.dueAt <= state.wall) message = absolute;
+  else return false;
+  move(state, message, 'due', { order: state.nextSeq++ });
+  return true;
+}
+
+function expireMessage(state: MachineState): boolean {
+  const message = state.expiries.first();
+  if (message?.extra === undefined || message.extra.expiresAt > state.now) return false;
+  const failure = { name: 'Expired', message: 'Nobody claimed it within its time to live', stack: undefined };
+  end(state, message, 'expired', { failure });
+  return true;
+}
+
+function timeOut(state: MachineState, random: () => number): boolean {
+  const message = state.deadlines.first();
+  const lease = message?.lease;
+  if (message === undefined || lease === undefined || lease.deadlineAt > state.now) return false;
+  const notice = { kind: 'revoked', seq: message.seq, token: lease.token, reason: 'timeout' } as const;
+  state.changes.notices.push({ session: lease.session, notice });
+  const { timeoutMs } = message.policy.policy;
+  const failure = { name: 'TimeoutError', message: `The handler ran longer than ${timeoutMs} ms`, stack: undefined };
+  failAttempt(state, message, failure, undefined, random);
+  return true;
+}
+
+function endWindow(state: MachineState): boolean {
+  const slot = state.windows.first();
+  if (slot === undefined || slot.until > state.now) return false;
+  dropSlot(state, slot);
+  return true;
+}
+
+function expireSession(state: MachineState): boolean {
+  const session = state.expiringSessions.first();
+  if (session === undefined || session.expiresAt > state.now) return false;
+  endSession(state, session);
+  return true;
+}
+
+/** Removes what one list keeps too long, or puts the list off until then. */
+function removeOld(state: MachineState, budget: { left: number }): boolean {
+  const list = state.retention.first();
+  if (list === undefined || list.removeAt > state.now) return false;
+  while (budget.left > 0 && isTooOld(state, list)) {
+    forget(state, list, list.messages.first() as EndedMessage);
+    budget.left -= 1;
+  }
+  state.retention.remove(list);
+  list.removeAt = 0;
+  scheduleRemoval(state, list);
+  // One whose oldest message is awaited stays as it is until somebody else ends; looking again now would not end.
+  if (list.removeAt !== 0 && list.removeAt <= state.now && budget.left > 0) {
+    state.retention.remove(list);
+    list.removeAt = 0;
+  }
+  return true;
+}
+
+function isTooOld(state: MachineState, list: EndedList): boolean {
+  const oldest = list.messages.first();
+  if (oldest === undefined || state.awaitedSeqs.has(oldest.seq)) return false;
+  const bounds = retentionOf(state, list);
+  if (bounds.count !== undefined && list.messages.size > bounds.count) return true;
+  return bounds.ageMs !== undefined && oldest.endedAt + bounds.ageMs <= state.now;
+}
+
+/** Deletes messages that wait and were produced before the purge was asked for. */
+function purgeSome(state: MachineState, channel: Channel, budget: { left: number }): void {
+  if (channel.purgeBelow === 0) return;
+  for (const index of [channel.suspects, channel.ready, channel.delayed, channel.waiting]) {
+    // Younger messages may stand before older ones, by priority or lifo; they are passed over.
+    let passed = 0;
+    for (let message = index.at(0); message !== undefined; message = index.at(passed)) {
+      if (message.seq >= channel.purgeBelow) {
+        passed += 1;
+        continue;
+      }
+      if (budget.left === 0) return;
+      budget.left -= 1;
+      drop(state, message);
+    }
+  }
+  channel.purgeBelow = 0;
+  state.changes.channels.add(channel);
+  state.dispatchable.add(channel);
+  if (channel.redriveUntil === 0) state.busyChannels.delete(channel);
+}

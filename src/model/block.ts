@@ -1,0 +1,188 @@
+/**
+ * A block: messages that a client produced together, encoded once. The same bytes travel in the produce
+ * frame, stand in the store, and go out with the deliveries; nobody between producer and consumer takes a
+ * message apart.
+ *
+ * ```
+ * block = version(u8) codec(u8) second(varint) count(varint) item*
+ * item  = flags(u8) id(16) [delayMs(f64)] [dueAt(f64)] [priority(signed)] [dedupe(16)] length(varint) payload
+ * ```
+ *
+ * All ids of a block come from one second (counted from 2020), which keeps the index from ids to blocks small.
+ *
+ * To change the form, raise `BLOCK_VERSION`, keep reading the old one (stored blocks live as long as their
+ * messages), and describe both here and in `docs/protocol.md`.
+ */
+import { ByteReader, ByteWriter } from './bytes.ts';
+import { HoldfastError } from './errors.ts';
+import { MESSAGE_ID_BYTES, messageIdTime } from './message-id.ts';
+
+const BLOCK_VERSION = 1;
+
+/** A block is closed when it holds this many bytes, so that reading one message never reads much more. */
+export const BLOCK_BYTES: number = 64 * 1024;
+
+/** The bytes of a dedupe key's hash: the first 128 bits of SHA-256. */
+export const DEDUPE_BYTES = 16;
+
+const FLAG = { delay: 1, dueAt: 2, priority: 4, dedupe: 8, lifo: 16, awaited: 32 } as const;
+
+const EPOCH_2020_SECONDS = 1_577_836_800;
+
+/** The options of one message that travel with it; all others are in its policy. */
+export interface ItemOptions {
+  /** Relative delay in milliseconds, measured by the broker's clock. */
+  readonly delayMs?: number | undefined;
+  /** Wall-clock moment before which the message is not delivered, in epoch milliseconds. */
+  readonly dueAt?: number | undefined;
+  /** Smaller comes first; 0 is the default. */
+  readonly priority?: number | undefined;
+  /** Puts the message in front of those of its priority. */
+  readonly lifo?: boolean | undefined;
+  /** The hash of the dedupe key. */
+  readonly dedupe?: Uint8Array | undefined;
+  /** The producer waits for the result. */
+  readonly awaited?: boolean | undefined;
+}
+
+/** The second of an id, as blocks and the id index count it. */
+export function idSecond(id: Uint8Array, at: number = 0): number {
+  return Math.max(0, Math.floor(messageIdTime(id, at) / 1_000) - EPOCH_2020_SECONDS);
+}
+
+/** Gathers messages into one block. */
+export class BlockWriter {
+  readonly #items = new ByteWriter(1_024);
+  readonly #codec: number;
+  readonly #second: number;
+  #count = 0;
+
+  constructor(codec: number, second: number) {
+    this.#codec = codec;
+    this.#second = second;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Whether a message of this second and size belongs into another block. */
+  isClosedFor(second: number, payloadBytes: number): boolean {
+    return second !== this.#second || (this.#count > 0 && this.#items.length + payloadBytes > BLOCK_BYTES);
+  }
+
+  add(id: Uint8Array, payload: Uint8Array, options: ItemOptions): void {
+    const { delayMs, dueAt, priority, dedupe } = options;
+    const items = this.#items;
+    items.u8(
+      (delayMs ? FLAG.delay : 0) |
+        (dueAt === undefined ? 0 : FLAG.dueAt) |
+        (priority ? FLAG.priority : 0) |
+        (dedupe === undefined ? 0 : FLAG.dedupe) |
+        (options.lifo === true ? FLAG.lifo : 0) |
+        (options.awaited === true ? FLAG.awaited : 0),
+    );
+    items.raw(id);
+    if (delayMs) items.f64(delayMs);
+    if (dueAt !== undefined) items.f64(dueAt);
+    if (priority) items.signed(priority);
+    if (dedupe !== undefined) items.raw(dedupe);
+    items.bytes(payload);
+    this.#count += 1;
+  }
+
+  finish(): Uint8Array {
+    const block = new ByteWriter(this.#items.length + 24);
+    block.u8(BLOCK_VERSION);
+    block.u8(this.#codec);
+    block.varint(this.#second);
+    block.varint(this.#count);
+    block.raw(this.#items.take());
+    return block.take();
+  }
+}
+
+/** Reads the items of a block one after the other; the fields speak of the item that `next()` read. */
+export class BlockReader {
+  readonly codec: number;
+  readonly second: number;
+  readonly count: number;
+  readonly #reader: ByteReader;
+  readonly #bytes: Uint8Array;
+  #read = 0;
+
+  /** Where the item starts and ends, in the bytes given to the constructor. */
+  start = 0;
+  end = 0;
+  payloadStart = 0;
+  delayMs = 0;
+  dueAt = 0;
+  priority = 0;
+  lifo = false;
+  awaited = false;
+  /** The dedupe hash as a string of 16 characters, one a byte; empty when there is none. */
+  dedupe = '';
+
+  /** @throws HoldfastError `PROTOCOL` when the bytes are not a block. */
+  constructor(bytes: Uint8Array, at: number = 0) {
+    this.#bytes = bytes;
+    this.#reader = new ByteReader(bytes, at);
+    const version = this.#reader.u8();
+    if (version !== BLOCK_VERSION) throw new HoldfastError('PROTOCOL', `Cannot read a block of version ${version}`);
+    this.codec = this.#reader.u8();
+    this.second = this.#reader.varint();
+    this.count = this.#reader.varint();
+    this.end = this.#reader.at;
+  }
+
+  next(): boolean {
+    if (this.#read === this.count) return false;
+    this.#read += 1;
+    const reader = this.#reader;
+    this.start = reader.at;
+    const flags = reader.u8();
+    reader.skip(MESSAGE_ID_BYTES);
+    this.delayMs = flags & FLAG.delay ? reader.f64() : 0;
+    this.dueAt = flags & FLAG.dueAt ? reader.f64() : 0;
+    this.priority = flags & FLAG.priority ? reader.signed() : 0;
+    this.dedupe = flags & FLAG.dedupe ? latin1(reader.raw(DEDUPE_BYTES)) : '';
+    this.lifo = (flags & FLAG.lifo) !== 0;
+    this.awaited = (flags & FLAG.awaited) !== 0;
+    const length = reader.varint();
+    this.payloadStart = reader.at;
+    reader.skip(length);
+    this.end = reader.at;
+    return true;
+  }
+
+  get id(): Uint8Array {
+    return this.#bytes.subarray(this.start + 1, this.start + 1 + MESSAGE_ID_BYTES);
+  }
+
+  get payload(): Uint8Array {
+    return this.#bytes.subarray(this.payloadStart, this.end);
+  }
+
+  /** The whole item, as it stands in the block. */
+  get item(): Uint8Array {
+    return this.#bytes.subarray(this.start, this.end);
+  }
+
+  /** Whether the item is one that the broker may store: in its second, with numbers that make sense. */
+  isSound(): boolean {
+    return (
+      idSecond(this.#bytes, this.start + 1) === this.second &&
+      Number.isFinite(this.delayMs) &&
+      this.delayMs >= 0 &&
+      Number.isFinite(this.dueAt) &&
+      Math.abs(this.priority) <= MAX_PRIORITY
+    );
+  }
+}
+
+/** Priorities go from minus this to this. */
+export const MAX_PRIORITY: number = 2 ** 21;
+
+function latin1(bytes: Uint8Array): string {
+  return String.fromCharCode.apply(undefined, bytes as unknown as number[]);
+}

@@ -1,0 +1,264 @@
+/**
+ * Everything that a client can ask of the broker, and everything that it hears back: plain data.
+ *
+ * A command has an effect once. Request ids are consecutive within a session; the machine remembers its
+ * answers, so a command that comes twice gets its first answer. Commands with `request` 0 are notes in
+ * passing: they get no answer, and repeating them changes nothing.
+ */
+import type { ErrorCode } from './errors.ts';
+import type { MessageId } from './message-id.ts';
+import type { ChannelSettings, Policy } from './policy.ts';
+import type { EndedState, Happening, State } from './states.ts';
+
+export interface Request {
+  /** 0 for a note in passing. */
+  readonly request: number;
+  readonly command: Command;
+}
+
+export type Command =
+  | Declare
+  | Produce
+  | Window
+  | Started
+  | SettleSet
+  | Extend
+  | Annotate
+  | Control
+  | Manage
+  | Await
+  | Inspect;
+
+/** Names a channel and a policy `ref` for this session's other commands, and creates the channel if it is new. */
+export interface Declare {
+  readonly kind: 'declare';
+  readonly ref: number;
+  readonly channel: string;
+  readonly policy: Policy;
+  /** Replaces the channel's settings when given. */
+  readonly settings: ChannelSettings | undefined;
+}
+
+/**
+ * Adds the messages of the blocks, in order. With `atomic` all of them or none; otherwise each stands for
+ * itself. Answer: `produced`.
+ */
+export interface Produce {
+  readonly kind: 'produce';
+  readonly ref: number;
+  readonly atomic: boolean;
+  readonly blocks: readonly Uint8Array[];
+}
+
+/**
+ * Says how many messages of the channel the consumer is willing to hold; the broker delivers up to that.
+ * The first one opens the consumer; 0 stops new deliveries. An absolute number, so that repeating it is harmless.
+ */
+export interface Window {
+  readonly kind: 'window';
+  readonly consumer: number;
+  readonly ref: number;
+  readonly size: number;
+}
+
+/** Says that handlers have started; a message whose handler never started is never charged anything. */
+export interface Started {
+  readonly kind: 'started';
+  readonly leases: readonly LeaseKey[];
+}
+
+/** A lease, proven by its token. */
+export interface LeaseKey {
+  readonly seq: number;
+  readonly token: number;
+}
+
+/** Settles leases, each for itself. Answer: `settled`. */
+export interface SettleSet {
+  readonly kind: 'settle';
+  readonly settles: readonly Settle[];
+}
+
+export interface Settle extends LeaseKey {
+  readonly outcome: Outcome;
+  /** Messages that are produced in the same commit, when the outcome is an ack. */
+  readonly produced: readonly Omit<Produce, 'atomic'>[] | undefined;
+}
+
+export type Outcome =
+  /** Done. */
+  | { readonly kind: 'ack'; readonly result: Uint8Array | undefined }
+  /** The attempt failed; `delayMs` overrides the policy's backoff. */
+  | { readonly kind: 'nack'; readonly failure: Failure; readonly delayMs: number | undefined }
+  /** The payload could not be decoded; counted apart from failed attempts. */
+  | { readonly kind: 'undecodable'; readonly failure: Failure }
+  /** Given back and not counted. */
+  | { readonly kind: 'release' }
+  /** Comes again after the delay, and is not counted. */
+  | { readonly kind: 'snooze'; readonly delayMs: number }
+  /** Gave up: no further attempt. */
+  | { readonly kind: 'fail'; readonly failure: Failure };
+
+/** An error as data. `message` is cut after 1,024 characters and `stack` after 4,096. */
+export interface Failure {
+  readonly name: string;
+  readonly message: string;
+  readonly stack: string | undefined;
+}
+
+export const MAX_FAILURE_MESSAGE_CHARACTERS = 1_024;
+export const MAX_FAILURE_STACK_CHARACTERS = 4_096;
+
+/** Moves the deadline of a running handler to `forMs` from now. Answer: `settled`. */
+export interface Extend extends LeaseKey {
+  readonly kind: 'extend';
+  readonly forMs: number;
+}
+
+/** Keeps a handler's progress or a line of its log with the message. Answer: `settled`. */
+export interface Annotate extends LeaseKey {
+  readonly kind: 'annotate';
+  readonly progress: Uint8Array | undefined;
+  readonly line: string | undefined;
+}
+
+/** Acts on a channel. Answer: `value` with the number of messages concerned, or `done`. */
+export interface Control {
+  readonly kind: 'control';
+  readonly channel: string;
+  readonly action: 'pause' | 'resume' | 'purge' | 'redrive' | 'retain';
+  readonly settings: ChannelSettings | undefined;
+}
+
+/** Acts on one message. Answer: `done`, or `refused` with `NOT_FOUND` or `WRONG_STATE`. */
+export interface Manage {
+  readonly kind: 'manage';
+  readonly id: Uint8Array;
+  readonly action: 'cancel' | 'promote' | 'redrive';
+}
+
+/** Asks for the notice `ended` of a message, or, with `stop`, for no more. A result is kept while somebody waits. */
+export interface Await {
+  readonly kind: 'await';
+  readonly id: Uint8Array;
+  readonly stop: boolean;
+}
+
+/** Reads. Answer: `value`. */
+export type Inspect =
+  | { readonly kind: 'inspect'; readonly what: 'channels' }
+  | { readonly kind: 'inspect'; readonly what: 'channel'; readonly channel: string }
+  | { readonly kind: 'inspect'; readonly what: 'message'; readonly id: Uint8Array }
+  | {
+      readonly kind: 'inspect';
+      readonly what: 'list';
+      readonly channel: string;
+      readonly state: State;
+      readonly offset: number;
+      readonly limit: number;
+    };
+
+/** The answer to a command. */
+export type Reply =
+  | { readonly kind: 'done' }
+  /** The exceptions among the messages of a produce; every other one is stored. */
+  | { readonly kind: 'produced'; readonly exceptions: readonly ProduceException[] }
+  /** The positions of the leases that were no longer held; nothing of theirs had an effect. */
+  | { readonly kind: 'settled'; readonly lost: readonly number[] }
+  | { readonly kind: 'value'; readonly value: unknown }
+  | { readonly kind: 'refused'; readonly code: ErrorCode; readonly message: string };
+
+export interface ProduceException {
+  /** Position within the command. */
+  readonly index: number;
+  readonly what: 'deduplicated' | 'backlogFull';
+  /** The message that stands, when deduplicated. */
+  readonly id: Uint8Array | undefined;
+}
+
+/** What the broker says unasked. */
+export type Notice =
+  /** A lease was taken back; the handler's signal fires. */
+  | { readonly kind: 'revoked'; readonly seq: number; readonly token: number; readonly reason: 'cancelled' | 'timeout' }
+  /** A channel whose backlog was full has room again. */
+  | { readonly kind: 'room'; readonly channel: string }
+  /** A message that the session awaits has ended, or does not exist (any more): then `state` is `undefined`. */
+  | {
+      readonly kind: 'ended';
+      readonly id: Uint8Array;
+      readonly state: EndedState | undefined;
+      readonly result: Uint8Array | undefined;
+      readonly failure: Failure | undefined;
+    };
+
+/** A message under a lease, on its way to a consumer. */
+export interface Delivery {
+  readonly consumer: number;
+  readonly seq: number;
+  readonly token: number;
+  /** 1-based. */
+  readonly attempt: number;
+  readonly redelivered: boolean;
+  readonly producedAt: number;
+  readonly codec: number;
+  /** The item of a block; see `block.ts`. */
+  readonly item: Uint8Array;
+}
+
+/** A channel as `inspect` shows it. Counts are exact at one moment. */
+export interface ChannelView {
+  readonly channel: string;
+  readonly ready: number;
+  readonly delayed: number;
+  readonly leased: number;
+  readonly waiting: number;
+  readonly completed: number;
+  readonly dead: number;
+  readonly cancelled: number;
+  /** Messages ever produced, completed, dead, and delivered again, since the channel was created. */
+  readonly totals: ChannelTotals;
+  readonly paused: boolean;
+  readonly consumers: number;
+  readonly settings: ChannelSettings;
+}
+
+export interface ChannelTotals {
+  readonly produced: number;
+  readonly completed: number;
+  readonly dead: number;
+  readonly cancelled: number;
+  readonly purged: number;
+  readonly redelivered: number;
+  readonly deduplicated: number;
+}
+
+/** A message as `inspect` shows it, its payload still encoded. */
+export interface MessageView {
+  readonly id: MessageId;
+  readonly channel: string;
+  readonly state: State;
+  readonly priority: number;
+  /** Attempts that began, as far as they were counted. */
+  readonly attempts: number;
+  readonly deaths: number;
+  readonly undecodable: number;
+  readonly producedAt: number;
+  readonly dueAt: number | undefined;
+  readonly endedAt: number | undefined;
+  readonly codec: number;
+  readonly payload: Uint8Array;
+  readonly result: Uint8Array | undefined;
+  readonly failure: Failure | undefined;
+  readonly progress: Uint8Array | undefined;
+  readonly log: readonly string[];
+  readonly history: readonly HistoryEntry[];
+}
+
+export interface HistoryEntry {
+  readonly at: number;
+  readonly what: Happening;
+  /** The attempt that it belongs to, 1-based; 0 before the first. */
+  readonly attempt: number;
+  /** Why, where there is a reason: an error's message, or who took the lease back. */
+  readonly note: string | undefined;
+}

@@ -1,0 +1,74 @@
+/**
+ * The errors that an operation can meet. A bad argument is a `TypeError` or a `RangeError` at the call
+ * and is not in this file. Messages start with a capital, quote their subject, and have no full stop.
+ */
+
+/**
+ * What went wrong, for code to react to. A code is never renamed within a major version.
+ *
+ * | code | meaning | what to do |
+ * |---|---|---|
+ * | `CLOSED` | the instance, consumer or broker was closed while the call waited | open again |
+ * | `LEASE_LOST` | the message is no longer this handler's | stop; somebody else has it, or it ended |
+ * | `BACKLOG_FULL` | the channel holds `maxBacklog` messages | produce later, or open with `onFull: 'wait'` |
+ * | `STORE_FULL` | the disk has less free space than the reserve | free space; consumers go on meanwhile |
+ * | `STORE_IN_USE` | a live broker of another process leads the store | use that process |
+ * | `STORE_CORRUPT` | a record does not match its checksum or its format | restore a backup |
+ * | `STORE_TOO_NEW` | the store was written by a later version of this package | upgrade this process |
+ * | `STORE_FAILED` | the store failed and could not be opened again | see `cause` |
+ * | `FENCED` | another broker leads the store by now | open again |
+ * | `UNKNOWN_OUTCOME` | the session expired before the answer came: it may or may not have happened | look, then decide |
+ * | `NOT_FOUND` | no message has this id any more | nothing |
+ * | `WRONG_STATE` | the message is not in a state that allows this | look at `state` |
+ * | `DEAD` | the message that a `request` waited for is dead or was cancelled | look at `cause` |
+ * | `INVALID_MESSAGE` | the message does not match the channel's schema | mend the message |
+ * | `UNDECODABLE` | stored bytes are not a message in a known codec | see `cause` |
+ * | `TOO_MANY` | a documented limit is reached | see the message |
+ * | `PROTOCOL` | the other side sent a frame that is not of this protocol | upgrade one side |
+ * | `BROKER_FAILED` | a broken invariant stopped the broker | report it |
+ */
+export type ErrorCode =
+  | 'CLOSED'
+  | 'LEASE_LOST'
+  | 'BACKLOG_FULL'
+  | 'STORE_FULL'
+  | 'STORE_IN_USE'
+  | 'STORE_CORRUPT'
+  | 'STORE_TOO_NEW'
+  | 'STORE_FAILED'
+  | 'FENCED'
+  | 'UNKNOWN_OUTCOME'
+  | 'NOT_FOUND'
+  | 'WRONG_STATE'
+  | 'DEAD'
+  | 'INVALID_MESSAGE'
+  | 'UNDECODABLE'
+  | 'TOO_MANY'
+  | 'PROTOCOL'
+  | 'BROKER_FAILED';
+
+/** An operating error, told apart by its {@link ErrorCode}. */
+export class HoldfastError extends Error {
+  override readonly name: string = 'HoldfastError';
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/**
+ * A failure of the store. `outcome` says what is known of a commit that was under way: `aborted` means
+ * that certainly nothing was written, `unknown` that all of it or nothing was. Either way the broker's
+ * memory is ahead of the store, so it stops, reopens and rebuilds; it never tries the same commit again.
+ */
+export class StoreError extends HoldfastError {
+  override readonly name = 'StoreError';
+  readonly outcome: 'aborted' | 'unknown';
+
+  constructor(code: ErrorCode, outcome: 'aborted' | 'unknown', message: string, options?: ErrorOptions) {
+    super(code, message, options);
+    this.outcome = outcome;
+  }
+}

@@ -1,0 +1,70 @@
+/** What a channel asks of its messages, resolved: plain data, the same on every side. */
+import type { Backoff } from './backoff.ts';
+
+/** The rules that a message was produced under; they stay with it when the channel's options change later. */
+export interface Policy {
+  /** How many attempts may throw or time out before the message is dead; at least 1. */
+  readonly maxAttempts: number;
+  readonly backoff: Backoff;
+  /** How many deaths of the process that runs the handler make the message dead; at least 1. */
+  readonly maxDeaths: number;
+  /** How many times a consumer may fail to decode the message before it is dead; at least 1. */
+  readonly maxUndecodable: number;
+  /** How long a handler may run, in milliseconds; 0 sets no limit. */
+  readonly timeoutMs: number;
+  /** How long the message may wait for its first claim, in milliseconds; 0 sets no limit. */
+  readonly timeToLiveMs: number;
+  /** Where dead messages go, in the commit that gives them up; without it they stay, as `dead`. */
+  readonly deadLetter: string | undefined;
+  readonly dedupe: DedupeRule | undefined;
+  /** How many messages the channel may hold that have not ended; 0 sets no limit. */
+  readonly maxBacklog: number;
+}
+
+/**
+ * What a second message with the same dedupe key meets while the first one's window runs. The window is
+ * `windowMs` milliseconds from the produce, or, with 0, until the first message has ended.
+ *
+ * - `reject`: the second is dropped; the first stands.
+ * - `replace`: while the first waits, the second takes its place with its own payload and delay (debounce);
+ *   once the first was claimed, `reject` applies.
+ * - `keepLast`: while the first waits or runs, the second waits until it has ended; a third takes the
+ *   second's place.
+ */
+export interface DedupeRule {
+  readonly windowMs: number;
+  readonly mode: 'reject' | 'replace' | 'keepLast';
+}
+
+/** How many ended messages are kept, and how long; `undefined` sets no bound. */
+export interface Retention {
+  readonly count: number | undefined;
+  readonly ageMs: number | undefined;
+}
+
+/** What holds for a channel as a whole; the last declaration wins. */
+export interface ChannelSettings {
+  /** Of completed and cancelled messages. */
+  readonly completed: Retention;
+  readonly dead: Retention;
+}
+
+export const DEFAULT_SETTINGS: ChannelSettings = {
+  completed: { count: 1_000, ageMs: 3_600_000 },
+  dead: { count: 100_000, ageMs: 30 * 86_400_000 },
+};
+
+/** The exactly-once window when none is given, in milliseconds: 5 minutes. */
+export const DEFAULT_DEDUPLICATION_MS = 300_000;
+
+export const DEFAULT_POLICY: Policy = {
+  maxAttempts: 5,
+  backoff: { kind: 'exponential', delayMs: 1_000, factor: 2, maxMs: 3_600_000, jitter: 0.2 },
+  maxDeaths: 3,
+  maxUndecodable: 3,
+  timeoutMs: 0,
+  timeToLiveMs: 0,
+  deadLetter: undefined,
+  dedupe: undefined,
+  maxBacklog: 0,
+};

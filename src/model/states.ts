@@ -1,0 +1,61 @@
+/** The states of a message and the one table of legal transitions. `docs/lifecycle.md` draws it. */
+
+export const STATES = ['ready', 'delayed', 'leased', 'waiting', 'completed', 'dead', 'cancelled'] as const;
+
+/**
+ * - `ready`: can be claimed.
+ * - `delayed`: waits for its time.
+ * - `leased`: a consumer holds it.
+ * - `waiting`: waits for another message to end.
+ * - `completed`, `dead`, `cancelled`: ended, kept as long as the retention says.
+ */
+export type State = (typeof STATES)[number];
+
+export type LiveState = 'ready' | 'delayed' | 'leased' | 'waiting';
+export type EndedState = 'completed' | 'dead' | 'cancelled';
+
+/** What happens to messages; the journal and the events use the same words. */
+export const HAPPENINGS = [
+  'produced',
+  'due',
+  'promoted',
+  'unblocked',
+  'claimed',
+  'acked',
+  'nacked',
+  'released',
+  'leaseLost',
+  'snoozed',
+  'failed',
+  'expired',
+  'cancelled',
+  'redriven',
+  'replaced',
+  'purged',
+  'moved',
+] as const;
+
+export type Happening = (typeof HAPPENINGS)[number];
+
+const TRANSITIONS: Readonly<Record<State, Partial<Record<Happening, State>>>> = {
+  ready: { claimed: 'leased', replaced: 'cancelled', cancelled: 'cancelled', expired: 'dead' },
+  delayed: { due: 'ready', promoted: 'ready', replaced: 'cancelled', cancelled: 'cancelled', expired: 'dead' },
+  leased: {
+    acked: 'completed',
+    nacked: 'delayed',
+    released: 'ready',
+    leaseLost: 'ready',
+    snoozed: 'delayed',
+    failed: 'dead',
+    cancelled: 'cancelled',
+  },
+  waiting: { unblocked: 'ready', replaced: 'cancelled', cancelled: 'cancelled', expired: 'dead' },
+  completed: {},
+  dead: { redriven: 'ready' },
+  cancelled: {},
+};
+
+/** The state after `happening`, or `undefined` when the table does not allow it. */
+export function nextState(state: State, happening: Happening): State | undefined {
+  return TRANSITIONS[state][happening];
+}

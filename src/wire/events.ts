@@ -1,0 +1,149 @@
+/**
+ * The EVENTS frame: what the broker answers and says unasked.
+ *
+ * ```
+ * reply    = 1 request(varint) reply
+ * delivery = 2 consumer seq token attempt flags(u8) codec(u8) producedAt(f64) length(varint) item
+ * ended    = 3 id(16) state(u8) [result] [failure]
+ * revoked  = 4 seq token reason(u8)
+ * room     = 5 channel(text)
+ * ```
+ */
+import { decode, encode } from '../codec/bson.ts';
+import { ByteReader, ByteWriter } from '../model/bytes.ts';
+import type { Delivery, Notice, Reply } from '../model/command.ts';
+import { HoldfastError } from '../model/errors.ts';
+import { MESSAGE_ID_BYTES } from '../model/message-id.ts';
+import { readReply, type ValueCodec, writeReply } from '../model/reply.ts';
+import { FRAME } from './frames.ts';
+import { readFailure, writeFailure } from './requests.ts';
+
+const EVENT = { reply: 1, delivery: 2, ended: 3, revoked: 4, room: 5 } as const;
+
+const ENDED_STATES = ['completed', 'dead', 'cancelled'] as const;
+const REASONS = ['cancelled', 'timeout'] as const;
+
+/** A value in a frame is BSON; it may be larger than a payload, as a list of messages holds many. */
+const MAX_VALUE_BYTES = 64 * 1024 * 1024;
+
+const BSON_VALUES: ValueCodec = {
+  write: (writer, value) => writer.bytes(encode(value, { maxBytes: MAX_VALUE_BYTES })),
+  read: (reader) => decode(reader.bytes(), { maxBytes: MAX_VALUE_BYTES }),
+};
+
+/** Gathers what one client is to hear into one frame. */
+export class EventsWriter {
+  readonly #frame = new ByteWriter(1_024);
+
+  constructor() {
+    this.#frame.u8(FRAME.events);
+  }
+
+  get isEmpty(): boolean {
+    return this.#frame.length === 1;
+  }
+
+  reply(request: number, reply: Reply): void {
+    this.#frame.u8(EVENT.reply);
+    this.#frame.varint(request);
+    writeReply(this.#frame, reply, BSON_VALUES);
+  }
+
+  delivery(delivery: Delivery): void {
+    const frame = this.#frame;
+    frame.u8(EVENT.delivery);
+    frame.varint(delivery.consumer);
+    frame.varint(delivery.seq);
+    frame.varint(delivery.token);
+    frame.varint(delivery.attempt);
+    frame.u8(delivery.redelivered ? 1 : 0);
+    frame.u8(delivery.codec);
+    frame.f64(delivery.producedAt);
+    frame.bytes(delivery.item);
+  }
+
+  notice(notice: Notice): void {
+    const frame = this.#frame;
+    switch (notice.kind) {
+      case 'ended':
+        frame.u8(EVENT.ended);
+        frame.raw(notice.id);
+        frame.u8(notice.state === undefined ? ENDED_STATES.length : ENDED_STATES.indexOf(notice.state));
+        frame.u8((notice.result === undefined ? 0 : 1) | (notice.failure === undefined ? 0 : 2));
+        if (notice.result !== undefined) frame.bytes(notice.result);
+        if (notice.failure !== undefined) writeFailure(frame, notice.failure);
+        break;
+      case 'revoked':
+        frame.u8(EVENT.revoked);
+        frame.varint(notice.seq);
+        frame.varint(notice.token);
+        frame.u8(REASONS.indexOf(notice.reason));
+        break;
+      case 'room':
+        frame.u8(EVENT.room);
+        frame.text(notice.channel);
+        break;
+    }
+  }
+
+  finish(): Uint8Array<ArrayBuffer> {
+    return this.#frame.take();
+  }
+}
+
+/** Who receives what an EVENTS frame holds. */
+export interface EventsReceiver {
+  reply(request: number, reply: Reply): void;
+  delivery(delivery: Delivery): void;
+  notice(notice: Notice): void;
+}
+
+/** Reads a frame and hands its events over in order. @throws HoldfastError `PROTOCOL` */
+export function decodeEvents(bytes: Uint8Array, receiver: EventsReceiver): void {
+  const frame = new ByteReader(bytes, 1);
+  while (frame.left > 0) {
+    const event = frame.u8();
+    switch (event) {
+      case EVENT.reply:
+        receiver.reply(frame.varint(), readReply(frame, BSON_VALUES));
+        break;
+      case EVENT.delivery:
+        receiver.delivery(readDelivery(frame));
+        break;
+      case EVENT.ended:
+      case EVENT.revoked:
+      case EVENT.room:
+        receiver.notice(readNotice(frame, event));
+        break;
+      default:
+        throw new HoldfastError('PROTOCOL', `Cannot read an event of kind ${event}`);
+    }
+  }
+}
+
+function readDelivery(frame: ByteReader): Delivery {
+  return {
+    consumer: frame.varint(),
+    seq: frame.varint(),
+    token: frame.varint(),
+    attempt: frame.varint(),
+    redelivered: frame.u8() === 1,
+    codec: frame.u8(),
+    producedAt: frame.f64(),
+    item: frame.bytes(),
+  };
+}
+
+function readNotice(frame: ByteReader, event: number): Notice {
+  if (event === EVENT.room) return { kind: 'room', channel: frame.text() };
+  if (event === EVENT.revoked) {
+    const seq = frame.varint();
+    const token = frame.varint();
+    return { kind: 'revoked', seq, token, reason: REASONS[frame.u8()] ?? 'cancelled' };
+  }
+  const id = frame.raw(MESSAGE_ID_BYTES).slice();
+  const state = ENDED_STATES[frame.u8()];
+  const flags = frame.u8();
+  const result = flags & 1 ? frame.bytes().slice() : undefined;
+  return { kind: 'ended', id, state, result, failure: flags & 2 ? readFailure(frame) : undefined };
+}

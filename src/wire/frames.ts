@@ -1,0 +1,97 @@
+/**
+ * Frames: what travels over a link, the same over every link. The first byte says what a frame is.
+ *
+ * ```
+ * HELLO     client  version(u8) session(16) host(text)
+ * REQUESTS  client  answeredUpTo(varint) request*                      see requests.ts
+ * BYE       client
+ * WELCOME   broker  version(u8) resumed(u8) applied(varint) durability(text)
+ * EVENTS    broker  (reply | delivery | notice)*                       see events.ts
+ * GOODBYE   broker  code(text) message(text)
+ * ```
+ *
+ * A link opens with HELLO and WELCOME. To change a frame, raise `WIRE_VERSION`; a broker speaks the versions that
+ * it knows and answers any other HELLO with GOODBYE. `docs/protocol.md` is the specification.
+ */
+import { ByteReader, ByteWriter } from '../model/bytes.ts';
+import { type ErrorCode, HoldfastError } from '../model/errors.ts';
+
+export const WIRE_VERSION = 1;
+
+export const FRAME = { hello: 1, requests: 2, bye: 3, welcome: 4, events: 5, goodbye: 6 } as const;
+
+export const SESSION_ID_BYTES = 16;
+
+export interface Hello {
+  /** 128 secret bits as 32 hexadecimal digits. */
+  readonly session: string;
+  /** The process that the client lives in. */
+  readonly host: string;
+}
+
+export interface Welcome {
+  /** Whether the broker still knows the session. */
+  readonly resumed: boolean;
+  /** The highest request that it has applied. */
+  readonly applied: number;
+  readonly durability: 'memory' | 'disk' | 'replicated';
+}
+
+export interface Goodbye {
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+export function encodeHello({ session, host }: Hello): Uint8Array<ArrayBuffer> {
+  const frame = new ByteWriter(64);
+  frame.u8(FRAME.hello);
+  frame.u8(WIRE_VERSION);
+  for (let i = 0; i < SESSION_ID_BYTES; i++) frame.u8(Number.parseInt(session.slice(i * 2, i * 2 + 2), 16));
+  frame.text(host);
+  return frame.take();
+}
+
+/** @throws HoldfastError `PROTOCOL` for another version */
+export function decodeHello(bytes: Uint8Array): Hello {
+  const frame = new ByteReader(bytes, 1);
+  const version = frame.u8();
+  if (version !== WIRE_VERSION) {
+    throw new HoldfastError('PROTOCOL', `Cannot speak version ${version} of the protocol: this broker speaks ${WIRE_VERSION}`);
+  }
+  const session = Array.from(frame.raw(SESSION_ID_BYTES), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return { session, host: frame.text() };
+}
+
+export function encodeWelcome({ resumed, applied, durability }: Welcome): Uint8Array<ArrayBuffer> {
+  const frame = new ByteWriter(32);
+  frame.u8(FRAME.welcome);
+  frame.u8(WIRE_VERSION);
+  frame.u8(resumed ? 1 : 0);
+  frame.varint(applied);
+  frame.text(durability);
+  return frame.take();
+}
+
+export function decodeWelcome(bytes: Uint8Array): Welcome {
+  const frame = new ByteReader(bytes, 2);
+  const resumed = frame.u8() === 1;
+  const applied = frame.varint();
+  return { resumed, applied, durability: frame.text() as Welcome['durability'] };
+}
+
+export function encodeBye(): Uint8Array<ArrayBuffer> {
+  return Uint8Array.of(FRAME.bye);
+}
+
+export function encodeGoodbye({ code, message }: Goodbye): Uint8Array<ArrayBuffer> {
+  const frame = new ByteWriter(64);
+  frame.u8(FRAME.goodbye);
+  frame.text(code);
+  frame.text(message);
+  return frame.take();
+}
+
+export function decodeGoodbye(bytes: Uint8Array): Goodbye {
+  const frame = new ByteReader(bytes, 1);
+  return { code: frame.text() as ErrorCode, message: frame.text() };
+}

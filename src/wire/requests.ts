@@ -1,0 +1,214 @@
+/**
+ * The REQUESTS frame: commands of a client. Produce, window, started and settle are compact; the rare rest is a
+ * BSON document behind its length.
+ *
+ * ```
+ * request  = kind(u8) request(varint) body
+ * produce  = ref(varint) atomic(u8) blocks
+ * blocks   = count(varint) (length(varint) block)*
+ * window   = consumer(varint) ref(varint) size(varint)
+ * started  = count(varint) (seq(varint) token(varint))*
+ * settle   = count(varint) (seq token outcome(u8) [fields] [produced])*
+ * ```
+ */
+import { decode, encode } from '../codec/bson.ts';
+import { BlockReader } from '../model/block.ts';
+import { ByteReader, ByteWriter } from '../model/bytes.ts';
+import type { Command, Failure, Outcome, Request, Settle } from '../model/command.ts';
+import { HoldfastError } from '../model/errors.ts';
+import { readList } from '../model/reply.ts';
+import { FRAME } from './frames.ts';
+
+const KIND = { produce: 1, window: 2, started: 3, settle: 4, document: 5 } as const;
+
+const OUTCOMES = ['ack', 'nack', 'undecodable', 'release', 'snooze', 'fail'] as const;
+
+/** Set in an outcome's byte when messages come with it, or when it has a result or a delay. */
+const WITH_PRODUCED = 0x40;
+const WITH_VALUE = 0x80;
+
+/** A rare command as a document takes at most this many bytes. */
+const MAX_DOCUMENT_BYTES = 1024 * 1024;
+
+export interface RequestsFrame {
+  readonly answeredUpTo: number;
+  readonly requests: readonly Request[];
+}
+
+export function encodeRequests({ answeredUpTo, requests }: RequestsFrame): Uint8Array<ArrayBuffer> {
+  const frame = new ByteWriter(1_024);
+  frame.u8(FRAME.requests);
+  frame.varint(answeredUpTo);
+  for (const request of requests) writeRequest(frame, request);
+  return frame.take();
+}
+
+/**
+ * Reads a frame of commands and checks all that the machine relies on.
+ *
+ * @throws HoldfastError `PROTOCOL` for bytes that are no such frame
+ */
+export function decodeRequests(bytes: Uint8Array): RequestsFrame {
+  const frame = new ByteReader(bytes, 1);
+  const answeredUpTo = frame.varint();
+  const requests: Request[] = [];
+  while (frame.left > 0) requests.push(readRequest(frame));
+  return { answeredUpTo, requests };
+}
+
+function writeRequest(frame: ByteWriter, { request, command }: Request): void {
+  switch (command.kind) {
+    case 'produce':
+      frame.u8(KIND.produce);
+      frame.varint(request);
+      frame.varint(command.ref);
+      frame.u8(command.atomic ? 1 : 0);
+      writeBlocks(frame, command.blocks);
+      break;
+    case 'window':
+      frame.u8(KIND.window);
+      frame.varint(request);
+      frame.varint(command.consumer);
+      frame.varint(command.ref);
+      frame.varint(command.size);
+      break;
+    case 'started':
+      frame.u8(KIND.started);
+      frame.varint(request);
+      frame.varint(command.leases.length);
+      for (const { seq, token } of command.leases) {
+        frame.varint(seq);
+        frame.varint(token);
+      }
+      break;
+    case 'settle':
+      frame.u8(KIND.settle);
+      frame.varint(request);
+      frame.varint(command.settles.length);
+      for (const settle of command.settles) writeSettle(frame, settle);
+      break;
+    default:
+      frame.u8(KIND.document);
+      frame.varint(request);
+      frame.bytes(encode(command));
+  }
+}
+
+function readRequest(frame: ByteReader): Request {
+  const kind = frame.u8();
+  const request = frame.varint();
+  return { request, command: readCommand(frame, kind) };
+}
+
+function readCommand(frame: ByteReader, kind: number): Command {
+  switch (kind) {
+    case KIND.produce:
+      return { kind: 'produce', ref: frame.varint(), atomic: frame.u8() === 1, blocks: readBlocks(frame) };
+    case KIND.window:
+      return { kind: 'window', consumer: frame.varint(), ref: frame.varint(), size: frame.varint() };
+    case KIND.started:
+      return { kind: 'started', leases: readList(frame, (from) => ({ seq: from.varint(), token: from.varint() })) };
+    case KIND.settle:
+      return { kind: 'settle', settles: readList(frame, readSettle) };
+    case KIND.document:
+      return readDocument(frame.bytes());
+    default:
+      throw new HoldfastError('PROTOCOL', `Cannot read a command of kind ${kind}`);
+  }
+}
+
+function writeBlocks(frame: ByteWriter, blocks: readonly Uint8Array[]): void {
+  frame.varint(blocks.length);
+  for (const block of blocks) frame.bytes(block);
+}
+
+function readBlocks(frame: ByteReader): Uint8Array[] {
+  return readList(frame, (from) => {
+    const block = from.bytes();
+    const reader = new BlockReader(block);
+    while (reader.next()) {
+      if (!reader.isSound()) throw new HoldfastError('PROTOCOL', 'Cannot read a block: an item has impossible options');
+    }
+    if (reader.end !== block.length || reader.count === 0) {
+      throw new HoldfastError('PROTOCOL', 'Cannot read a block: its items do not fill it');
+    }
+    return block;
+  });
+}
+
+function writeSettle(frame: ByteWriter, { seq, token, outcome, produced }: Settle): void {
+  frame.varint(seq);
+  frame.varint(token);
+  const value = outcome.kind === 'ack' ? outcome.result !== undefined : 'delayMs' in outcome && outcome.delayMs !== undefined;
+  frame.u8(OUTCOMES.indexOf(outcome.kind) | (produced === undefined ? 0 : WITH_PRODUCED) | (value ? WITH_VALUE : 0));
+  if (outcome.kind === 'ack' && outcome.result !== undefined) frame.bytes(outcome.result);
+  if ('delayMs' in outcome && outcome.delayMs !== undefined) frame.f64(outcome.delayMs);
+  if ('failure' in outcome) writeFailure(frame, outcome.failure);
+  if (produced === undefined) return;
+  frame.varint(produced.length);
+  for (const { ref, blocks } of produced) {
+    frame.varint(ref);
+    writeBlocks(frame, blocks);
+  }
+}
+
+function readSettle(frame: ByteReader): Settle {
+  const seq = frame.varint();
+  const token = frame.varint();
+  const flags = frame.u8();
+  const outcome = readOutcome(frame, OUTCOMES[flags & 0x3f], (flags & WITH_VALUE) !== 0);
+  const produced =
+    flags & WITH_PRODUCED
+      ? readList(frame, (from) => ({ kind: 'produce' as const, ref: from.varint(), blocks: readBlocks(from) }))
+      : undefined;
+  return { seq, token, outcome, produced };
+}
+
+function readOutcome(frame: ByteReader, kind: (typeof OUTCOMES)[number] | undefined, value: boolean): Outcome {
+  switch (kind) {
+    case 'ack':
+      return { kind, result: value ? frame.bytes() : undefined };
+    case 'nack': {
+      const delayMs = value ? readDelay(frame) : undefined;
+      return { kind, delayMs, failure: readFailure(frame) };
+    }
+    case 'snooze':
+      return { kind, delayMs: value ? readDelay(frame) : 0 };
+    case 'release':
+      return { kind };
+    case 'undecodable':
+    case 'fail':
+      return { kind, failure: readFailure(frame) };
+    case undefined:
+      throw new HoldfastError('PROTOCOL', 'Cannot read an outcome of an unknown kind');
+  }
+}
+
+function readDelay(frame: ByteReader): number {
+  const delayMs = frame.f64();
+  if (Number.isFinite(delayMs) && delayMs >= 0) return delayMs;
+  throw new HoldfastError('PROTOCOL', `Cannot wait ${delayMs} ms`);
+}
+
+export function writeFailure(frame: ByteWriter, { name, message, stack }: Failure): void {
+  frame.text(name);
+  frame.text(message);
+  frame.text(stack ?? '');
+}
+
+export function readFailure(frame: ByteReader): Failure {
+  const name = frame.text();
+  const message = frame.text();
+  const stack = frame.text();
+  return { name, message, stack: stack === '' ? undefined : stack };
+}
+
+const DOCUMENT_KINDS: readonly string[] = ['declare', 'extend', 'annotate', 'control', 'manage', 'await', 'inspect'];
+
+function readDocument(bytes: Uint8Array): Command {
+  const document = decode(bytes, { maxBytes: MAX_DOCUMENT_BYTES }) as { kind?: unknown };
+  if (typeof document !== 'object' || document === null || !DOCUMENT_KINDS.includes(String(document.kind))) {
+    throw new HoldfastError('PROTOCOL', 'Cannot read a command: its document is of an unknown kind');
+  }
+  return document as Command;
+}
