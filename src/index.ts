@@ -1,1 +1,25 @@
-export {};
+/** Holdfast: jobs, channels and KV that commit together. */
+export { type LogLine, open, type OpenOptions } from './open.ts';
+export type { Handler } from './api/attempt.ts';
+export { Channel, type ListOptions, type Receipt, type RequestOptions, type StoredMessage } from './api/channel.ts';
+export type { Consumer, ConsumeOptions } from './api/consumer.ts';
+export type { HandlerContext } from './api/handler-context.ts';
+export type { Holdfast } from './api/holdfast.ts';
+export type {
+  BackoffFunction,
+  BackoffOptions,
+  ChannelOptions,
+  MessageRules,
+  ProduceOptions,
+  RetainOptions,
+  RetentionOptions,
+} from './api/options.ts';
+export { deadLetter, type HandlerOutcome, retry, snooze } from './api/outcomes.ts';
+export { InvalidMessageError } from './api/schema.ts';
+export type { Transaction, TransactionTarget } from './api/transaction.ts';
+export type { ChannelTotals, ChannelView, Failure, HistoryEntry } from './model/command.ts';
+export type { Duration } from './model/duration.ts';
+export { type ErrorCode, HoldfastError, StoreError } from './model/errors.ts';
+export type { MessageId } from './model/message-id.ts';
+export type { ChannelSettings, Retention } from './model/policy.ts';
+export type { EndedState, Happening, LiveState, State } from './model/states.ts';

@@ -26,18 +26,25 @@ export function applyWindow(state: MachineState, session: Session, { channel }: 
   }
   consumer.size = command.size;
   if (consumer.size > 0) queueConsumer(state, consumer);
-  else if (consumer.held === 0) closeConsumer(session, consumer);
+  else if (consumer.held === 0) closeConsumer(consumer);
+}
+
+/** Notes that a consumer holds one message less. */
+export function releaseFrom(state: MachineState, consumer: Consumer): void {
+  consumer.held -= 1;
+  if (consumer.size > 0) queueConsumer(state, consumer);
+  else if (consumer.held === 0) closeConsumer(consumer);
 }
 
 /** Takes all consumers of a session out of service; what the session holds is another matter. */
 export function closeConsumers(session: Session): void {
-  for (const consumer of session.consumers.values()) closeConsumer(session, consumer);
+  for (const consumer of session.consumers.values()) closeConsumer(consumer);
 }
 
-function closeConsumer(session: Session, consumer: Consumer): void {
+function closeConsumer(consumer: Consumer): void {
   consumer.size = 0;
   consumer.channel.consumers -= 1;
-  session.consumers.delete(consumer.number);
+  consumer.session.consumers.delete(consumer.number);
 }
 
 /** Finds the session of a client, or opens it. */

@@ -74,7 +74,7 @@ function claim(state: MachineState, message: Message, consumer: Consumer, alone:
     token: state.nextToken++,
     session,
     consumer: consumer.number,
-    claimedAt: state.now,
+    claimedAt: Math.floor(state.now),
     alone,
     started: false,
     deadlineAt: 0,
@@ -96,5 +96,6 @@ function claim(state: MachineState, message: Message, consumer: Consumer, alone:
     token: lease.token,
     attempt: attemptNumber(message),
     redelivered,
+    timeoutMs: message.policy.policy.timeoutMs,
   });
 }

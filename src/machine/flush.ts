@@ -18,13 +18,15 @@ const RECORD_VERSION = 1;
 /** What one commit writes, and what may be said once it is durable. */
 export interface Flushed {
   readonly writes: Write[];
+  /** The packs among the writes: what is delivered at once need not be read back. */
+  readonly packs: readonly { readonly number: number; readonly value: Uint8Array }[];
   readonly deliveries: readonly ClaimedMessage[];
   readonly notices: readonly SessionNotice[];
 }
 
 export function flush(state: MachineState): Flushed {
   const { changes } = state;
-  const { deliveries, notices, writes } = changes;
+  const { deliveries, notices, packs, writes } = changes;
   if (isDirty(state)) {
     const commit = state.nextCommit++;
     flushPages(state, writes);
@@ -40,7 +42,7 @@ export function flush(state: MachineState): Flushed {
     writes.push({ kind: 'put', key: state.layout.key(KIND.meta), value: encodeMeta(state) });
   }
   Object.assign(changes, createChanges());
-  return { writes, deliveries, notices };
+  return { writes, packs, deliveries, notices };
 }
 
 export function isDirty({ changes }: MachineState): boolean {

@@ -9,7 +9,7 @@ import { type EndedState, type Happening, type LiveState, nextState, type State 
 import type { Channel, EndedList, EndedMessage, Lease, Message, PolicyRef, Session } from './memory.ts';
 import { backlogOf } from './channel.ts';
 import { findOrCreateChannel, internPolicy } from './channels.ts';
-import { queueConsumer } from './consumers.ts';
+import { queueConsumer, releaseFrom } from './consumers.ts';
 import { dropSlot, rewriteSlot } from './dedupe.ts';
 import { KIND } from './layout.ts';
 import { attemptNumber, extraOf, remember } from './message.ts';
@@ -84,7 +84,7 @@ export function end(
     seq: message.seq,
     pack: message.pack,
     second: message.second,
-    endedAt: state.now,
+    endedAt: Math.floor(state.now),
     state: next,
     channel: channel.number,
     policy: message.policy.number,
@@ -372,10 +372,7 @@ function leave(state: MachineState, message: Message): void {
   const { session } = lease;
   session.held.delete(message.seq);
   const consumer = session.consumers.get(lease.consumer);
-  if (consumer !== undefined) {
-    consumer.held -= 1;
-    queueConsumer(state, consumer);
-  }
+  if (consumer !== undefined) releaseFrom(state, consumer);
   if (session.held.size === 0 && session.reserved) {
     session.reserved = false;
     for (const other of session.consumers.values()) queueConsumer(state, other);

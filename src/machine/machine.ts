@@ -8,13 +8,13 @@
  * durable, to say.
  */
 import type { Command, Reply, Request } from '../model/command.ts';
-import { HoldfastError } from '../model/errors.ts';
+import { type ErrorCode, HoldfastError } from '../model/errors.ts';
 import { messageIdText } from '../model/message-id.ts';
 import type { KeyRange } from '../model/records.ts';
 import type { Session } from './memory.ts';
 import { findOrCreateChannel, internPolicy } from './channels.ts';
 import { type ColdView, lastEnd, locate, type Need, NOTHING_COLD, readPackHeader } from './cold.ts';
-import { applyWindow, closeConsumers, openSession } from './consumers.ts';
+import { applyWindow, openSession } from './consumers.ts';
 import { dispatch } from './dispatch.ts';
 import { flush, type Flushed, isDirty, pendingBytes } from './flush.ts';
 import { applyInspect, planInspect } from './inspect.ts';
@@ -24,9 +24,9 @@ import { applyControl, applyManage, applyRedrive, keptMessage, planManage, planR
 import { notesKey, readNotes } from './notes.ts';
 import { applyProduce, awaitEnd } from './produce.ts';
 import { MAX_UNCONFIRMED_ANSWERS } from './session.ts';
-import { applyAnnotate, applyExtend, applySettle, applyStarted, heldMessage } from './settle.ts';
+import { applyAnnotate, applyExtend, applyHolding, applySettle, applyStarted, heldMessage } from './settle.ts';
 import { createState, type MachineState } from './state.ts';
-import { applyTick, detachSession, endSession, nextWake, type WakeTimes } from './timers.ts';
+import { applyTick, closeSession, detachSession, nextWake, type WakeTimes } from './timers.ts';
 
 /** What comes in with a command from the world outside. */
 export interface Context {
@@ -73,8 +73,7 @@ export class Machine {
   /** The client has said goodbye: everything of the session ends. */
   close(session: Session, context: Context): void {
     this.#setTime(context);
-    closeConsumers(session);
-    endSession(this.#state, session);
+    closeSession(this.#state, session);
   }
 
   /** The client has the answers up to this request. */
@@ -130,6 +129,16 @@ export class Machine {
       session.answers.set(request, reply);
       this.#state.changes.sessions.add(session);
     }
+    return reply;
+  }
+
+  /** Answers a request with a refusal instead of applying it; the refusal is its answer for good. */
+  refuse(session: Session, request: number, code: ErrorCode, message: string): Reply {
+    if (request <= session.applied) return firstAnswer(session, request);
+    const reply: Reply = { kind: 'refused', code, message };
+    session.applied = request;
+    session.answers.set(request, reply);
+    this.#state.changes.sessions.add(session);
     return reply;
   }
 
@@ -196,6 +205,9 @@ export class Machine {
         applyWindow(state, session, target, command);
         return DONE;
       }
+      case 'holding':
+        applyHolding(state, session, command);
+        return DONE;
       case 'started':
         applyStarted(state, session, command);
         return DONE;

@@ -26,7 +26,7 @@ export function attemptNumber(message: Message): number {
 
 export function remember(message: Message, entry: HistoryEntry): void {
   const { history } = extraOf(message);
-  history.push(entry);
+  history.push({ ...entry, at: Math.floor(entry.at) });
   if (history.length > HISTORY_LENGTH) history.shift();
 }
 

@@ -174,7 +174,7 @@ function createMessage(
   item: BlockReader,
 ): Message {
   const dueClock: DueClock = item.dueAt === 0 ? 0 : 1;
-  const dueAt = item.dueAt === 0 ? (item.delayMs === 0 ? 0 : state.now + item.delayMs) : item.dueAt;
+  const dueAt = item.dueAt === 0 ? (item.delayMs === 0 ? 0 : Math.ceil(state.now + item.delayMs)) : item.dueAt;
   const later = dueAt > (dueClock === 0 ? state.now : state.wall);
   const message: Message = {
     seq,
@@ -215,9 +215,11 @@ function storePack(
 ): void {
   const record = new ByteWriter(block.length + 32);
   record.u8(PACK_VERSION);
-  record.f64(state.now);
+  record.f64(Math.floor(state.now));
   record.varint(channel.number);
   record.raw(block);
-  put(state, state.layout.key(KIND.pack, pack), record.take());
+  const value = record.take();
+  put(state, state.layout.key(KIND.pack, pack), value);
+  state.changes.packs.push({ number: pack, value });
   put(state, state.layout.key(KIND.ids, second, pack), fingerprints);
 }

@@ -3,6 +3,7 @@ import {
   type Annotate,
   type Extend,
   type Failure,
+  type Holding,
   type LeaseKey,
   MAX_FAILURE_MESSAGE_CHARACTERS,
   MAX_FAILURE_STACK_CHARACTERS,
@@ -32,6 +33,15 @@ export function applySettle(state: MachineState, session: Session, command: Sett
     else settleOne(state, session, message, settle, random);
   });
   return { kind: 'settled', lost };
+}
+
+/** Gives back what the session holds and its client does not know of: a delivery was lost on the way. */
+export function applyHolding(state: MachineState, session: Session, command: Holding): void {
+  const known = new Set(command.leases.map(({ token }) => token));
+  for (const message of [...session.held.values()].reverse()) {
+    const { lease } = message;
+    if (lease !== undefined && !known.has(lease.token)) loseLease(state, message, false);
+  }
 }
 
 /** Notes that handlers run: from now on their time counts, and so does their process's death. */
@@ -141,6 +151,8 @@ function settleOne(
       failDecoding(state, message, cutFailure(outcome.failure));
       break;
     case 'release':
+      // What no handler has seen is not handed out again later, but for the first time.
+      if (message.lease?.started === false) message.deliveries -= 1;
       remember(message, { at: state.now, what: 'released', attempt: attemptNumber(message), note: undefined });
       move(state, message, 'released', {});
       break;
@@ -172,7 +184,7 @@ function failDecoding(state: MachineState, message: Message, failure: Failure): 
 /** Delayed until then, and behind what waits by then; without a delay it joins the end at once. */
 function comeBack(state: MachineState, message: Message, happening: 'nacked' | 'snoozed', delayMs: number): void {
   const waits = delayMs > 0;
-  move(state, message, happening, { dueAt: state.now + delayMs });
+  move(state, message, happening, { dueAt: Math.ceil(state.now + delayMs) });
   if (!waits) move(state, message, 'due', { order: state.nextSeq++ });
 }
 

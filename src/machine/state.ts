@@ -69,6 +69,8 @@ export interface Changes {
   dirty: boolean;
   /** Writes that are ready as they are, in order. */
   writes: Write[];
+  /** The packs among them. */
+  packs: { readonly number: number; readonly value: Uint8Array }[];
   /** Their bytes, roughly. */
   bytes: number;
   pages: Set<Page>;
@@ -93,6 +95,7 @@ export interface ClaimedMessage {
   readonly token: number;
   readonly attempt: number;
   readonly redelivered: boolean;
+  readonly timeoutMs: number;
 }
 
 export interface SessionNotice {
@@ -153,6 +156,7 @@ export function createChanges(): Changes {
   return {
     dirty: false,
     writes: [],
+    packs: [],
     bytes: 0,
     pages: new Set(),
     ended: new Map(),

@@ -3,6 +3,7 @@ import type { Channel, EndedList, EndedMessage, Message, Session } from './memor
 import { closeConsumers, forgetSession } from './consumers.ts';
 import { dropSlot } from './dedupe.ts';
 import { drop, end, forget, move, retentionOf, scheduleRemoval } from './lifecycle.ts';
+import { attemptNumber, remember } from './message.ts';
 import { countDeath, failAttempt, loseLease } from './settle.ts';
 import type { MachineState } from './state.ts';
 
@@ -47,6 +48,15 @@ export function detachSession(state: MachineState, session: Session, keepLeases:
   if (session.expiresAt !== 0) state.expiringSessions.remove(session);
   session.expiresAt = expiresAt;
   state.expiringSessions.add(session);
+}
+
+/** Ends a session whose client has said goodbye: what it holds goes back uncharged. */
+export function closeSession(state: MachineState, session: Session): void {
+  for (const message of [...session.held.values()].reverse()) {
+    remember(message, { at: state.now, what: 'released', attempt: attemptNumber(message), note: 'The client closed' });
+    move(state, message, 'released', {});
+  }
+  forgetSession(state, session);
 }
 
 /** Ends a session for good. */

@@ -66,9 +66,10 @@ export class BlockWriter {
     return this.#count;
   }
 
-  /** Whether a message of this second and size belongs into another block. */
-  isClosedFor(second: number, payloadBytes: number): boolean {
-    return second !== this.#second || (this.#count > 0 && this.#items.length + payloadBytes > BLOCK_BYTES);
+  /** Whether a message of this codec, second and size belongs into another block. */
+  isClosedFor(codec: number, second: number, payloadBytes: number): boolean {
+    if (codec !== this.#codec || second !== this.#second) return true;
+    return this.#count > 0 && this.#items.length + payloadBytes > BLOCK_BYTES;
   }
 
   add(id: Uint8Array, payload: Uint8Array, options: ItemOptions): void {
@@ -133,6 +134,18 @@ export class BlockReader {
     this.second = this.#reader.varint();
     this.count = this.#reader.varint();
     this.end = this.#reader.at;
+  }
+
+  /** The payload of one item on its own. */
+  static payloadOf(item: Uint8Array): Uint8Array {
+    const flags = item[0] as number;
+    let at = 1 + MESSAGE_ID_BYTES + (flags & FLAG.delay ? 8 : 0) + (flags & FLAG.dueAt ? 8 : 0);
+    const reader = new ByteReader(item, at);
+    if (flags & FLAG.priority) reader.signed();
+    if (flags & FLAG.dedupe) reader.skip(DEDUPE_BYTES);
+    const length = reader.varint();
+    at = reader.at;
+    return item.subarray(at, at + length);
   }
 
   next(): boolean {

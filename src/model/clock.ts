@@ -15,12 +15,16 @@ export interface Clock {
   timer(delayMs: number, fire: () => void): CancelTimer;
   /** Calls `run` when the code that is running now, and every promise reaction it causes, has finished. */
   defer(run: () => void): void;
+  /** Calls `run` when the input that has already arrived at this process has been handed out. */
+  afterInput(run: () => void): void;
+  /** Keeps the process alive until it is cancelled. */
+  keepAlive(): CancelTimer;
 }
 
 /** setTimeout takes no longer delay than this; a longer one is waited for in pieces. */
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 
-const { setTimeout, clearTimeout, performance, Date, process } = globalThis;
+const { setTimeout, clearTimeout, setInterval, setImmediate, performance, Date, process } = globalThis;
 const nextTick = process.nextTick.bind(process);
 
 /** The clock of the machine that this process runs on. */
@@ -28,6 +32,11 @@ export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
   wallMs: () => Date.now(),
   defer: (run) => nextTick(run),
+  afterInput: (run) => void setImmediate(run),
+  keepAlive() {
+    const handle = setInterval(() => {}, LONGEST_TIMEOUT_MS);
+    return () => clearTimeout(handle);
+  },
   timer(delayMs, fire) {
     const dueAt = performance.now() + delayMs;
     let handle: NodeJS.Timeout;

@@ -20,6 +20,7 @@ export type Command =
   | Declare
   | Produce
   | Window
+  | Holding
   | Started
   | SettleSet
   | Extend
@@ -59,6 +60,12 @@ export interface Window {
   readonly consumer: number;
   readonly ref: number;
   readonly size: number;
+}
+
+/** After a resume, names the leases that the client has; others never reached it and are given back uncharged. */
+export interface Holding {
+  readonly kind: 'holding';
+  readonly leases: readonly LeaseKey[];
 }
 
 /** Says that handlers have started; a message whose handler never started is never charged anything. */
@@ -199,6 +206,8 @@ export interface Delivery {
   /** 1-based. */
   readonly attempt: number;
   readonly redelivered: boolean;
+  /** How long the handler may run; 0 for any time. */
+  readonly timeoutMs: number;
   readonly producedAt: number;
   readonly codec: number;
   /** The item of a block; see `block.ts`. */

@@ -28,14 +28,14 @@ export async function* readInChunks(
   }
 }
 
-/** Takes entries until they make a full chunk. */
-export function takeChunk(entries: Iterable<Entry>): Entry[] {
+/** Takes at most `limit` entries, or fewer when they make a full chunk before. */
+export function takeChunk(entries: Iterable<Entry>, limit: number): Entry[] {
   const chunk: Entry[] = [];
   let bytes = 0;
   for (const entry of entries) {
     chunk.push(entry);
     bytes += entry.key.length + entry.value.length;
-    if (chunk.length >= CHUNK_ENTRIES || bytes >= CHUNK_BYTES) break;
+    if (chunk.length >= limit || bytes >= CHUNK_BYTES) break;
   }
   return chunk;
 }

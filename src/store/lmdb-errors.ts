@@ -13,24 +13,32 @@ const CORRUPT: ReadonlyMap<number, string> = new Map([
 ]);
 
 const MDB_MAP_FULL = -30792;
-const ENOSPC = 28;
-const EDQUOT = 122;
-const EFBIG = 27;
+const [EIO, EFBIG, ENOSPC, EDQUOT] = [5, 27, 28, 122];
+
+/** A disk with less free space than this is taken for full when a write was cut short. */
+const FULL_BYTES: number = 1024 * 1024;
 
 /**
  * The error of the contract for `cause`; one that is already of the contract is passed through.
- * `doing` completes "Cannot …" in the message.
+ * `doing` completes "Cannot …" in the message. `freeBytes` is what the disk has left behind the failure.
  */
-export function asStoreError(cause: unknown, outcome: 'aborted' | 'unknown', doing: string): StoreError {
+export function asStoreError(
+  cause: unknown,
+  outcome: 'aborted' | 'unknown',
+  doing: string,
+  freeBytes: number = Infinity,
+): StoreError {
   if (cause instanceof StoreError) return cause;
   const message = cause instanceof Error ? cause.message : String(cause);
-  return new StoreError(codeOf(cause), outcome, `Cannot ${doing}: ${message}`, { cause });
+  return new StoreError(codeOf(cause, freeBytes), outcome, `Cannot ${doing}: ${message}`, { cause });
 }
 
-function codeOf(cause: unknown): ErrorCode {
-  const code = (cause as { code?: unknown } | null)?.code;
-  if (code === ENOSPC || code === EDQUOT || code === EFBIG || code === MDB_MAP_FULL) return 'STORE_FULL';
-  if (code === 'ENOSPC' || code === 'EDQUOT' || code === 'EFBIG') return 'STORE_FULL';
-  if (typeof code === 'number' && CORRUPT.has(code)) return 'STORE_CORRUPT';
-  return 'STORE_FAILED';
+function codeOf(cause: unknown, freeBytes: number): ErrorCode {
+  const { code, errno } = (cause ?? {}) as { code?: unknown; errno?: unknown };
+  // The package has numbers as codes; the file system of Node has names, and negative numbers in `errno`.
+  const number = typeof code === 'number' ? code : typeof errno === 'number' ? -errno : 0;
+  if ([ENOSPC, EDQUOT, EFBIG, MDB_MAP_FULL].includes(number)) return 'STORE_FULL';
+  // LMDB calls it EIO when the system wrote a part only, as it does when the disk gets full meanwhile.
+  if (number === EIO && freeBytes < FULL_BYTES) return 'STORE_FULL';
+  return CORRUPT.has(number) ? 'STORE_CORRUPT' : 'STORE_FAILED';
 }

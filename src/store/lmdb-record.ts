@@ -1,43 +1,73 @@
-/** The form of a record in LMDB: a checksum in front of the value, because LMDB pages carry none. */
+/** The form of a record in LMDB: a checksum behind the value, because LMDB pages carry none. */
 import { crc32 } from 'node:zlib';
 import { StoreError } from '../model/errors.ts';
 import type { Key, Value } from '../model/records.ts';
 
-const CHECKSUM_BYTES = 4;
+/** The CRC-32 of key and value, little endian, behind the value: in a page, key, value and checksum lie in this order. */
+export const CHECKSUM_BYTES = 4;
 
-/** Puts the checksum of key and value in front of the value. */
-export function sealRecord(key: Key, value: Value): Uint8Array {
-  const sealed = new Uint8Array(CHECKSUM_BYTES + value.length);
-  sealed.set(value, CHECKSUM_BYTES);
-  writeChecksum(sealed, checksum(key, value));
-  return sealed;
+/** Fills the last {@link CHECKSUM_BYTES} of a record whose value is in place. */
+export function writeChecksum(key: Key, record: Uint8Array): void {
+  const length = record.length - CHECKSUM_BYTES;
+  writeSum(record, length, crc32(record.subarray(0, length), crc32(key)));
 }
 
-/** The value of a sealed record, as a view. Throws `STORE_CORRUPT`, naming `key`, when it does not match its checksum. */
-export function openRecord(key: Key, sealed: Uint8Array): Value {
-  const value = new Uint8Array(
-    sealed.buffer,
-    sealed.byteOffset + CHECKSUM_BYTES,
-    Math.max(sealed.length - CHECKSUM_BYTES, 0),
-  );
-  if (sealed.length >= CHECKSUM_BYTES && readChecksum(sealed) === checksum(key, value)) return value;
-  throw new StoreError(
-    'STORE_CORRUPT',
-    'aborted',
-    `Cannot read the record "${nameOf(key)}": its checksum does not match`,
-  );
+/** The value of a record, as a view. Throws `STORE_CORRUPT`, naming `key`, when the checksum does not match. */
+export function openRecord(key: Key, record: Uint8Array): Value {
+  const length = record.length - CHECKSUM_BYTES;
+  if (length >= 0) {
+    const value = new Uint8Array(record.buffer, record.byteOffset, length);
+    if (readSum(record, length) === crc32(value, crc32(key))) return value;
+  }
+  throw new StoreError('STORE_CORRUPT', 'aborted', `Cannot read the record "${nameOf(key)}": its checksum is wrong`);
 }
 
-function checksum(key: Key, value: Value): number {
-  return crc32(value, crc32(key));
+/** Whether `bytes` is a key of `keyLength` bytes with the record of it right behind. */
+export function matchesChecksum(bytes: Uint8Array, keyLength: number): boolean {
+  const length = bytes.length - CHECKSUM_BYTES;
+  return length >= keyLength && readSum(bytes, length) === crc32(bytes.subarray(0, length));
 }
 
-function readChecksum(sealed: Uint8Array): number {
-  return new DataView(sealed.buffer, sealed.byteOffset, CHECKSUM_BYTES).getUint32(0, true);
+const INITIAL_BYTES = 64 * 1024;
+
+/**
+ * Builds records in one buffer that is used again and again, because LMDB copies what it is given, and a new
+ * buffer for each record would take longer than the record.
+ */
+export class Sealer {
+  #buffer: Uint8Array = new Uint8Array(INITIAL_BYTES);
+
+  /** The key behind `prefix`, and the record of the value, as views that the next call makes invalid. */
+  seal(prefix: number, key: Key, value: Value): { readonly key: Key; readonly record: Uint8Array } {
+    const start = key.length + 1;
+    const end = start + value.length;
+    if (end + CHECKSUM_BYTES > this.#buffer.length) this.#buffer = new Uint8Array(end * 2);
+    const buffer = this.#buffer;
+    buffer[0] = prefix;
+    buffer.set(key, 1);
+    buffer.set(value, start);
+    writeSum(buffer, end, crc32(buffer.subarray(0, end)));
+    return { key: buffer.subarray(0, start), record: buffer.subarray(start, end + CHECKSUM_BYTES) };
+  }
+
+  /** The key behind `prefix`, as a view that the next call makes invalid. */
+  prefixed(prefix: number, key: Key): Key {
+    this.#buffer[0] = prefix;
+    this.#buffer.set(key, 1);
+    return this.#buffer.subarray(0, key.length + 1);
+  }
 }
 
-function writeChecksum(sealed: Uint8Array, sum: number): void {
-  new DataView(sealed.buffer, sealed.byteOffset, CHECKSUM_BYTES).setUint32(0, sum, true);
+function readSum(bytes: Uint8Array, at: number): number {
+  const [a, b, c, d] = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]] as [number, number, number, number];
+  return (a | (b << 8) | (c << 16) | (d << 24)) >>> 0;
+}
+
+function writeSum(bytes: Uint8Array, at: number, sum: number): void {
+  bytes[at] = sum;
+  bytes[at + 1] = sum >>> 8;
+  bytes[at + 2] = sum >>> 16;
+  bytes[at + 3] = sum >>> 24;
 }
 
 /** A key for error messages: hexadecimal, cut when it is long. */

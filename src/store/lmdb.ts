@@ -1,74 +1,93 @@
-/** The store on a local disk: one LMDB file, synced at each commit. */
-import { mkdirSync } from 'node:fs';
-import { statfs } from 'node:fs/promises';
+/**
+ * The store on a local disk: one LMDB file, written in synced transactions.
+ *
+ * A commit is one write transaction of LMDB: it reads the record of the leader, compares the epoch, writes,
+ * and ends with writing the changed pages to new places, `fdatasync`, and writing a meta page through a
+ * descriptor with O_DSYNC. Only then `transactionSync` returns, so what has resolved is on the disk, and
+ * `test/store/lmdb-sync.test.ts` holds the system calls to that order. The asynchronous writing of the
+ * `lmdb` package is not used: on a full disk it ends the process with unhandled rejections.
+ *
+ * The keys of the file begin with a byte that says which table they are of:
+ *
+ * | table | key | value |
+ * |---|---|---|
+ * | 00 | empty | header: application and format version, see `lmdb-file.ts` |
+ * | 01 | empty | who leads |
+ * | 02 | number | a record of the log, see `commit-log.ts` |
+ * | 03 | key | value |
+ */
+import { fdatasyncSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
-import { open, type RootDatabase, type Transaction } from 'lmdb';
 import { StoreError } from '../model/errors.ts';
 import { systemRandom, type Random } from '../model/random.ts';
 import type { Entry, Epoch, Key, KeyRange, Leader, Value, Write } from '../model/records.ts';
-import { CHUNK_ENTRIES, readInChunks, takeChunk } from './chunks.ts';
-import { checkEpoch, leaderOf, resolveCommit, sameEpoch, succeed, type LastCommit, type Leadership } from './epoch.ts';
+import { readInChunks, takeChunk } from './chunks.ts';
+import { CommitLog } from './commit-log.ts';
+import { checkEpoch, leaderOf, resolveCommit, sameEpoch, succeed, type Leadership } from './epoch.ts';
+import { checkFile } from './lmdb-check.ts';
 import { asStoreError } from './lmdb-errors.ts';
-import { openRecord, sealRecord } from './lmdb-record.ts';
+import { openLmdbFile, withFile } from './lmdb-file.ts';
+import { PAGE_BYTES } from './lmdb-pages.ts';
+import { Table, type Database, type Snapshot } from './lmdb-table.ts';
 import type { Store } from './store.ts';
 
-/** A page of 4 KiB would take keys up to 1,978 bytes only. */
-const PAGE_BYTES = 8_192;
-
-const LEADER_KEY = Uint8Array.of(0x00, 0x02);
-const COMMIT_KEY = Uint8Array.of(0x00, 0x03);
-const DATA_PREFIX = 0x02;
+const [LEADER_TABLE, LOG_TABLE, DATA_TABLE] = [0x01, 0x02, 0x03];
+const LEADER_KEY: Key = new Uint8Array();
 
 export interface LmdbStoreOptions {
-  /** The folder of the store; made with mode 0700 when it is absent. */
+  /** The folder of the store; made with mode 0700 when it is absent. Not on a network file system. */
   readonly path: string;
-  /** Names the file inside the folder, `<space>.mdb`: letters, digits, `_` and `-`. @default 'default' */
+  /** Names the file inside the folder, `<space>.mdb`: letters, digits, `_` and `-`, at most 64. @default 'default' */
   readonly space?: string;
   /** Makes the nonces of epochs. @default systemRandom */
   readonly random?: Random;
 }
 
-/** Opens a store on a local disk. Several processes may open the same one; the epoch says who writes. */
-export async function openLmdbStore({
-  path,
-  space = 'default',
-  random = systemRandom,
-}: LmdbStoreOptions): Promise<Store> {
-  if (!/^[A-Za-z0-9_-]{1,64}$/.test(space))
-    throw new RangeError(`Cannot open the space "${space}": the name may hold letters, digits, "_" and "-"`);
+/**
+ * Opens a store on a local disk. Several processes may have one open; the epoch says which of them writes.
+ *
+ * Before the first call but `leader()`, the structure of the file and every record but large values is
+ * checked, in about the time of reading them once: LMDB itself would crash on a damaged page, or miss
+ * keys without a word. Damage by other hands while the store is open is not looked for.
+ *
+ * @throws StoreError `STORE_CORRUPT` when the file is damaged or of another application; `STORE_TOO_NEW`
+ * when a later version of this package wrote it; `STORE_FULL` and `STORE_FAILED` as the disk has it.
+ */
+export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
+  const { path, space = 'default', random = systemRandom } = options;
+  if (!/^[A-Za-z0-9_-]{1,64}$/.test(space)) {
+    throw new RangeError(`Cannot open the space "${space}": its name may hold letters, digits, "_" and "-" only`);
+  }
+  const file = join(path, `${space}.mdb`);
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-    const database: RootDatabase<Buffer, Uint8Array> = open({
-      path: join(path, `${space}.mdb`),
-      noSubdir: true,
-      keyEncoding: 'binary',
-      encoding: 'binary',
-      pageSize: PAGE_BYTES,
-      overlappingSync: false,
-      permissionsMode: 0o600,
-      maxDbs: 1,
-    } as Parameters<typeof open>[0]);
-    return new LmdbStore(database, path, random);
+    return new LmdbStore(await openLmdbFile(path, file), file, random);
   } catch (cause) {
-    throw asStoreError(cause, 'aborted', `open the store "${path}"`);
+    throw asStoreError(cause, 'aborted', `open the store "${file}"`);
   }
 }
 
 class LmdbStore implements Store {
   readonly durability = 'disk';
-  readonly #database: RootDatabase<Buffer, Uint8Array>;
-  readonly #path: string;
+  readonly #database: Database;
+  readonly #leaders: Table;
+  readonly #log: CommitLog;
+  readonly #file: string;
   readonly #random: Random;
-  #state: 'open' | 'failed' | 'closed' = 'open';
+  /** The record of the leader that was read last: parsing it each time would take longer than comparing it. */
+  #known: { readonly bytes: Value; readonly leadership: Leadership } | undefined;
+  #state: 'unchecked' | 'open' | 'failed' | 'closed' = 'unchecked';
 
-  constructor(database: RootDatabase<Buffer, Uint8Array>, path: string, random: Random) {
+  constructor(database: Database, file: string, random: Random) {
     this.#database = database;
-    this.#path = path;
+    this.#leaders = new Table(database, LEADER_TABLE);
+    this.#log = new CommitLog(new Table(database, LOG_TABLE), new Table(database, DATA_TABLE));
+    this.#file = file;
     this.#random = random;
   }
 
   async leader(): Promise<Leader | undefined> {
-    const leadership = this.#read('read the leader', (transaction) => this.#leadership(transaction));
+    this.#checkUsable();
+    const leadership = this.#read('read the leader', (snapshot) => this.#leadership(snapshot));
     return leadership && leaderOf(leadership);
   }
 
@@ -77,51 +96,42 @@ class LmdbStore implements Store {
       const current = this.#leadership();
       if (current !== undefined && !sameEpoch(current.epoch, seen?.epoch)) return { lost: leaderOf(current) };
       const next = succeed(current, address, this.#random);
-      this.#put(LEADER_KEY, encode(next));
+      this.#leaders.put(LEADER_KEY, Buffer.from(JSON.stringify(next)));
       return { won: next.epoch };
     });
   }
 
   async renew(epoch: Epoch): Promise<void> {
-    this.#read('renew the lease', (transaction) => this.#checkLeads(epoch, transaction));
+    this.#readAs(epoch, 'renew the lease', () => undefined);
   }
 
   async commit(epoch: Epoch, commitId: bigint, writes: readonly Write[]): Promise<void> {
     this.#transact('commit', () => {
-      this.#checkLeads(epoch);
-      for (const write of writes) this.#apply(write);
-      this.#put(COMMIT_KEY, encode({ epoch, id: commitId.toString() }));
+      checkEpoch(this.#leadership()?.epoch, epoch);
+      this.#log.refresh();
+      this.#log.commit({ epoch, id: commitId }, writes);
     });
   }
 
   async resolve(epoch: Epoch, commitId: bigint): Promise<'applied' | 'absent' | 'unknown'> {
-    return this.#read('resolve a commit', (transaction) => {
-      const leadership = this.#checkLeads(epoch, transaction);
-      const last = this.#get(COMMIT_KEY, transaction);
-      return resolveCommit(leadership, last && decodeCommit(last), commitId);
-    });
+    return this.#readAs(epoch, 'resolve a commit', (_snapshot, leadership) =>
+      resolveCommit(leadership, this.#log.lastCommit, commitId),
+    );
   }
 
   async get(epoch: Epoch, keys: readonly Key[]): Promise<(Value | undefined)[]> {
-    return this.#read('read', (transaction) => {
-      this.#checkLeads(epoch, transaction);
-      return keys.map((key) => this.#get(dataKey(key), transaction));
-    });
+    return this.#readAs(epoch, 'read', (snapshot) => keys.map((key) => this.#log.get(key, snapshot)));
   }
 
   range(epoch: Epoch, selector: KeyRange): AsyncIterable<readonly Entry[]> {
     return readInChunks(selector, (part) =>
-      this.#read('read', (transaction) => {
-        this.#checkLeads(epoch, transaction);
-        return takeChunk(this.#entries(part, transaction));
-      }),
+      this.#readAs(epoch, 'read', (snapshot) => takeChunk(this.#log.entries(part, snapshot), part.limit)),
     );
   }
 
   async freeBytes(): Promise<number> {
     this.#checkUsable();
-    const { bavail, bsize } = await statfs(this.#path);
-    return bavail * bsize;
+    return this.#read('measure the free space', () => freeBytesOnDisk(this.#file) + reusableBytes(this.#database));
   }
 
   async close(): Promise<void> {
@@ -137,96 +147,110 @@ class LmdbStore implements Store {
     }
   }
 
-  /** Runs `work` in one write transaction that is synced when this returns. */
-  #transact<T>(doing: string, work: () => T): T {
+  /**
+   * Checks the file, once, while nobody can commit. It is synced too: when a process before this one failed
+   * to write a meta page, LMDB put the old one back without a sync, and that must be on the disk before the
+   * pages of the failed transaction are used again.
+   */
+  #checkFileOnce(): void {
     this.#checkUsable();
-    let worked = false;
+    if (this.#state !== 'unchecked') return;
+    try {
+      this.#database.transactionSync(() =>
+        withFile(this.#file, 'r+', (fd) => {
+          fdatasyncSync(fd);
+          checkFile(fd);
+        }),
+      );
+      this.#state = 'open';
+    } catch (cause) {
+      this.#state = 'failed';
+      throw asStoreError(cause, 'aborted', `check the store "${this.#file}"`);
+    }
+  }
+
+  /** Runs `work` in a write transaction, which is synced when this returns. */
+  #transact<T>(doing: string, work: () => T): T {
+    this.#checkFileOnce();
+    let committing = false;
     try {
       return this.#database.transactionSync(() => {
         const result = work();
-        worked = true;
+        committing = true;
         return result;
       });
     } catch (cause) {
-      const error = asStoreError(cause, worked ? 'unknown' : 'aborted', doing);
+      const outcome = committing && !this.#surelyAborted() ? 'unknown' : 'aborted';
+      const error = asStoreError(cause, outcome, doing, freeBytesOnDisk(this.#file));
       if (error.code !== 'FENCED') this.#state = 'failed';
       throw error;
     }
   }
 
+  /**
+   * Whether a transaction that failed to commit has certainly written nothing. The only step in doubt is
+   * writing the meta page, and when that fails LMDB refuses every later transaction; the package does not
+   * pass that refusal on, but such a transaction has no number.
+   */
+  #surelyAborted(): boolean {
+    try {
+      return this.#database.transactionSync(() => this.#database.getWriteTxnId() > 0);
+    } catch {
+      return false;
+    }
+  }
+
   /** Runs `work` on a snapshot that is taken now. */
-  #read<T>(doing: string, work: (transaction: Transaction) => T): T {
-    this.#checkUsable();
+  #read<T>(doing: string, work: (snapshot: Snapshot) => T): T {
     try {
       this.#database.resetReadTxn();
-      const transaction = this.#database.useReadTransaction();
+      const snapshot = this.#database.useReadTransaction();
       try {
-        return work(transaction);
+        return work(snapshot);
       } finally {
-        transaction.done();
+        snapshot.done();
       }
     } catch (cause) {
       throw asStoreError(cause, 'aborted', doing);
     }
   }
 
-  #leadership(transaction?: Transaction): Leadership | undefined {
-    const bytes = this.#get(LEADER_KEY, transaction);
-    return bytes && (JSON.parse(Buffer.from(bytes).toString()) as Leadership);
+  /** Runs `work` on a snapshot in which `epoch` leads. */
+  #readAs<T>(epoch: Epoch, doing: string, work: (snapshot: Snapshot, leadership: Leadership) => T): T {
+    this.#checkFileOnce();
+    return this.#read(doing, (snapshot) => {
+      const leadership = this.#leadership(snapshot);
+      checkEpoch(leadership?.epoch, epoch);
+      this.#log.refresh(snapshot);
+      return work(snapshot, leadership as Leadership);
+    });
   }
 
-  #checkLeads(epoch: Epoch, transaction?: Transaction): Leadership {
-    const leadership = this.#leadership(transaction);
-    checkEpoch(leadership?.epoch, epoch);
-    return leadership as Leadership;
-  }
-
-  #get(key: Uint8Array, transaction?: Transaction): Value | undefined {
-    const sealed = this.#database.get(key, transaction === undefined ? {} : { transaction });
-    return sealed === undefined ? undefined : openRecord(key, sealed);
-  }
-
-  #put(key: Uint8Array, value: Value): void {
-    this.#database.putSync(key, sealRecord(key, value) as Buffer);
-  }
-
-  #apply(write: Write): void {
-    if (write.kind === 'put') this.#put(dataKey(write.key), write.value);
-    else if (write.kind === 'delete') this.#database.removeSync(dataKey(write.key));
-    else this.#clear(write);
-  }
-
-  #clear({ from, to }: { from: Key; to: Key }): void {
-    // The keys are collected before they are deleted, because a cursor does not survive the deletion under it.
-    const range = { start: dataKey(from), end: dataKey(to), limit: CHUNK_ENTRIES };
-    for (;;) {
-      const keys = [...this.#database.getKeys(range)];
-      for (const key of keys) this.#database.removeSync(key);
-      if (keys.length < CHUNK_ENTRIES) return;
+  #leadership(snapshot?: Snapshot): Leadership | undefined {
+    const bytes = this.#leaders.get(LEADER_KEY, snapshot);
+    if (bytes === undefined) return undefined;
+    if (this.#known === undefined || Buffer.compare(this.#known.bytes, bytes) !== 0) {
+      this.#known = { bytes, leadership: JSON.parse(Buffer.from(bytes).toString()) as Leadership };
     }
-  }
-
-  *#entries({ from, to, reverse = false, limit }: KeyRange, transaction: Transaction): Generator<Entry> {
-    const bounds = reverse
-      ? { start: dataKey(to), exclusiveStart: true, end: dataKey(from), inclusiveEnd: true, reverse: true }
-      : { start: dataKey(from), end: dataKey(to) };
-    const range = this.#database.getRange({ ...bounds, ...(limit === undefined ? {} : { limit }), transaction });
-    for (const { key, value } of range) yield { key: key.subarray(1), value: openRecord(key, value) };
+    return this.#known.leadership;
   }
 }
 
-function dataKey(key: Key): Uint8Array {
-  const prefixed = new Uint8Array(key.length + 1);
-  prefixed[0] = DATA_PREFIX;
-  prefixed.set(key, 1);
-  return prefixed;
+function freeBytesOnDisk(file: string): number {
+  const { bavail, bsize } = statfsSync(file);
+  return bavail * bsize;
 }
 
-function encode(value: unknown): Uint8Array {
-  return new TextEncoder().encode(JSON.stringify(value));
+interface TreeStats {
+  readonly treeBranchPageCount: number;
+  readonly treeLeafPageCount: number;
+  readonly overflowPages: number;
 }
 
-function decodeCommit(bytes: Uint8Array): LastCommit {
-  const { epoch, id } = JSON.parse(Buffer.from(bytes).toString()) as { epoch: Epoch; id: string };
-  return { epoch, id: BigInt(id) };
+/** The pages of the file that no tree uses, in bytes; LMDB fills them before it lets the file grow. */
+function reusableBytes(database: Database): number {
+  const stats = database.getStats() as TreeStats & { readonly lastPageNumber: number; readonly free: TreeStats };
+  const pagesOf = (tree: TreeStats): number => tree.treeBranchPageCount + tree.treeLeafPageCount + tree.overflowPages;
+  const pages = stats.lastPageNumber - 1 - pagesOf(stats) - pagesOf(stats.free);
+  return Math.max(pages, 0) * PAGE_BYTES;
 }

@@ -91,7 +91,7 @@ class MemoryStore implements Store {
   range(epoch: Epoch, selector: KeyRange): AsyncIterable<readonly Entry[]> {
     return readInChunks(selector, (part) => {
       this.#checkLeads(epoch);
-      return takeChunk(this.#disk.entries.items(part));
+      return takeChunk(this.#disk.entries.items(part), part.limit);
     });
   }
 

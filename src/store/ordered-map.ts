@@ -81,6 +81,19 @@ export class OrderedMap<T> {
     this.#blocks = this.#blocks.filter((block) => block.length > 0);
   }
 
+  /** The first `count` items at or above `from`. */
+  take(from: Key, count: number): Item<T>[] {
+    const taken: Item<T>[] = [];
+    let at = this.#blockOf(from);
+    let block = this.#blocks[at];
+    for (let index = block === undefined ? 0 : indexIn(block, from); block !== undefined && taken.length < count;) {
+      taken.push(...block.slice(index, index + count - taken.length));
+      block = this.#blocks[++at];
+      index = 0;
+    }
+    return taken;
+  }
+
   /** The items of a range in its order. The map must not change while they are taken. */
   *items({ from, to, reverse = false, limit = Infinity }: KeyRange): Generator<Item<T>, void> {
     if (compareKeys(from, to) >= 0) return;

@@ -3,7 +3,7 @@
  *
  * ```
  * reply    = 1 request(varint) reply
- * delivery = 2 consumer seq token attempt flags(u8) codec(u8) producedAt(f64) length(varint) item
+ * delivery = 2 consumer seq token attempt flags(u8) timeoutMs codec(u8) producedAt(f64) length(varint) item
  * ended    = 3 id(16) state(u8) [result] [failure]
  * revoked  = 4 seq token reason(u8)
  * room     = 5 channel(text)
@@ -57,6 +57,7 @@ export class EventsWriter {
     frame.varint(delivery.token);
     frame.varint(delivery.attempt);
     frame.u8(delivery.redelivered ? 1 : 0);
+    frame.varint(delivery.timeoutMs);
     frame.u8(delivery.codec);
     frame.f64(delivery.producedAt);
     frame.bytes(delivery.item);
@@ -128,6 +129,7 @@ function readDelivery(frame: ByteReader): Delivery {
     token: frame.varint(),
     attempt: frame.varint(),
     redelivered: frame.u8() === 1,
+    timeoutMs: frame.varint(),
     codec: frame.u8(),
     producedAt: frame.f64(),
     item: frame.bytes(),

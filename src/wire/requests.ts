@@ -7,19 +7,19 @@
  * produce  = ref(varint) atomic(u8) blocks
  * blocks   = count(varint) (length(varint) block)*
  * window   = consumer(varint) ref(varint) size(varint)
- * started  = count(varint) (seq(varint) token(varint))*
+ * started, holding = count(varint) (seq(varint) token(varint))*
  * settle   = count(varint) (seq token outcome(u8) [fields] [produced])*
  * ```
  */
 import { decode, encode } from '../codec/bson.ts';
 import { BlockReader } from '../model/block.ts';
 import { ByteReader, ByteWriter } from '../model/bytes.ts';
-import type { Command, Failure, Outcome, Request, Settle } from '../model/command.ts';
+import type { Command, Failure, LeaseKey, Outcome, Request, Settle } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { readList } from '../model/reply.ts';
 import { FRAME } from './frames.ts';
 
-const KIND = { produce: 1, window: 2, started: 3, settle: 4, document: 5 } as const;
+const KIND = { produce: 1, window: 2, started: 3, settle: 4, document: 5, holding: 6 } as const;
 
 const OUTCOMES = ['ack', 'nack', 'undecodable', 'release', 'snooze', 'fail'] as const;
 
@@ -73,7 +73,8 @@ function writeRequest(frame: ByteWriter, { request, command }: Request): void {
       frame.varint(command.size);
       break;
     case 'started':
-      frame.u8(KIND.started);
+    case 'holding':
+      frame.u8(KIND[command.kind]);
       frame.varint(request);
       frame.varint(command.leases.length);
       for (const { seq, token } of command.leases) {
@@ -107,7 +108,9 @@ function readCommand(frame: ByteReader, kind: number): Command {
     case KIND.window:
       return { kind: 'window', consumer: frame.varint(), ref: frame.varint(), size: frame.varint() };
     case KIND.started:
-      return { kind: 'started', leases: readList(frame, (from) => ({ seq: from.varint(), token: from.varint() })) };
+      return { kind: 'started', leases: readList(frame, readLeaseKey) };
+    case KIND.holding:
+      return { kind: 'holding', leases: readList(frame, readLeaseKey) };
     case KIND.settle:
       return { kind: 'settle', settles: readList(frame, readSettle) };
     case KIND.document:
@@ -115,6 +118,10 @@ function readCommand(frame: ByteReader, kind: number): Command {
     default:
       throw new HoldfastError('PROTOCOL', `Cannot read a command of kind ${kind}`);
   }
+}
+
+function readLeaseKey(frame: ByteReader): LeaseKey {
+  return { seq: frame.varint(), token: frame.varint() };
 }
 
 function writeBlocks(frame: ByteWriter, blocks: readonly Uint8Array[]): void {

@@ -1,0 +1,134 @@
+/** One attempt: a delivery is decoded, checked, handed to the handler, and what came of it becomes an outcome. */
+import type { Client } from '../client/client.ts';
+import type { Work } from '../client/consumer.ts';
+import { encode } from '../codec/bson.ts';
+import type { CancelTimer } from '../model/clock.ts';
+import type { Delivery, Failure, Outcome, Settle } from '../model/command.ts';
+import { parseDuration } from '../model/duration.ts';
+import { AttemptContext, type HandlerContext } from './handler-context.ts';
+import { decodeDelivery } from './messages.ts';
+import type { ResolvedChannelOptions } from './options.ts';
+import { HandlerOutcome } from './outcomes.ts';
+import { checkMessage, InvalidMessageError } from './schema.ts';
+import { HandlerTransaction } from './transaction.ts';
+
+/** Handles one message. What it returns is the message's result; `retry`, `deadLetter` and `snooze` mean what they say. */
+export type Handler<Message, Result> = (
+  message: Message,
+  context: HandlerContext,
+) => Result | HandlerOutcome | Promise<Result | HandlerOutcome>;
+
+type Settlement = Pick<Settle, 'outcome' | 'produced'>;
+
+/** Runs attempts of one channel's handler. */
+export function attemptRunner(
+  client: Client,
+  channel: string,
+  options: ResolvedChannelOptions,
+  handler: Handler<unknown, unknown>,
+): (delivery: Delivery, work: Work) => Promise<Settlement | undefined> {
+  return async (delivery, work) => {
+    let message: unknown;
+    try {
+      message = decodeDelivery(delivery);
+    } catch (error) {
+      return settleWith({ kind: 'undecodable', failure: failureOf(error) });
+    }
+    const tx = new HandlerTransaction();
+    const timer = createTimer(client, work, delivery.timeoutMs);
+    try {
+      if (options.schema !== undefined) message = await checkMessage(options.schema, channel, message);
+      const context = new AttemptContext(client, channel, work, tx, timer.restart);
+      const returned = await timer.race(handler(message, context));
+      return await settlementOf(returned, tx);
+    } catch (error) {
+      return failure(error, delivery, options);
+    } finally {
+      timer.stop();
+    }
+  };
+}
+
+/** An error as data. */
+export function failureOf(error: unknown): Failure {
+  if (error instanceof Error) return { name: error.name, message: error.message, stack: error.stack };
+  return { name: 'Error', message: describe(error), stack: undefined };
+}
+
+async function settlementOf(returned: unknown, tx: HandlerTransaction): Promise<Settlement> {
+  if (returned instanceof HandlerOutcome) return settleWith(outcomeOf(returned));
+  const result = returned === undefined ? undefined : encode(returned);
+  if (tx.isEmpty) return { outcome: { kind: 'ack', result }, produced: undefined };
+  return { outcome: { kind: 'ack', result }, produced: await tx.effects() };
+}
+
+function outcomeOf({ kind, delayMs, reason }: HandlerOutcome): Outcome {
+  switch (kind) {
+    case 'snooze':
+      return { kind, delayMs: delayMs ?? 0 };
+    case 'deadLetter':
+      return { kind: 'fail', failure: { name: 'DeadLettered', message: reason, stack: undefined } };
+    case 'retry':
+      return { kind: 'nack', delayMs, failure: { name: 'Retry', message: reason, stack: undefined } };
+  }
+}
+
+function failure(error: unknown, delivery: Delivery, options: ResolvedChannelOptions): Settlement {
+  const reason = failureOf(error);
+  // A message that does not match its schema will not match it the next time either.
+  if (error instanceof InvalidMessageError) return settleWith({ kind: 'fail', failure: reason });
+  if (options.backoffFunction === undefined) return settleWith({ kind: 'nack', delayMs: undefined, failure: reason });
+  try {
+    const delay = options.backoffFunction(delivery.attempt, error);
+    if (delay === undefined) return settleWith({ kind: 'fail', failure: reason });
+    return settleWith({ kind: 'nack', delayMs: parseDuration(delay, 'backoff'), failure: reason });
+  } catch (backoffError) {
+    // The attempt failed for its own reason; a backoff function that fails too must not hide it.
+    const note = { ...reason, message: `${reason.message} (and the backoff function failed: ${describe(backoffError)})` };
+    return settleWith({ kind: 'nack', delayMs: undefined, failure: note });
+  }
+}
+
+interface HandlerTimer {
+  /** Gives the handler this long from now. */
+  readonly restart: (forMs: number) => void;
+  /** Rejects when the time is over before the handler has ended. */
+  race<T>(running: T | Promise<T>): T | Promise<T>;
+  stop(): void;
+}
+
+const NO_TIMER: HandlerTimer = { restart: () => {}, race: (running) => running, stop: () => {} };
+
+function createTimer(client: Client, work: Work, timeoutMs: number): HandlerTimer {
+  if (timeoutMs === 0) return NO_TIMER;
+  let cancel: CancelTimer = () => {};
+  let expire: (error: Error) => void = () => {};
+  const expired = new Promise<never>((_resolve, reject) => {
+    expire = reject;
+  });
+  // The rejection is meant for whoever races with it; a handler that was faster leaves nobody.
+  expired.catch(() => {});
+  const restart = (forMs: number): void => {
+    cancel();
+    cancel = client.clock.timer(forMs, () => {
+      const error = new Error(`The handler ran longer than ${forMs} ms`);
+      error.name = 'TimeoutError';
+      expire(error);
+      work.onStop?.('timeout');
+    });
+  };
+  restart(timeoutMs);
+  return { restart, race: (running) => Promise.race([running, expired]), stop: () => cancel() };
+}
+
+function settleWith(outcome: Outcome): Settlement {
+  return { outcome, produced: undefined };
+}
+
+function describe(value: unknown): string {
+  try {
+    return String(value);
+  } catch {
+    return 'An error that cannot be shown';
+  }
+}

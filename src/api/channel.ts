@@ -1,0 +1,326 @@
+/** A channel: a named, typed, ordered store of messages. */
+import type { Client, Ended } from '../client/client.ts';
+import { type ProduceOutcome, refusal } from '../client/outbox.ts';
+import type { ChannelView, Control, Manage, MessageView, Reply } from '../model/command.ts';
+import { HoldfastError } from '../model/errors.ts';
+import { type MessageId, messageIdText, parseMessageId } from '../model/message-id.ts';
+import type { State } from '../model/states.ts';
+import { STATES } from '../model/states.ts';
+import { attemptRunner, type Handler } from './attempt.ts';
+import { type Consumer, type ConsumeOptions, createConsumer } from './consumer.ts';
+import { createItem, decodePayload } from './messages.ts';
+import {
+  changesRules,
+  type ProduceOptions,
+  type ResolvedChannelOptions,
+  resolveRetention,
+  type RetainOptions,
+  rulesOver,
+  wholeNumber,
+} from './options.ts';
+import { checkMessage } from './schema.ts';
+import type { Prepared, TransactionTarget } from './transaction.ts';
+
+/** What a produce gives: the message is stored as safely as `durability` says. */
+export interface Receipt {
+  readonly id: MessageId;
+  readonly channel: string;
+  /** The message was not stored, because the one with this id stands for it. */
+  readonly deduplicated: boolean;
+  /** `memory` survives nothing, `disk` a power cut, `replicated` the loss of a machine. */
+  readonly durability: 'memory' | 'disk' | 'replicated';
+}
+
+/** A message as it stands in its channel. */
+export interface StoredMessage<Message> extends Omit<MessageView, 'payload' | 'codec' | 'result' | 'progress'> {
+  readonly message: Message;
+  readonly result: unknown;
+  readonly progress: unknown;
+}
+
+export interface RequestOptions extends ProduceOptions {
+  /** Ends the waiting; the message goes on. */
+  readonly signal?: AbortSignal;
+}
+
+export interface ListOptions {
+  /** How many messages to pass over. @default 0 */
+  readonly offset?: number;
+  /** At most 100. @default 20 */
+  readonly limit?: number;
+}
+
+/**
+ * A channel of messages that go in as `Input` and come to the handler as `Message`; the two differ only where a
+ * schema transforms. Handlers give `Result`.
+ */
+export class Channel<Input, Message = Input, Result = unknown> implements TransactionTarget<Input> {
+  readonly name: string;
+  readonly #client: Client;
+  readonly #options: ResolvedChannelOptions;
+  /** The names under which the session knows the channel, by the rules that go with it. */
+  readonly #refs = new Map<string, number>();
+  readonly #plainRef: number;
+
+  /** @internal Channels come from `channel()` of an instance. */
+  constructor(client: Client, name: string, options: ResolvedChannelOptions) {
+    this.#client = client;
+    this.name = name;
+    this.#options = options;
+    this.#plainRef = this.#declare(options, true);
+  }
+
+  /**
+   * Stores a message and resolves when it is as safe as the store promises.
+   *
+   * @throws TypeError, RangeError for a message or option that cannot be used; nothing is stored then
+   * @throws InvalidMessageError when the message does not match the schema
+   * @throws HoldfastError `BACKLOG_FULL`, `STORE_FULL`, `CLOSED`
+   */
+  async produce(message: Input, options?: ProduceOptions): Promise<Receipt> {
+    const prepared = this.#prepare(message, options, false);
+    return this.#send(prepared instanceof Promise ? await prepared : prepared);
+  }
+
+  /**
+   * Stores all messages in one commit, or none: at most 10,000 messages of 8 MiB together.
+   *
+   * @throws as `produce`; `BACKLOG_FULL` when there is not room for all
+   */
+  async produceAll(messages: readonly Input[], options?: ProduceOptions): Promise<Receipt[]> {
+    if (messages.length > MAX_MESSAGES) throw new RangeError(`Cannot produce more than ${MAX_MESSAGES} messages at once`);
+    if (messages.length === 0) return [];
+    const prepared: Prepared[] = [];
+    let bytes = 0;
+    for (const message of messages) {
+      const one = this.#prepare(message, options, false);
+      const ready = one instanceof Promise ? await one : one;
+      bytes += ready.item.payload.length;
+      prepared.push(ready);
+    }
+    if (bytes > MAX_BYTES) throw new RangeError(`Cannot produce ${bytes} bytes at once: at most ${MAX_BYTES} fit into one commit`);
+    const ref = (prepared[0] as Prepared).ref;
+    const items = prepared.map(({ item }) => item);
+    for (;;) {
+      const outcomes = await this.#client.produceAll(ref, items);
+      if (!outcomes.some(({ what }) => what === 'backlogFull')) {
+        return outcomes.map((outcome, i) => this.#receipt((prepared[i] as Prepared).item.id, outcome));
+      }
+      await this.#waitForRoom();
+    }
+  }
+
+  /**
+   * Stores a message and waits for what its handler returns.
+   *
+   * @throws as `produce`; HoldfastError `DEAD` with the handler's last error as cause when the message is dead or
+   * was cancelled; the signal's reason when it fires
+   */
+  async request(message: Input, options: RequestOptions = {}): Promise<Result> {
+    const { signal, ...produce } = options;
+    signal?.throwIfAborted();
+    const prepared = this.#prepare(message, Object.keys(produce).length === 0 ? undefined : produce, true);
+    const { ref, item } = prepared instanceof Promise ? await prepared : prepared;
+    const own = this.#client.awaitEnd(item.id, true);
+    let receipt: Receipt;
+    try {
+      receipt = await this.#send({ ref, item });
+    } catch (error) {
+      own.stop();
+      throw error;
+    }
+    if (!receipt.deduplicated) return this.#result(receipt.id, own, signal);
+    own.stop();
+    return this.#result(receipt.id, this.#client.awaitEnd(parseMessageId(receipt.id), false), signal);
+  }
+
+  /** Waits for what the handler of a stored message returned, or will. @throws as `request`; `NOT_FOUND` */
+  async result(id: MessageId, options: { readonly signal?: AbortSignal } = {}): Promise<Result> {
+    return this.#result(id, this.#client.awaitEnd(parseMessageId(id), false), options.signal);
+  }
+
+  /**
+   * Runs a handler on the channel's messages until the consumer is drained or closed. An open consumer keeps the
+   * process alive.
+   */
+  async consume(handler: Handler<Message, Result>, options: ConsumeOptions = {}): Promise<Consumer> {
+    if (typeof handler !== 'function') throw new TypeError('Cannot consume: the handler must be a function');
+    const run = attemptRunner(this.#client, this.name, this.#options, handler as Handler<unknown, unknown>);
+    return createConsumer(this.#client, this.name, this.#plainRef, run, options);
+  }
+
+  /** What the channel holds at one moment; `undefined` for one that nobody has produced to. */
+  async inspect(): Promise<ChannelView> {
+    return (await this.#value({ kind: 'inspect', what: 'channel', channel: this.name })) as ChannelView;
+  }
+
+  /** A message with its payload, result, errors and history; `undefined` when it is not kept any more. */
+  async get(id: MessageId): Promise<StoredMessage<Message> | undefined> {
+    const view = await this.#value({ kind: 'inspect', what: 'message', id: parseMessageId(id) });
+    return view === null ? undefined : this.#stored(view as MessageView);
+  }
+
+  /** Messages of one state: live ones in the order in which they come, ended ones the newest first. */
+  async list(state: State, options: ListOptions = {}): Promise<StoredMessage<Message>[]> {
+    if (!STATES.includes(state)) throw new TypeError(`Cannot list "${String(state)}": states are ${STATES.join(', ')}`);
+    const offset = wholeNumber(options.offset ?? 0, 'offset', 0, 2 ** 40);
+    const limit = wholeNumber(options.limit ?? 20, 'limit', 1, 100);
+    const views = await this.#value({ kind: 'inspect', what: 'list', channel: this.name, state, offset, limit });
+    return (views as MessageView[]).map((view) => this.#stored(view));
+  }
+
+  /** Hands out no more messages until `resume`. Handlers that run go on. */
+  async pause(): Promise<void> {
+    await this.#control('pause');
+  }
+
+  async resume(): Promise<void> {
+    await this.#control('resume');
+  }
+
+  /** Deletes the messages that wait (ready, delayed, or behind another) and says how many there were. */
+  async purge(): Promise<number> {
+    return Number(await this.#control('purge'));
+  }
+
+  /** Brings one dead message back, or all, and says how many; their attempts are counted anew. */
+  async redrive(id?: MessageId): Promise<number> {
+    if (id === undefined) return Number(await this.#control('redrive'));
+    await this.#manage(id, 'redrive');
+    return 1;
+  }
+
+  /** Changes how long ended messages are kept. */
+  async retain(options: RetainOptions): Promise<void> {
+    const settings = resolveRetention(options);
+    await this.#value({ kind: 'control', channel: this.name, action: 'retain', settings });
+  }
+
+  /** Stops a message that has not ended; a handler that runs gets its signal. @throws HoldfastError `NOT_FOUND`, `WRONG_STATE` */
+  async cancel(id: MessageId): Promise<void> {
+    await this.#manage(id, 'cancel');
+  }
+
+  /** Makes a delayed message ready now. @throws HoldfastError `NOT_FOUND`, `WRONG_STATE` */
+  async promote(id: MessageId): Promise<void> {
+    await this.#manage(id, 'promote');
+  }
+
+  /** @internal */
+  prepare(message: Input, options: ProduceOptions | undefined): Prepared | Promise<Prepared> {
+    return this.#prepare(message, options, false);
+  }
+
+  #prepare(message: Input, options: ProduceOptions | undefined, awaited: boolean): Prepared | Promise<Prepared> {
+    const { schema } = this.#options;
+    if (schema === undefined) return this.#item(message, options, awaited);
+    // What the schema makes of the message is for the handler; the message travels as it was given.
+    const checked = checkMessage(schema, this.name, message);
+    if (checked instanceof Promise) return checked.then(() => this.#item(message, options, awaited));
+    return this.#item(message, options, awaited);
+  }
+
+  #item(message: Input, options: ProduceOptions | undefined, awaited: boolean): Prepared {
+    const item = createItem(this.#client, this.#options, message, options, awaited);
+    return { ref: options === undefined ? this.#plainRef : this.#refFor(options), item };
+  }
+
+  async #send({ ref, item }: Prepared): Promise<Receipt> {
+    for (;;) {
+      const outcome = await this.#client.produce(ref, item);
+      if (outcome.what !== 'backlogFull') return this.#receipt(item.id, outcome);
+      await this.#waitForRoom();
+    }
+  }
+
+  #receipt(id: Uint8Array, outcome: ProduceOutcome): Receipt {
+    const deduplicated = outcome.what === 'deduplicated';
+    return {
+      id: messageIdText(deduplicated ? outcome.id : id),
+      channel: this.name,
+      deduplicated,
+      durability: this.#client.durability,
+    };
+  }
+
+  async #waitForRoom(): Promise<void> {
+    if (this.#options.onFull === 'reject') {
+      const { maxBacklog } = this.#options.policy;
+      throw new HoldfastError('BACKLOG_FULL', `Cannot produce to "${this.name}": it holds ${maxBacklog} messages already`);
+    }
+    await this.#client.roomIn(this.name);
+  }
+
+  async #result(id: MessageId, waiting: { ended: Promise<Ended>; stop: () => void }, signal?: AbortSignal): Promise<Result> {
+    const ended = await untilAborted(waiting, signal);
+    if (ended.state === 'completed') return (ended.result === undefined ? undefined : decodePayload(1, ended.result)) as Result;
+    if (this.#client.failure !== undefined) throw this.#client.failure;
+    if (ended.state === undefined) throw new HoldfastError('NOT_FOUND', `Cannot wait for message "${id}": it is not kept any more`);
+    const cause = ended.failure === undefined ? undefined : Object.assign(new Error(ended.failure.message), ended.failure);
+    throw new HoldfastError('DEAD', `Message "${id}" of "${this.name}" is ${ended.state}`, { cause });
+  }
+
+  #refFor(options: ProduceOptions): number {
+    if (!changesRules(options)) return this.#plainRef;
+    return this.#declare({ ...this.#options, policy: rulesOver(this.#options.policy, options) }, false);
+  }
+
+  #declare({ policy, settings }: ResolvedChannelOptions, first: boolean): number {
+    const content = JSON.stringify(policy);
+    const known = this.#refs.get(content);
+    if (known !== undefined) return known;
+    const { ref, done } = this.#client.declare(this.name, policy, first ? settings : undefined);
+    // A refusal (too many channels) shows at the first command that uses the name.
+    done.catch(() => {});
+    this.#refs.set(content, ref);
+    return ref;
+  }
+
+  #stored({ payload, codec, result, progress, ...view }: MessageView): StoredMessage<Message> {
+    return {
+      ...view,
+      message: decodePayload(codec, payload) as Message,
+      result: result === undefined ? undefined : decodePayload(1, result),
+      progress: progress === undefined ? undefined : decodePayload(1, progress),
+    };
+  }
+
+  async #control(action: Control['action']): Promise<unknown> {
+    return this.#value({ kind: 'control', channel: this.name, action, settings: undefined });
+  }
+
+  async #manage(id: MessageId, action: Manage['action']): Promise<void> {
+    await this.#value({ kind: 'manage', id: parseMessageId(id), action });
+  }
+
+  async #value(command: Parameters<Client['request']>[0]): Promise<unknown> {
+    const reply: Reply = await this.#client.request(command);
+    if (reply.kind === 'value') return reply.value;
+    if (reply.kind === 'done') return undefined;
+    throw refusal(reply);
+  }
+}
+
+/** The limits of one `produceAll`. */
+const MAX_MESSAGES = 10_000;
+const MAX_BYTES = 8 * 1024 * 1024;
+
+async function untilAborted(
+  { ended, stop }: { ended: Promise<Ended>; stop: () => void },
+  signal: AbortSignal | undefined,
+): Promise<Ended> {
+  if (signal === undefined) return ended;
+  return new Promise((resolve, reject) => {
+    const abort = (): void => {
+      stop();
+      reject(signal.reason as Error);
+    };
+    if (signal.aborted) return abort();
+    signal.addEventListener('abort', abort, { once: true });
+    void ended.then((end) => {
+      signal.removeEventListener('abort', abort);
+      resolve(end);
+    });
+  });
+}
+

@@ -1,0 +1,74 @@
+/** A consumer as its owner sees it. */
+import type { Client } from '../client/client.ts';
+import type { Work } from '../client/consumer.ts';
+import type { Delivery, Settle } from '../model/command.ts';
+import { HoldfastError } from '../model/errors.ts';
+import { deliveredId } from './messages.ts';
+import { refuseUnknown, wholeNumber } from './options.ts';
+
+export interface ConsumeOptions {
+  /**
+   * How many handlers run at a time. Raise it for handlers that wait for something; for work on the processor
+   * start more processes.
+   * @default 1
+   */
+  readonly concurrency?: number;
+  /**
+   * How many messages are fetched in advance. `'auto'` keeps about 10 ms of work at hand, at most 500 messages, and
+   * none when handlers take longer than that.
+   * @default 'auto'
+   */
+  readonly prefetch?: number | 'auto';
+  /** Closes the consumer when it fires. */
+  readonly signal?: AbortSignal;
+  /** Hears of what no handler hears of: a message that was settled too late, with code `LEASE_LOST`. */
+  readonly onError?: (error: HoldfastError) => void;
+}
+
+export interface Consumer {
+  readonly channel: string;
+  /** Resolves when the consumer has stopped; rejects with the reason when it has failed. */
+  readonly stopped: Promise<void>;
+  /** Takes no more messages, gives back those not started, and resolves when running handlers are settled. Safe twice. */
+  drain(): Promise<void>;
+  /** Stops now: handlers get their signal, and what they work on goes back uncounted. Safe twice. */
+  close(): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+const MAX_CONCURRENCY = 10_000;
+
+export function createConsumer(
+  client: Client,
+  channel: string,
+  ref: number,
+  run: (delivery: Delivery, work: Work) => Promise<Pick<Settle, 'outcome' | 'produced'> | undefined>,
+  options: ConsumeOptions,
+): Consumer {
+  refuseUnknown(options, ['concurrency', 'prefetch', 'signal', 'onError'], 'consume');
+  const { signal, onError = ignore } = options;
+  if (client.failure !== undefined) {
+    throw new HoldfastError('CLOSED', `Cannot consume "${channel}": the broker is closed`, { cause: client.failure });
+  }
+  signal?.throwIfAborted();
+  const inner = client.consume(ref, {
+    concurrency: wholeNumber(options.concurrency ?? 1, 'concurrency', 1, MAX_CONCURRENCY),
+    prefetch: options.prefetch === undefined || options.prefetch === 'auto' ? 'auto' : wholeNumber(options.prefetch, 'prefetch', 0, MAX_CONCURRENCY),
+    run,
+    onLeaseLost: (delivery) => {
+      const id = deliveredId(delivery);
+      onError(new HoldfastError('LEASE_LOST', `Message "${id}" of "${channel}" was settled too late; nothing was changed`));
+    },
+  });
+  const close = (): Promise<void> => inner.close();
+  signal?.addEventListener('abort', () => void close(), { once: true });
+  return {
+    channel,
+    stopped: inner.stopped,
+    drain: () => inner.drain(),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+function ignore(): void {}

@@ -1,0 +1,127 @@
+/** What a handler gets beside its message. Most handlers use little of it, so its parts are made when they are asked for. */
+import type { Client } from '../client/client.ts';
+import type { StopReason, Work } from '../client/consumer.ts';
+import { encode } from '../codec/bson.ts';
+import { type Duration, parseDuration } from '../model/duration.ts';
+import { HoldfastError } from '../model/errors.ts';
+import { deliveredId } from './messages.ts';
+import type { Transaction } from './transaction.ts';
+
+/** The context of one attempt at one message. */
+export interface HandlerContext {
+  /** The message's id; the same at every attempt, so it can serve as an idempotency key elsewhere. */
+  readonly id: string;
+  readonly channel: string;
+  /** 1 for the first attempt; failed attempts and deaths of the process count. */
+  readonly attempt: number;
+  /** Grows with each claim of the message; a system that keeps the highest one it saw can refuse a stale handler. */
+  readonly token: number;
+  /** Whether the message was handed to a handler before. */
+  readonly redelivered: boolean;
+  /** When the message was produced, in epoch milliseconds. */
+  readonly producedAt: number;
+  /** Fires when the handler should stop: cancelled, timed out, lease lost, or the consumer closed. */
+  readonly signal: AbortSignal;
+  /** Effects that commit with the ack, all of them or none. */
+  readonly tx: Transaction;
+  /** Keeps how far the work is, at most 16 KiB encoded. Resolves when it is durable. @throws HoldfastError `LEASE_LOST` */
+  progress(value: unknown): Promise<void>;
+  /** Keeps a line with the message: the newest 100, each cut after 1,024 characters. @throws HoldfastError `LEASE_LOST` */
+  log(line: string): Promise<void>;
+  /** Moves the end of the handler's time to `duration` from now. @throws HoldfastError `LEASE_LOST` */
+  extend(duration: Duration): Promise<void>;
+}
+
+/** The most bytes that progress may take. */
+const MAX_PROGRESS_BYTES = 16_384;
+
+const REASONS: Readonly<Record<StopReason, string>> = {
+  cancelled: 'the message was cancelled',
+  timeout: 'it ran longer than its timeout',
+  leaseLost: 'the message is no longer its own',
+  closed: 'the consumer was closed',
+};
+
+export class AttemptContext implements HandlerContext {
+  readonly channel: string;
+  readonly tx: Transaction;
+  readonly #client: Client;
+  readonly #work: Work;
+  readonly #onExtend: (forMs: number) => void;
+  #controller: AbortController | undefined;
+
+  constructor(client: Client, channel: string, work: Work, tx: Transaction, onExtend: (forMs: number) => void) {
+    this.#client = client;
+    this.channel = channel;
+    this.#work = work;
+    this.tx = tx;
+    this.#onExtend = onExtend;
+  }
+
+  get id(): string {
+    return deliveredId(this.#work.delivery);
+  }
+
+  get attempt(): number {
+    return this.#work.delivery.attempt;
+  }
+
+  get token(): number {
+    return this.#work.delivery.token;
+  }
+
+  get redelivered(): boolean {
+    return this.#work.delivery.redelivered;
+  }
+
+  get producedAt(): number {
+    return this.#work.delivery.producedAt;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      const controller = new AbortController();
+      const abort = (reason: StopReason): void => controller.abort(this.#stopError(reason));
+      this.#controller = controller;
+      this.#work.onStop = abort;
+      if (this.#work.stopped !== undefined) abort(this.#work.stopped);
+    }
+    return this.#controller.signal;
+  }
+
+  async progress(value: unknown): Promise<void> {
+    await this.#annotate(encode(value, { maxBytes: MAX_PROGRESS_BYTES }), undefined);
+  }
+
+  async log(line: string): Promise<void> {
+    if (typeof line !== 'string') throw new TypeError(`Cannot log ${typeof line}: a line must be a text`);
+    await this.#annotate(undefined, line);
+  }
+
+  async extend(duration: Duration): Promise<void> {
+    const forMs = parseDuration(duration, 'duration');
+    this.#onExtend(forMs);
+    await this.#held({ kind: 'extend', ...this.#lease, forMs });
+  }
+
+  get #lease(): { readonly seq: number; readonly token: number } {
+    const { seq, token } = this.#work.delivery;
+    return { seq, token };
+  }
+
+  async #annotate(progress: Uint8Array | undefined, line: string | undefined): Promise<void> {
+    await this.#held({ kind: 'annotate', ...this.#lease, progress, line });
+  }
+
+  async #held(command: Parameters<Client['request']>[0]): Promise<void> {
+    const reply = await this.#client.request(command);
+    if (reply.kind === 'refused') throw new HoldfastError(reply.code, reply.message);
+    if (reply.kind === 'settled' && reply.lost.length > 0) throw this.#stopError('leaseLost');
+  }
+
+  #stopError(reason: StopReason): HoldfastError {
+    const code = reason === 'closed' ? 'CLOSED' : 'LEASE_LOST';
+    return new HoldfastError(code, `Handler of message "${this.id}" must stop: ${REASONS[reason]}`);
+  }
+}
+

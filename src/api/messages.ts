@@ -1,0 +1,73 @@
+/** From a value to an item on its way, and from a delivery back to a value. */
+import { createHash } from 'node:crypto';
+import type { Client } from '../client/client.ts';
+import type { Item } from '../client/outbox.ts';
+import { CODEC_BSON, decode, encode } from '../codec/bson.ts';
+import { BlockReader, DEDUPE_BYTES, type ItemOptions } from '../model/block.ts';
+import type { Delivery } from '../model/command.ts';
+import { parseDuration } from '../model/duration.ts';
+import { HoldfastError } from '../model/errors.ts';
+import { messageIdText } from '../model/message-id.ts';
+import { checkProduceOptions, type ProduceOptions, type ResolvedChannelOptions } from './options.ts';
+
+/** Encodes a checked message. @throws TypeError, RangeError for what cannot be stored */
+export function createItem(
+  client: Client,
+  options: ResolvedChannelOptions,
+  message: unknown,
+  produce: ProduceOptions | undefined,
+  awaited: boolean,
+): Item {
+  const payload = encode(message, { maxBytes: options.maxPayloadBytes });
+  const deduped = options.policy.dedupe !== undefined;
+  return { id: client.nextId(), codec: CODEC_BSON, payload, options: itemOptions(produce, payload, deduped, awaited) };
+}
+
+const PLAIN: ItemOptions = {};
+
+function itemOptions(
+  produce: ProduceOptions | undefined,
+  payload: Uint8Array,
+  deduped: boolean,
+  awaited: boolean,
+): ItemOptions {
+  if (produce === undefined) return deduped || awaited ? { dedupe: deduped ? hashOf('p', payload) : undefined, awaited } : PLAIN;
+  checkProduceOptions(produce);
+  const { delay, dueAt, priority, lifo, dedupeKey } = produce;
+  if (dedupeKey !== undefined && !deduped) {
+    throw new TypeError(`Cannot use "dedupeKey": open the channel with process: 'exactlyOnce' or with "dedupe"`);
+  }
+  return {
+    delayMs: delay === undefined ? undefined : parseDuration(delay, 'delay'),
+    dueAt: dueAt === undefined ? undefined : Number(dueAt),
+    priority,
+    lifo,
+    dedupe: deduped ? (dedupeKey === undefined ? hashOf('p', payload) : hashOf('k', dedupeKey)) : undefined,
+    awaited,
+  };
+}
+
+/** Keys and payloads are hashed apart, so that no key is taken for the content of a message. */
+function hashOf(kind: 'k' | 'p', content: string | Uint8Array): Uint8Array {
+  return createHash('sha256').update(kind).update(content).digest().subarray(0, DEDUPE_BYTES);
+}
+
+/** The id of a delivered message. */
+export function deliveredId({ item }: Delivery): string {
+  return messageIdText(item, ITEM_ID_AT);
+}
+
+/** Behind the flags; see `block.ts`. */
+const ITEM_ID_AT = 1;
+
+/** Decodes a delivered message. @throws HoldfastError `UNDECODABLE` */
+export function decodeDelivery(delivery: Delivery): unknown {
+  return decodePayload(delivery.codec, BlockReader.payloadOf(delivery.item));
+}
+
+/** @throws HoldfastError `UNDECODABLE` */
+export function decodePayload(codec: number, payload: Uint8Array): unknown {
+  if (codec === CODEC_BSON) return decode(payload);
+  throw new HoldfastError('UNDECODABLE', `Cannot decode a message in codec ${codec}: this version knows only ${CODEC_BSON}`);
+}
+

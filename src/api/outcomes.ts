@@ -1,0 +1,31 @@
+/** Outcomes that a handler returns instead of a result: values, not exceptions. */
+import { type Duration, parseDuration } from '../model/duration.ts';
+
+/** What `retry`, `deadLetter` and `snooze` give. */
+export class HandlerOutcome {
+  readonly kind: 'retry' | 'deadLetter' | 'snooze';
+  readonly delayMs: number | undefined;
+  readonly reason: string;
+
+  constructor(kind: HandlerOutcome['kind'], delayMs: number | undefined, reason: string) {
+    this.kind = kind;
+    this.delayMs = delayMs;
+    this.reason = reason;
+  }
+}
+
+/** The attempt failed, and the next one comes after `delay` instead of the backoff. */
+export function retry(options: { readonly delay?: Duration; readonly reason?: string } = {}): HandlerOutcome {
+  const delayMs = options.delay === undefined ? undefined : parseDuration(options.delay, 'delay');
+  return new HandlerOutcome('retry', delayMs, options.reason ?? 'The handler asked for a retry');
+}
+
+/** No attempt will help: the message is dead now, or goes to the dead-letter channel. */
+export function deadLetter(reason: string): HandlerOutcome {
+  return new HandlerOutcome('deadLetter', undefined, reason);
+}
+
+/** Not now: the message comes again after this time, and no attempt is counted. */
+export function snooze(duration: Duration): HandlerOutcome {
+  return new HandlerOutcome('snooze', parseDuration(duration, 'snooze'), 'The handler asked for a pause');
+}

@@ -1,0 +1,62 @@
+/** A transaction: effects that a handler gathers and that commit with its ack. */
+import { blocksOf } from '../client/client.ts';
+import type { Item } from '../client/outbox.ts';
+import type { Settle } from '../model/command.ts';
+import type { ProduceOptions } from './options.ts';
+
+/** What a transaction needs of a channel that it produces to; every channel of the instance has it. */
+export interface TransactionTarget<Input> {
+  readonly name: string;
+  /** @internal */
+  prepare(message: Input, options: ProduceOptions | undefined): Prepared | Promise<Prepared>;
+}
+
+/** A message ready to go, and the name of its channel and rules in the session. */
+export interface Prepared {
+  readonly ref: number;
+  readonly item: Item;
+}
+
+export interface Transaction {
+  /**
+   * Produces a message in the same commit as the ack; it exists only if the handler succeeds and still holds its
+   * message. Follow-ups are not held back by a full backlog.
+   *
+   * @throws TypeError, RangeError, InvalidMessageError at the call, or from the handler when the schema is asynchronous
+   */
+  produce<Input>(channel: TransactionTarget<Input>, message: Input, options?: ProduceOptions): void;
+}
+
+/** The most messages that one handler may produce with its ack. */
+const MAX_PRODUCED = 10_000;
+
+export class HandlerTransaction implements Transaction {
+  readonly #prepared: (Prepared | Promise<Prepared>)[] = [];
+
+  produce<Input>(channel: TransactionTarget<Input>, message: Input, options?: ProduceOptions): void {
+    if (this.#prepared.length >= MAX_PRODUCED) {
+      throw new RangeError(`Cannot produce more than ${MAX_PRODUCED} messages with one ack`);
+    }
+    const prepared = channel.prepare(message, options);
+    // A refusal is reported when the handler settles; until then nobody waits for it.
+    if (prepared instanceof Promise) prepared.catch(() => {});
+    this.#prepared.push(prepared);
+  }
+
+  /** What the settle carries. Rejects when a message does not match its channel's schema. */
+  async effects(): Promise<Settle['produced']> {
+    if (this.#prepared.length === 0) return undefined;
+    const byRef = new Map<number, Item[]>();
+    for (const { ref, item } of await Promise.all(this.#prepared)) {
+      const items = byRef.get(ref);
+      if (items === undefined) byRef.set(ref, [item]);
+      else items.push(item);
+    }
+    return [...byRef].map(([ref, items]) => ({ kind: 'produce', ref, blocks: blocksOf(items) }));
+  }
+
+  get isEmpty(): boolean {
+    return this.#prepared.length === 0;
+  }
+}
+

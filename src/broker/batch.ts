@@ -1,0 +1,31 @@
+/** A batch: the writes of one commit, and what may be said when they are durable. */
+import type { Flushed } from '../machine/machine.ts';
+import type { Reply } from '../model/command.ts';
+import type { Write } from '../model/records.ts';
+import type { Welcome } from '../wire/frames.ts';
+import type { Connection } from './connection.ts';
+
+export class Batch {
+  readonly writes: Write[] = [];
+  readonly flushed: Flushed[] = [];
+  readonly replies: { readonly to: Connection; readonly request: number; readonly reply: Reply }[] = [];
+  readonly welcomes: { readonly to: Connection; readonly welcome: Omit<Welcome, 'durability'> }[] = [];
+  /** How many commands were applied. */
+  commands = 0;
+
+  add(flushed: Flushed): void {
+    for (const write of flushed.writes) this.writes.push(write);
+    if (flushed.deliveries.length + flushed.notices.length > 0) this.flushed.push(flushed);
+  }
+
+  get bytes(): number {
+    let bytes = 0;
+    for (const write of this.writes) if (write.kind === 'put') bytes += write.key.length + write.value.length;
+    return bytes;
+  }
+
+  /** Whether somebody waits for an answer. */
+  get hasAnswers(): boolean {
+    return this.replies.length + this.welcomes.length > 0;
+  }
+}

@@ -1,0 +1,513 @@
+/**
+ * The broker: leads a store and runs a machine on it for its clients.
+ *
+ * It works in batches. Commands are applied to memory in the order in which they came, the writes that follow
+ * from them are committed together, and only when the store has made them durable do replies and deliveries
+ * go out. When a commit fails, memory is ahead of the store: the broker drops it, opens the store anew, rebuilds,
+ * and its clients send again what was not answered.
+ */
+import { Machine, NOTHING_COLD, type Context, type Need, type Session } from '../machine/machine.ts';
+import type { Clock, CancelTimer } from '../model/clock.ts';
+import { type ErrorCode, HoldfastError, StoreError } from '../model/errors.ts';
+import type { Link } from '../model/link.ts';
+import type { Random } from '../model/random.ts';
+import type { Command, Request } from '../model/command.ts';
+import type { Epoch, Leader } from '../model/records.ts';
+import type { Store } from '../store/store.ts';
+import type { Goodbye } from '../wire/frames.ts';
+import { Batch } from './batch.ts';
+import { ColdRecords } from './cold-records.ts';
+import { Connection, type Incoming, type LinkTraits } from './connection.ts';
+import { MachineClock } from './machine-clock.ts';
+import { PackCache } from './pack-cache.ts';
+import { Reserve } from './reserve.ts';
+
+export interface BrokerOptions {
+  /** Opens the store, at the start and again after a failure. */
+  readonly openStore: () => Promise<Store>;
+  /** Whether the broker that leads the store still lives; it is left in peace then. */
+  readonly isLive: (leader: Leader) => Promise<boolean>;
+  /** Where this broker can be reached. */
+  readonly address: string;
+  /** Names this process: sessions of an earlier process of the same name may be resumed, others are over. */
+  readonly host: string;
+  readonly space: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Free space that new messages may not take, in bytes. */
+  readonly reserveBytes: number;
+  /** How long a session waits for its client to come back, in milliseconds. */
+  readonly sessionTimeoutMs: number;
+  /** Says what an operator should know. */
+  readonly log: (line: LogLine) => void;
+}
+
+export interface LogLine {
+  readonly level: 'info' | 'warn' | 'error';
+  readonly message: string;
+  readonly error?: unknown;
+}
+
+/** A batch is closed when it has applied this many commands or gathered this many bytes, to keep commits short. */
+const BATCH_COMMANDS = 2_000;
+const BATCH_BYTES = 256 * 1024;
+
+const CACHE_BYTES = 32 * 1024 * 1024;
+
+/** How often the store is opened again after a failure before the broker gives up, and the first pause between. */
+const REOPEN_ATTEMPTS = 6;
+const REOPEN_PAUSE_MS = 20;
+
+/** The wall clock can jump, so what waits for it is looked at this often. */
+const WALL_CHECK_MS = 1_000;
+
+type Phase = 'starting' | 'leading' | 'rebuilding' | 'closed' | 'failed';
+
+export class Broker {
+  readonly #options: BrokerOptions;
+  readonly #connections = new Set<Connection>();
+  readonly #bySession = new Map<Session, Connection>();
+  readonly #inbox: { readonly from: Connection; readonly incoming: Incoming }[] = [];
+  readonly #packs = new PackCache(CACHE_BYTES);
+  #phase: Phase = 'starting';
+  #store!: Store;
+  #epoch!: Epoch;
+  #machine!: Machine;
+  #time!: MachineClock;
+  #reserve!: Reserve;
+  #nextCommitId = 1n;
+  #tickCold: { readonly records: ColdRecords; ready: boolean } | undefined;
+  #working: Promise<void> | undefined;
+  #scheduled = false;
+  #cancelTimer: CancelTimer = () => {};
+  #failure: Goodbye | undefined;
+
+  constructor(options: BrokerOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Takes the lead and loads the machine.
+   *
+   * @throws HoldfastError `STORE_IN_USE` when a live broker leads, `STORE_CORRUPT`, `STORE_TOO_NEW`, `STORE_FAILED`
+   */
+  async start(): Promise<void> {
+    await this.#takeLead();
+    this.#phase = 'leading';
+    this.#schedule();
+  }
+
+  get durability(): Store['durability'] {
+    return this.#store.durability;
+  }
+
+  /** Why the broker has stopped by itself, if it has. */
+  get failure(): Goodbye | undefined {
+    return this.#failure;
+  }
+
+  /** Serves a client over this link, until it closes. */
+  accept(link: Link, traits: LinkTraits): void {
+    const connection = new Connection(link, traits, (from, incoming) => {
+      this.#inbox.push({ from, incoming });
+      this.#schedule();
+    });
+    this.#connections.add(connection);
+    const goodbye = this.#failure ?? (this.#phase === 'closed' ? { code: 'CLOSED' as const, message: 'The broker is closed' } : undefined);
+    if (goodbye !== undefined) this.#disconnect(connection, goodbye);
+  }
+
+  /** Ends the batch under way, says goodbye to all clients, and closes the store. Safe to call twice. */
+  async close(): Promise<void> {
+    if (this.#phase === 'closed') return;
+    const led = this.#phase !== 'failed';
+    this.#phase = 'closed';
+    this.#cancelTimer();
+    await this.#working;
+    this.#disconnectAll({ code: 'CLOSED', message: 'The broker is closed' });
+    if (led) await this.#store?.close();
+  }
+
+  async #takeLead(): Promise<void> {
+    const { openStore, isLive, address, clock, log } = this.#options;
+    const store = await openStore();
+    try {
+      for (;;) {
+        const seen = await store.leader();
+        if (seen !== undefined && !this.#isOwn(seen) && (await isLive(seen))) {
+          throw new HoldfastError('STORE_IN_USE', `Cannot open the store: a live broker leads it at "${seen.address}"`);
+        }
+        const outcome = await store.acquire(address, seen);
+        if ('lost' in outcome) continue;
+        this.#epoch = outcome.won;
+        break;
+      }
+      this.#store = store;
+      this.#reserve = new Reserve(store, clock, this.#options.reserveBytes);
+      await this.#load();
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
+    this.#time = new MachineClock(clock, this.#machine.time, (aheadMs) => {
+      log({ level: 'warn', message: `The wall clock is ${Math.round(aheadMs)} ms ahead of machine time; delays go on at normal speed` });
+    });
+  }
+
+  #isOwn(leader: Leader): boolean {
+    return leader.epoch.nonce === this.#epoch?.nonce;
+  }
+
+  async #load(): Promise<void> {
+    const { space, clock, host, sessionTimeoutMs } = this.#options;
+    const machine = new Machine(space);
+    const loader = machine.loader();
+    for await (const chunk of this.#store.range(this.#epoch, machine.everythingLive)) {
+      for (const entry of chunk) loader.add(entry);
+    }
+    loader.finish(this.#epoch.number, clock.wallMs(), host, sessionTimeoutMs);
+    this.#machine = machine;
+    await this.#reserve.ask();
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#working !== undefined || this.#phase !== 'leading') return;
+    this.#scheduled = true;
+    // Other clients' frames that have arrived too share the commit.
+    this.#options.clock.afterInput(() => {
+      this.#scheduled = false;
+      if (this.#phase !== 'leading' || this.#working !== undefined) return;
+      this.#working = this.#work().finally(() => {
+        this.#working = undefined;
+        if (this.#hasWork()) this.#schedule();
+      });
+    });
+  }
+
+  async #work(): Promise<void> {
+    try {
+      await this.#runBatch();
+      this.#setTimer();
+    } catch (error) {
+      await this.#recover(error);
+    }
+  }
+
+  #hasWork(): boolean {
+    if (this.#phase !== 'leading') return false;
+    if (this.#inbox.length > 0 || this.#tickCold?.ready === true) return true;
+    for (const { cold } of this.#connections) if (cold?.ready === true) return true;
+    return this.#isTickDue(this.#context());
+  }
+
+  async #runBatch(): Promise<void> {
+    const batch = new Batch();
+    if (this.#reserve.isStale) await this.#reserve.ask();
+    this.#applyLoaded(batch);
+    this.#applyIncoming(batch);
+    const context = this.#context();
+    if (this.#isTickDue(context)) this.#tick(context, batch);
+    this.#machine.dispatch(context);
+    this.#flush(batch);
+    await this.#commit(batch);
+    await this.#speak(batch);
+  }
+
+  /** Applies the commands whose cold records have come; these are current only until something else is applied. */
+  #applyLoaded(batch: Batch): void {
+    for (const connection of this.#connections) {
+      const { cold, session } = connection;
+      if (cold?.ready !== true || session === undefined) continue;
+      this.#flush(batch);
+      const need = this.#machine.plan(session, cold.request, cold.records);
+      if (need !== undefined) {
+        this.#loadCold(cold, need);
+        continue;
+      }
+      connection.cold = undefined;
+      this.#apply(connection, session, cold.request, cold.records, batch);
+      const behind = connection.behindCold.splice(0).map((incoming) => ({ from: connection, incoming }));
+      this.#inbox.unshift(...behind);
+    }
+  }
+
+  #applyIncoming(batch: Batch): void {
+    let taken = 0;
+    for (const { from, incoming } of this.#inbox) {
+      if (batch.commands >= BATCH_COMMANDS || this.#machine.pendingBytes >= BATCH_BYTES) break;
+      taken += 1;
+      if (from.cold !== undefined && incoming.kind !== 'closed') from.behindCold.push(incoming);
+      else this.#applyOne(from, incoming, batch);
+    }
+    this.#inbox.splice(0, taken);
+  }
+
+  #applyOne(from: Connection, incoming: Incoming, batch: Batch): void {
+    const { session } = from;
+    batch.commands += 1;
+    switch (incoming.kind) {
+      case 'hello': {
+        const opened = this.#machine.open(incoming.hello.session, incoming.hello.host);
+        this.#replaceConnection(opened.session, from);
+        const { applied } = opened.session;
+        batch.welcomes.push({ to: from, welcome: { resumed: opened.resumed, applied } });
+        break;
+      }
+      case 'confirm':
+        if (session !== undefined) this.#machine.confirm(session, incoming.upTo);
+        break;
+      case 'request':
+        this.#request(from, incoming.request, batch);
+        break;
+      case 'bye':
+        if (session !== undefined) this.#machine.close(session, this.#context());
+        this.#forget(from);
+        from.close();
+        break;
+      case 'closed':
+        this.#detach(from);
+        break;
+    }
+  }
+
+  #request(from: Connection, request: Request, batch: Batch): void {
+    const { session } = from;
+    if (session === undefined) return this.#disconnect(from, { code: 'PROTOCOL', message: 'Requests come after HELLO' });
+    if (this.#reserve.isReached && addsData(request.command)) {
+      const reply = this.#machine.refuse(session, request.request, 'STORE_FULL', FULL_MESSAGE);
+      batch.replies.push({ to: from, request: request.request, reply });
+      return;
+    }
+    const need = this.#machine.plan(session, request, NOTHING_COLD);
+    if (need === undefined) return this.#apply(from, session, request, NOTHING_COLD, batch);
+    from.cold = { request, records: new ColdRecords(), ready: false };
+    this.#loadCold(from.cold, need);
+  }
+
+  #apply(from: Connection, session: Session, request: Request, view: typeof NOTHING_COLD, batch: Batch): void {
+    try {
+      const reply = this.#machine.apply(session, request, this.#context(), view);
+      if (reply !== undefined) batch.replies.push({ to: from, request: request.request, reply });
+    } catch (error) {
+      if (!(error instanceof HoldfastError) || error.code !== 'PROTOCOL') throw error;
+      this.#disconnect(from, { code: 'PROTOCOL', message: error.message });
+    }
+  }
+
+  /** Reads in the background; the command is applied at the start of a later batch. */
+  #loadCold(cold: { readonly records: ColdRecords; ready: boolean }, need: Need): void {
+    cold.ready = false;
+    const machine = this.#machine;
+    cold.records.load(this.#store, this.#epoch, need).then(
+      () => {
+        cold.ready = true;
+        if (machine === this.#machine) this.#schedule();
+      },
+      (error: unknown) => {
+        if (machine === this.#machine && this.#phase === 'leading') void this.#recover(error);
+      },
+    );
+  }
+
+  #isTickDue({ now, wall }: Context): boolean {
+    const wake = this.#machine.nextWake();
+    if (this.#tickCold !== undefined) return this.#tickCold.ready;
+    return wake.machine <= now || wake.wall <= wall;
+  }
+
+  #tick(context: Context, batch: Batch): void {
+    const cold = this.#tickCold;
+    if (cold === undefined) {
+      const need = this.#machine.planTick();
+      if (need !== undefined) {
+        this.#tickCold = { records: new ColdRecords(), ready: false };
+        return this.#loadCold(this.#tickCold, need);
+      }
+      return this.#machine.tick(context, NOTHING_COLD);
+    }
+    this.#flush(batch);
+    this.#tickCold = undefined;
+    this.#machine.tick(context, cold.records);
+  }
+
+  #flush(batch: Batch): void {
+    const flushed = this.#machine.flush();
+    for (const { number, value } of flushed.packs) this.#packs.add(number, value);
+    for (const { cold } of this.#connections) cold?.records.update(flushed.writes);
+    this.#tickCold?.records.update(flushed.writes);
+    batch.add(flushed);
+  }
+
+  async #commit(batch: Batch): Promise<void> {
+    if (batch.writes.length > 0) {
+      await this.#store.commit(this.#epoch, this.#nextCommitId++, batch.writes);
+      this.#reserve.written(batch.bytes);
+    } else if (batch.hasAnswers) {
+      // An answer from memory is true only as long as nobody else leads the store.
+      await this.#store.get(this.#epoch, []);
+    }
+  }
+
+  /** Everything of the batch is durable: now it may be said. */
+  async #speak(batch: Batch): Promise<void> {
+    const touched = new Set<Connection>();
+    for (const { to, welcome } of batch.welcomes) to.welcome({ ...welcome, durability: this.#store.durability });
+    for (const { to, request, reply } of batch.replies) {
+      to.reply(request, reply);
+      touched.add(to);
+    }
+    for (const flushed of batch.flushed) {
+      if (flushed.deliveries.length > 0) await this.#readPacks(flushed.deliveries);
+      for (const claimed of flushed.deliveries) {
+        const to = this.#bySession.get(claimed.session);
+        const pack = this.#packs.get(claimed.pack);
+        if (to === undefined || pack === undefined) continue;
+        to.delivery({
+          consumer: claimed.consumer,
+          seq: claimed.seq,
+          token: claimed.token,
+          attempt: claimed.attempt,
+          redelivered: claimed.redelivered,
+          timeoutMs: claimed.timeoutMs,
+          producedAt: pack.producedAt,
+          codec: pack.codec,
+          item: pack.item(claimed.seq - claimed.pack),
+        });
+        touched.add(to);
+      }
+      for (const { session, notice } of flushed.notices) {
+        const to = this.#bySession.get(session);
+        to?.notice(notice);
+        if (to !== undefined) touched.add(to);
+      }
+    }
+    for (const connection of touched) connection.send();
+  }
+
+  async #readPacks(deliveries: readonly { readonly pack: number }[]): Promise<void> {
+    const missing = [...new Set(deliveries.map(({ pack }) => pack))].filter((pack) => this.#packs.get(pack) === undefined);
+    if (missing.length === 0) return;
+    const values = await this.#store.get(this.#epoch, missing.map((pack) => this.#machine.packKey(pack)));
+    missing.forEach((pack, i) => {
+      const value = values[i];
+      if (value === undefined) throw new HoldfastError('STORE_CORRUPT', `Cannot deliver from pack ${pack}: its record is missing`);
+      this.#packs.add(pack, value);
+    });
+  }
+
+  #setTimer(): void {
+    this.#cancelTimer();
+    if (this.#phase !== 'leading' || this.#tickCold !== undefined) return;
+    const { now, wall } = this.#context();
+    const wake = this.#machine.nextWake();
+    const delayMs = Math.min(wake.machine - now, Math.min(wake.wall - wall, wake.wall === Infinity ? Infinity : WALL_CHECK_MS));
+    if (delayMs === Infinity) return;
+    this.#cancelTimer = this.#options.clock.timer(Math.max(0, delayMs), () => this.#schedule());
+  }
+
+  #context(): Context {
+    return { ...this.#time.read(), random: () => this.#options.random.fraction() };
+  }
+
+  /** A client that comes back over a new link takes its session with it. */
+  #replaceConnection(session: Session, connection: Connection): void {
+    const before = this.#bySession.get(session);
+    if (before !== undefined && before !== connection) {
+      this.#bySession.delete(session);
+      before.session = undefined;
+      this.#disconnect(before, undefined);
+    }
+    connection.session = session;
+    this.#bySession.set(session, connection);
+  }
+
+  #detach(connection: Connection): void {
+    const { session } = connection;
+    if (session !== undefined && this.#bySession.get(session) === connection) {
+      const context = this.#context();
+      const expiresAt = context.now + this.#options.sessionTimeoutMs;
+      this.#machine.detach(session, connection.traits.keepsLeases, expiresAt, context);
+    }
+    this.#forget(connection);
+  }
+
+  #disconnect(connection: Connection, goodbye: Goodbye | undefined): void {
+    connection.close(goodbye);
+    this.#detach(connection);
+  }
+
+  #disconnectAll(goodbye: Goodbye | undefined): void {
+    for (const connection of this.#connections) connection.close(goodbye);
+    this.#connections.clear();
+    this.#bySession.clear();
+    this.#inbox.length = 0;
+  }
+
+  #forget(connection: Connection): void {
+    this.#connections.delete(connection);
+    if (connection.session !== undefined && this.#bySession.get(connection.session) === connection) {
+      this.#bySession.delete(connection.session);
+    }
+    connection.session = undefined;
+    connection.cold = undefined;
+    connection.behindCold.length = 0;
+  }
+
+  /** Drops what is in memory and starts again from what is in the store; or stops, when that is no use. */
+  async #recover(error: unknown): Promise<void> {
+    if (this.#phase !== 'leading') return;
+    this.#cancelTimer();
+    this.#tickCold = undefined;
+    if (!(error instanceof StoreError) || error.code === 'FENCED' || error.code === 'STORE_CORRUPT') {
+      return this.#fail(error);
+    }
+    this.#phase = 'rebuilding';
+    this.#options.log({ level: 'warn', message: 'A commit failed; the store is opened again', error });
+    this.#disconnectAll(undefined);
+    await this.#store.close().catch((cause: unknown) => this.#noteCloseFailure(cause));
+    await this.#reopen(error);
+  }
+
+  async #reopen(reason: unknown): Promise<void> {
+    let last = reason;
+    for (let attempt = 0; attempt < REOPEN_ATTEMPTS; attempt++) {
+      if (attempt > 0) await this.#pause(REOPEN_PAUSE_MS * 4 ** (attempt - 1));
+      if (this.#phase !== 'rebuilding') return;
+      try {
+        await this.#takeLead();
+        this.#phase = 'leading';
+        this.#options.log({ level: 'info', message: 'The store is open again' });
+        return;
+      } catch (error) {
+        last = error;
+        if (error instanceof HoldfastError && (error.code === 'STORE_IN_USE' || error.code === 'STORE_CORRUPT')) break;
+      }
+    }
+    this.#fail(last);
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => this.#options.clock.timer(delayMs, resolve));
+  }
+
+  #fail(error: unknown): void {
+    const code: ErrorCode = error instanceof HoldfastError ? error.code : 'BROKER_FAILED';
+    const message = error instanceof Error ? error.message : String(error);
+    this.#failure = { code: code === 'PROTOCOL' ? 'BROKER_FAILED' : code, message };
+    this.#phase = 'failed';
+    this.#cancelTimer();
+    this.#options.log({ level: 'error', message: `The broker has stopped: ${message}`, error });
+    this.#disconnectAll(this.#failure);
+    this.#store?.close().catch((cause: unknown) => this.#noteCloseFailure(cause));
+  }
+
+  #noteCloseFailure(error: unknown): void {
+    this.#options.log({ level: 'warn', message: 'The store could not be closed cleanly', error });
+  }
+}
+
+const FULL_MESSAGE = 'The store has less free space than its reserve; free some, consumers go on meanwhile';
+
+function addsData(command: Command): boolean {
+  return command.kind === 'produce';
+}

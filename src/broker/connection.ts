@@ -1,0 +1,124 @@
+/** A connection: one link, the session behind it, and what waits to be said over it. */
+import type { Session } from '../machine/machine.ts';
+import type { Delivery, Notice, Reply, Request } from '../model/command.ts';
+import { HoldfastError } from '../model/errors.ts';
+import type { Link } from '../model/link.ts';
+import { EventsWriter } from '../wire/events.ts';
+import { decodeHello, encodeGoodbye, encodeWelcome, FRAME, type Goodbye, type Hello, type Welcome } from '../wire/frames.ts';
+import { decodeRequests } from '../wire/requests.ts';
+import type { ColdRecords } from './cold-records.ts';
+
+/** Something that came in over a connection and is to be applied in its turn. */
+export type Incoming =
+  | { readonly kind: 'hello'; readonly hello: Hello }
+  | { readonly kind: 'confirm'; readonly upTo: number }
+  | { readonly kind: 'request'; readonly request: Request }
+  | { readonly kind: 'bye' }
+  | { readonly kind: 'closed' };
+
+/** What the broker should know of a link. */
+export interface LinkTraits {
+  /**
+   * Whether the client may come back for its leases after the link has closed. Over a local link it may not: the
+   * link closes when the client's process has died, and others should have the messages at once.
+   */
+  readonly keepsLeases: boolean;
+}
+
+export class Connection {
+  readonly traits: LinkTraits;
+  /** Set by HELLO. */
+  session: Session | undefined;
+  /** The command that waits for cold records, and what came in behind it. */
+  cold: { readonly request: Request; readonly records: ColdRecords; ready: boolean } | undefined;
+  readonly behindCold: Incoming[] = [];
+
+  readonly #link: Link;
+  readonly #receive: (incoming: Incoming) => void;
+  #events = new EventsWriter();
+  #open = true;
+
+  constructor(link: Link, traits: LinkTraits, receive: (connection: Connection, incoming: Incoming) => void) {
+    this.#link = link;
+    this.traits = traits;
+    this.#receive = (incoming) => receive(this, incoming);
+    link.open({
+      frame: (bytes) => this.#frame(bytes),
+      closed: () => {
+        this.#open = false;
+        this.#receive({ kind: 'closed' });
+      },
+    });
+  }
+
+  get isOpen(): boolean {
+    return this.#open;
+  }
+
+  welcome(welcome: Welcome): void {
+    if (this.#open) this.#link.send(encodeWelcome(welcome));
+  }
+
+  reply(request: number, reply: Reply): void {
+    this.#events.reply(request, reply);
+  }
+
+  delivery(delivery: Delivery): void {
+    this.#events.delivery(delivery);
+  }
+
+  notice(notice: Notice): void {
+    this.#events.notice(notice);
+  }
+
+  /** Sends what was gathered as one frame. */
+  send(): void {
+    if (this.#events.isEmpty) return;
+    const frame = this.#events.finish();
+    this.#events = new EventsWriter();
+    if (this.#open) this.#link.send(frame);
+  }
+
+  /** Says why, if there is a reason, and closes the link. */
+  close(goodbye?: Goodbye): void {
+    if (!this.#open) return;
+    this.#open = false;
+    if (goodbye !== undefined) this.#link.send(encodeGoodbye(goodbye));
+    this.#link.close();
+  }
+
+  #frame(bytes: Uint8Array): void {
+    if (!this.#open) return;
+    try {
+      for (const incoming of this.#decode(bytes)) this.#receive(incoming);
+    } catch (error) {
+      this.#refuse(error);
+    }
+  }
+
+  *#decode(bytes: Uint8Array): Generator<Incoming> {
+    switch (bytes[0]) {
+      case FRAME.hello:
+        yield { kind: 'hello', hello: decodeHello(bytes) };
+        break;
+      case FRAME.requests: {
+        const { answeredUpTo, requests } = decodeRequests(bytes);
+        yield { kind: 'confirm', upTo: answeredUpTo };
+        for (const request of requests) yield { kind: 'request', request };
+        break;
+      }
+      case FRAME.bye:
+        yield { kind: 'bye' };
+        break;
+      default:
+        throw new HoldfastError('PROTOCOL', `Cannot read a frame of kind ${bytes[0]}`);
+    }
+  }
+
+  /** A client that breaks the protocol loses its link; the broker and all others go on. */
+  #refuse(error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error);
+    this.close({ code: 'PROTOCOL', message });
+    this.#receive({ kind: 'closed' });
+  }
+}

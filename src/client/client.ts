@@ -1,0 +1,393 @@
+/**
+ * The client: one session with the broker, over one link after the other.
+ *
+ * When a link closes, the client connects again with jittered pauses, takes its session up, repeats what was not
+ * answered under the same request numbers, says which leases it holds, and opens its consumers again.
+ */
+import type { Clock } from '../model/clock.ts';
+import type { Command, Delivery, Failure, Notice, Reply, Settle } from '../model/command.ts';
+import { type ErrorCode, HoldfastError } from '../model/errors.ts';
+import type { Connect, Link } from '../model/link.ts';
+import { MessageIdSource, messageIdText } from '../model/message-id.ts';
+import type { ChannelSettings, Policy } from '../model/policy.ts';
+import type { Random } from '../model/random.ts';
+import type { EndedState } from '../model/states.ts';
+import { decodeEvents } from '../wire/events.ts';
+import { decodeGoodbye, decodeWelcome, encodeBye, encodeHello, FRAME, type Welcome } from '../wire/frames.ts';
+import { type Consumer, createConsumer, type ConsumerOptions } from './consumer.ts';
+import { addToBlocks, type Item, Outbox, outcomesOf, type ProduceOutcome, refusal } from './outbox.ts';
+
+export interface ClientOptions {
+  readonly connect: Connect;
+  /** Names the process that the client lives in. */
+  readonly host: string;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** How a message ended that somebody waited for; `state` is `undefined` when it is no longer known. */
+export interface Ended {
+  readonly state: EndedState | undefined;
+  readonly result: Uint8Array | undefined;
+  readonly failure: Failure | undefined;
+}
+
+/** The pause before a link is tried again doubles from the first to the longest, each drawn from its upper half. */
+const FIRST_PAUSE_MS = 5;
+const LONGEST_PAUSE_MS = 1_000;
+
+/** A broker that says one of these will not serve this client again. */
+const FINAL: ReadonlySet<ErrorCode> = new Set([
+  'CLOSED',
+  'FENCED',
+  'PROTOCOL',
+  'BROKER_FAILED',
+  'STORE_CORRUPT',
+  'STORE_FAILED',
+  'STORE_IN_USE',
+  'STORE_TOO_NEW',
+]);
+
+export class Client {
+  readonly clock: Clock;
+  readonly #options: ClientOptions;
+  readonly #ids: MessageIdSource;
+  readonly #session: string;
+  readonly #outbox = new Outbox();
+  readonly #declared: Extract<Command, { kind: 'declare' }>[] = [];
+  readonly #consumers = new Map<number, Consumer>();
+  readonly #awaited = new Map<string, { readonly id: Uint8Array; readonly waiting: Set<(ended: Ended) => void> }>();
+  readonly #roomWaiters = new Map<string, (() => void)[]>();
+  #link: Link | undefined;
+  #welcomed: { readonly resolve: (welcome: Welcome) => void; readonly reject: (error: unknown) => void } | undefined;
+  #durability: Welcome['durability'] = 'memory';
+  #everWelcomed = false;
+  /** The session is taken up: requests may be sent. */
+  #ready = false;
+  #flushing = false;
+  #holding = false;
+  #failure: HoldfastError | undefined;
+  #nextConsumer = 1;
+  readonly #onFailure: (() => void)[] = [];
+
+  constructor(options: ClientOptions) {
+    this.#options = options;
+    this.clock = options.clock;
+    this.#ids = new MessageIdSource(options.clock, options.random);
+    const secret = options.random.fill(new Uint8Array(16));
+    this.#session = Array.from(secret, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  }
+
+  /** Connects. @throws HoldfastError when the broker cannot be reached or refuses */
+  async open(): Promise<void> {
+    await this.#connect();
+  }
+
+  /** What an acknowledged write of this broker survives. */
+  get durability(): Welcome['durability'] {
+    return this.#durability;
+  }
+
+  nextId(): Uint8Array {
+    return this.#ids.next();
+  }
+
+  /** Names a channel with its rules for the commands that follow. */
+  declare(channel: string, policy: Policy, settings: ChannelSettings | undefined): { ref: number; done: Promise<void> } {
+    const command = { kind: 'declare', ref: this.#declared.length + 1, channel, policy, settings } as const;
+    this.#declared.push(command);
+    const done = this.request(command).then((reply) => {
+      if (reply.kind !== 'done') throw refusal(reply);
+    });
+    return { ref: command.ref, done };
+  }
+
+  /** Sends a command and gives its answer. */
+  request(command: Command): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure !== undefined) return reject(this.#failure);
+      this.#outbox.command(command, { resolve, reject });
+      this.#flushSoon();
+    });
+  }
+
+  /** Produces one message, together with others of the same tick. */
+  produce(ref: number, item: Item): Promise<ProduceOutcome> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure !== undefined) return reject(this.#failure);
+      this.#outbox.produce(ref, item, { resolve, reject });
+      this.#flushSoon();
+    });
+  }
+
+  /** Produces all messages in one commit, or none. */
+  async produceAll(ref: number, items: readonly Item[]): Promise<ProduceOutcome[]> {
+    const reply = await this.request({ kind: 'produce', ref, atomic: true, blocks: blocksOf(items) });
+    return outcomesOf(reply, items.length);
+  }
+
+  /** @returns whether the lease was still held */
+  settle(settle: Settle): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure !== undefined) return reject(this.#failure);
+      this.#outbox.settle(settle, { resolve, reject });
+      this.#flushSoon();
+    });
+  }
+
+  /** Sends a note in passing. */
+  note(command: Command): void {
+    if (this.#failure !== undefined) return;
+    this.#outbox.note(command);
+    this.#flushSoon();
+  }
+
+  started(seq: number, token: number): void {
+    if (this.#failure !== undefined) return;
+    this.#outbox.started({ seq, token });
+    this.#flushSoon();
+  }
+
+  /** Opens a consumer of a declared channel. */
+  consume(ref: number, options: ConsumerOptions): Consumer {
+    const number = this.#nextConsumer++;
+    const consumer = createConsumer(this, number, ref, options, () => {
+      this.#consumers.delete(number);
+      this.#updateHold();
+    });
+    this.#consumers.set(number, consumer);
+    consumer.open();
+    this.#updateHold();
+    return consumer;
+  }
+
+  /** Waits for the end of a message. `registered` says that the broker was told together with the produce. */
+  awaitEnd(id: Uint8Array, registered: boolean): { ended: Promise<Ended>; stop: () => void } {
+    const key = messageIdText(id);
+    let entry = this.#awaited.get(key);
+    if (entry === undefined) {
+      entry = { id, waiting: new Set() };
+      this.#awaited.set(key, entry);
+    }
+    const { waiting } = entry;
+    let stop = (): void => {};
+    const ended = new Promise<Ended>((resolve) => {
+      waiting.add(resolve);
+      stop = () => {
+        waiting.delete(resolve);
+        if (waiting.size === 0 && this.#awaited.delete(key)) this.note({ kind: 'await', id, stop: true });
+      };
+    });
+    if (!registered) this.note({ kind: 'await', id, stop: false });
+    return { ended, stop };
+  }
+
+  /** Resolves when the broker says that the channel has room again, or when the link was renewed. */
+  roomIn(channel: string): Promise<void> {
+    return new Promise((resolve) => {
+      const waiting = this.#roomWaiters.get(channel);
+      if (waiting === undefined) this.#roomWaiters.set(channel, [resolve]);
+      else waiting.push(resolve);
+    });
+  }
+
+  /** Calls back when the client has failed for good. */
+  onFailure(listener: () => void): void {
+    if (this.#failure !== undefined) listener();
+    else this.#onFailure.push(listener);
+  }
+
+  get failure(): HoldfastError | undefined {
+    return this.#failure;
+  }
+
+  /** Lets every consumer finish what its handlers have begun. */
+  async drainConsumers(): Promise<void> {
+    await Promise.all([...this.#consumers.values()].map((consumer) => consumer.drain()));
+  }
+
+  /** Waits until everything asked for so far is answered. */
+  async idle(): Promise<void> {
+    if (this.#failure !== undefined || this.#outbox.isIdle) return;
+    // Requests are answered in their order, so the answer to this one comes last.
+    await this.request({ kind: 'inspect', what: 'channels' }).catch(() => {});
+  }
+
+  /** Says goodbye and rejects what is not answered. Consumers must be closed before. */
+  close(): void {
+    if (this.#failure !== undefined) return;
+    this.#flush();
+    this.#link?.send(encodeBye());
+    this.#fail(new HoldfastError('CLOSED', 'Cannot go on: the connection was closed'));
+  }
+
+  async #connect(): Promise<void> {
+    const link = await this.#options.connect();
+    const welcome = await new Promise<Welcome>((resolve, reject) => {
+      this.#welcomed = { resolve, reject };
+      link.open({ frame: (bytes) => this.#frame(link, bytes), closed: () => this.#closed(link) });
+      this.#link = link;
+      link.hold(true);
+      link.send(encodeHello({ session: this.#session, host: this.#options.host }));
+    });
+    this.#durability = welcome.durability;
+    this.#takeUp(link, welcome);
+  }
+
+  /** Brings a new link to where the last one was. */
+  #takeUp(link: Link, welcome: Welcome): void {
+    const again = this.#everWelcomed;
+    this.#everWelcomed = true;
+    if (again && !welcome.resumed) {
+      this.#outbox.restart(new HoldfastError('UNKNOWN_OUTCOME', 'The session expired before the answer came'));
+      for (const consumer of this.#consumers.values()) consumer.loseAll();
+    }
+    if (again) {
+      for (const command of this.#declared) this.#outbox.note(command);
+      this.#outbox.note({ kind: 'holding', leases: [...this.#consumers.values()].flatMap((consumer) => consumer.leases()) });
+      for (const consumer of this.#consumers.values()) consumer.reopen();
+      for (const { id } of this.#awaited.values()) this.#outbox.note({ kind: 'await', id, stop: false });
+      const notes = this.#outbox.nextNotes();
+      if (notes !== undefined) link.send(notes);
+      const unanswered = this.#outbox.again();
+      if (unanswered !== undefined) link.send(unanswered);
+      for (const channel of [...this.#roomWaiters.keys()]) this.#announceRoom(channel);
+    }
+    this.#ready = true;
+    this.#holding = true;
+    this.#flush();
+    this.#updateHold();
+  }
+
+  #frame(link: Link, bytes: Uint8Array): void {
+    if (link !== this.#link) return;
+    switch (bytes[0]) {
+      case FRAME.welcome:
+        this.#welcomed?.resolve(decodeWelcome(bytes));
+        this.#welcomed = undefined;
+        break;
+      case FRAME.events:
+        decodeEvents(bytes, this.#receiver);
+        if (!this.#flushing) this.#flushSoon();
+        this.#updateHold();
+        break;
+      case FRAME.goodbye: {
+        const { code, message } = decodeGoodbye(bytes);
+        if (FINAL.has(code)) this.#fail(new HoldfastError(code, message));
+        break;
+      }
+    }
+  }
+
+  readonly #receiver = {
+    reply: (request: number, reply: Reply): void => this.#outbox.answer(request, reply),
+    delivery: (delivery: Delivery): void => this.#consumers.get(delivery.consumer)?.deliver(delivery),
+    notice: (notice: Notice): void => this.#notice(notice),
+  };
+
+  #notice(notice: Notice): void {
+    switch (notice.kind) {
+      case 'revoked':
+        for (const consumer of this.#consumers.values()) consumer.revoke(notice.token, notice.reason);
+        break;
+      case 'room':
+        this.#announceRoom(notice.channel);
+        break;
+      case 'ended': {
+        const key = messageIdText(notice.id);
+        const entry = this.#awaited.get(key);
+        if (entry === undefined) break;
+        this.#awaited.delete(key);
+        for (const resolve of entry.waiting) resolve(notice);
+        this.note({ kind: 'await', id: entry.id, stop: true });
+        break;
+      }
+    }
+  }
+
+  #announceRoom(channel: string): void {
+    const waiting = this.#roomWaiters.get(channel) ?? [];
+    this.#roomWaiters.delete(channel);
+    for (const resolve of waiting) resolve();
+  }
+
+  #closed(link: Link): void {
+    if (link !== this.#link) return;
+    this.#link = undefined;
+    this.#ready = false;
+    if (this.#welcomed !== undefined) {
+      this.#welcomed.reject(new HoldfastError('CLOSED', 'The link closed before the broker answered'));
+      this.#welcomed = undefined;
+      return;
+    }
+    if (this.#failure === undefined) void this.#reconnect();
+  }
+
+  async #reconnect(): Promise<void> {
+    for (let attempt = 0; this.#failure === undefined; attempt++) {
+      const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** attempt, LONGEST_PAUSE_MS);
+      await this.#pause(pauseMs * (0.5 + this.#options.random.fraction() / 2));
+      try {
+        if (this.#failure === undefined) await this.#connect();
+        return;
+      } catch (error) {
+        if (error instanceof HoldfastError && FINAL.has(error.code) && error.code !== 'CLOSED') this.#fail(error);
+      }
+    }
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => this.clock.timer(delayMs, resolve));
+  }
+
+  #flushSoon(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    this.clock.defer(() => {
+      this.#flushing = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    // Before the session is taken up nothing may be sent: what is repeated comes first.
+    if (this.#link === undefined || !this.#ready) return;
+    const frame = this.#outbox.next();
+    if (frame !== undefined) this.#link.send(frame);
+    this.#updateHold();
+  }
+
+  /** Somebody waits as long as a request is unanswered or a consumer is open; else the process may end. */
+  #updateHold(): void {
+    const holding = this.#consumers.size > 0 || !this.#outbox.isIdle || this.#awaited.size > 0;
+    if (holding === this.#holding) return;
+    this.#holding = holding;
+    this.#link?.hold(holding);
+  }
+
+  #fail(error: HoldfastError): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = error;
+    const link = this.#link;
+    this.#link = undefined;
+    this.#welcomed?.reject(error);
+    this.#welcomed = undefined;
+    link?.hold(false);
+    link?.close();
+    this.#outbox.fail(error);
+    for (const consumer of [...this.#consumers.values()]) consumer.fail(error);
+    for (const channel of [...this.#roomWaiters.keys()]) this.#announceRoom(channel);
+    for (const { waiting } of this.#awaited.values()) {
+      for (const resolve of waiting) resolve({ state: undefined, result: undefined, failure: undefined });
+    }
+    this.#awaited.clear();
+    for (const listener of this.#onFailure) listener();
+  }
+}
+
+/** Blocks that hold these messages in their order. */
+export function blocksOf(items: readonly Item[]): Uint8Array[] {
+  const blocks: Parameters<typeof addToBlocks>[0] = [];
+  for (const item of items) addToBlocks(blocks, item);
+  return blocks.map((block) => block.finish());
+}

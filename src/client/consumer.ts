@@ -1,0 +1,306 @@
+/**
+ * A consumer: takes deliveries of one channel, runs up to `concurrency` handlers at a time, and settles.
+ *
+ * It asks for a window of messages: those that run and some in advance, so that a fast handler never waits for the
+ * broker. How many in advance follows from how long the handler takes, so that a slow one keeps none from others.
+ */
+import type { Clock } from '../model/clock.ts';
+import type { Command, Delivery, LeaseKey, Reply, Settle } from '../model/command.ts';
+import type { HoldfastError } from '../model/errors.ts';
+
+export interface ConsumerOptions {
+  readonly concurrency: number;
+  /** Messages held in advance; `auto` follows the handler's speed. */
+  readonly prefetch: number | 'auto';
+  /** Runs the handler and says how to settle. Never rejects. */
+  readonly run: (delivery: Delivery, work: Work) => Promise<Pick<Settle, 'outcome' | 'produced'> | undefined>;
+  /** A message was settled too late: it is somebody else's, or it has ended. */
+  readonly onLeaseLost: (delivery: Delivery) => void;
+}
+
+/** Why a running handler should stop. */
+export type StopReason = 'cancelled' | 'timeout' | 'leaseLost' | 'closed';
+
+/** A running handler, as the consumer sees it. */
+export interface Work {
+  readonly delivery: Delivery;
+  /** Its outcome is on the way to the broker. */
+  settling: boolean;
+  /** Set once; the first reason counts. */
+  stopped: StopReason | undefined;
+  /** Called when it is set. */
+  onStop: ((reason: StopReason) => void) | undefined;
+}
+
+/** What the consumer needs of its client. */
+export interface ConsumerClient {
+  readonly clock: Clock;
+  request(command: Command): Promise<Reply>;
+  note(command: Command): void;
+  started(seq: number, token: number): void;
+  settle(settle: Settle): Promise<boolean>;
+}
+
+export interface Consumer {
+  open(): void;
+  /** Asks for messages again over a new link. */
+  reopen(): void;
+  deliver(delivery: Delivery): void;
+  /** A lease was taken back by the broker. */
+  revoke(token: number, reason: StopReason): void;
+  /** All leases it has. */
+  leases(): LeaseKey[];
+  /** The session is gone and all leases with it. */
+  loseAll(): void;
+  /** The client has failed for good. */
+  fail(error: HoldfastError): void;
+  /** Claims no more, gives back what has not started, and resolves when all running handlers are settled. */
+  drain(): Promise<void>;
+  /** Stops at once: handlers get their signal, and everything is given back. */
+  close(): Promise<void>;
+  /** Resolves when it has stopped, rejects when it has failed. */
+  readonly stopped: Promise<void>;
+  /** How many messages it asks for at present. */
+  readonly window: number;
+}
+
+/** How much handler time a window should cover in advance, in milliseconds, and how many messages at most. */
+const AHEAD_MS = 10;
+const MAX_AHEAD = 500;
+
+/** The weight of the newest handler time in the running mean. */
+const SMOOTHING = 0.1;
+
+export function createConsumer(
+  client: ConsumerClient,
+  number: number,
+  ref: number,
+  options: ConsumerOptions,
+  onStopped: () => void,
+): Consumer {
+  return new ClientConsumer(client, number, ref, options, onStopped);
+}
+
+class ClientConsumer implements Consumer {
+  readonly stopped: Promise<void>;
+  readonly #client: ConsumerClient;
+  readonly #number: number;
+  readonly #ref: number;
+  readonly #options: ConsumerOptions;
+  readonly #buffer: Delivery[] = [];
+  /** Messages that are held, by token: waiting, running, or settled without an answer yet. */
+  readonly #held = new Map<number, Work>();
+  #running = 0;
+  #unsettled = 0;
+  #window: number;
+  #meanMs = AHEAD_MS;
+  #phase: 'open' | 'draining' | 'stopped' = 'open';
+  #draining: Promise<void> | undefined;
+  #resolveStopped: () => void = () => {};
+  #rejectStopped: (error: HoldfastError) => void = () => {};
+  #onQuiet: () => void = () => {};
+  readonly #onStopped: () => void;
+
+  constructor(client: ConsumerClient, number: number, ref: number, options: ConsumerOptions, onStopped: () => void) {
+    this.#client = client;
+    this.#number = number;
+    this.#ref = ref;
+    this.#options = options;
+    this.#onStopped = onStopped;
+    this.#window = options.concurrency + (options.prefetch === 'auto' ? 0 : options.prefetch);
+    this.stopped = new Promise((resolve, reject) => {
+      this.#resolveStopped = resolve;
+      this.#rejectStopped = reject;
+    });
+    // Whoever does not look at `stopped` has not asked to hear of a failure this way.
+    this.stopped.catch(() => {});
+  }
+
+  get window(): number {
+    return this.#phase === 'open' ? this.#window : 0;
+  }
+
+  open(): void {
+    this.#ask();
+  }
+
+  reopen(): void {
+    this.#ask();
+    const waiting = new Set(this.#buffer);
+    for (const { delivery } of this.#held.values()) {
+      if (!waiting.has(delivery)) this.#client.started(delivery.seq, delivery.token);
+    }
+  }
+
+  deliver(delivery: Delivery): void {
+    if (this.#phase === 'stopped' || this.#held.has(delivery.token)) return;
+    this.#held.set(delivery.token, { delivery, settling: false, stopped: undefined, onStop: undefined });
+    this.#buffer.push(delivery);
+    if (this.#phase === 'open') this.#pump();
+  }
+
+  revoke(token: number, reason: StopReason): void {
+    const work = this.#held.get(token);
+    if (work === undefined) return;
+    const waiting = this.#buffer.indexOf(work.delivery);
+    if (waiting >= 0) {
+      this.#buffer.splice(waiting, 1);
+      this.#held.delete(token);
+    }
+    stop(work, reason);
+  }
+
+  leases(): LeaseKey[] {
+    return [...this.#held.values()].map(({ delivery: { seq, token } }) => ({ seq, token }));
+  }
+
+  loseAll(): void {
+    this.#buffer.length = 0;
+    for (const work of this.#held.values()) stop(work, 'leaseLost');
+    this.#held.clear();
+  }
+
+  fail(error: HoldfastError): void {
+    if (this.#phase === 'stopped') return;
+    this.loseAll();
+    this.#phase = 'stopped';
+    this.#onQuiet();
+    if (error.code === 'CLOSED') this.#resolveStopped();
+    else this.#rejectStopped(error);
+    this.#onStopped();
+  }
+
+  drain(): Promise<void> {
+    this.#draining ??= this.#drain();
+    return this.#draining;
+  }
+
+  async close(): Promise<void> {
+    const drained = this.drain();
+    this.#buffer.length = 0;
+    for (const work of this.#held.values()) {
+      if (work.settling) continue;
+      stop(work, 'closed');
+      this.#release(work.delivery);
+    }
+    this.#running = 0;
+    this.#quietNow();
+    await drained;
+  }
+
+  async #drain(): Promise<void> {
+    if (this.#phase === 'stopped') return;
+    this.#phase = 'draining';
+    // With the answer, every delivery that was on its way has arrived, and none will follow.
+    await this.#client.request({ kind: 'window', consumer: this.#number, ref: this.#ref, size: 0 }).catch(ignoreFailure);
+    for (const delivery of this.#buffer.splice(0)) this.#release(delivery);
+    await this.#quiet();
+    // `fail` may have come in between.
+    if ((this.#phase as string) === 'stopped') return;
+    this.#phase = 'stopped';
+    this.#resolveStopped();
+    this.#onStopped();
+  }
+
+  #quiet(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onQuiet = resolve;
+      this.#quietNow();
+    });
+  }
+
+  #quietNow(): void {
+    if (this.#running === 0 && this.#unsettled === 0) this.#onQuiet();
+  }
+
+  #ask(): void {
+    this.#client.note({ kind: 'window', consumer: this.#number, ref: this.#ref, size: this.window });
+  }
+
+  #pump(): void {
+    while (this.#running < this.#options.concurrency) {
+      const delivery = this.#buffer.shift();
+      if (delivery === undefined) return;
+      void this.#run(this.#held.get(delivery.token) as Work);
+    }
+  }
+
+  async #run(work: Work): Promise<void> {
+    const { delivery } = work;
+    const { clock } = this.#client;
+    this.#running += 1;
+    this.#client.started(delivery.seq, delivery.token);
+    const startedAt = clock.monotonicMs();
+    const settlement = await this.#options.run(delivery, work);
+    // A consumer that was closed meanwhile has given the message back already.
+    if (this.#held.get(delivery.token) !== work || work.settling) {
+      this.#finished(startedAt);
+      return;
+    }
+    if (work.stopped !== undefined || settlement === undefined) {
+      this.#held.delete(delivery.token);
+      this.#options.onLeaseLost(delivery);
+    } else {
+      this.#settle(delivery, settlement);
+    }
+    this.#finished(startedAt);
+  }
+
+  #finished(startedAt: number): void {
+    if (this.#running > 0) this.#running -= 1;
+    this.#meanMs += (this.#client.clock.monotonicMs() - startedAt - this.#meanMs) * SMOOTHING;
+    if (this.#phase === 'open') {
+      this.#adapt();
+      this.#pump();
+    }
+    this.#quietNow();
+  }
+
+  #settle(delivery: Delivery, settlement: Pick<Settle, 'outcome' | 'produced'>): void {
+    const { seq, token } = delivery;
+    (this.#held.get(token) as Work).settling = true;
+    this.#unsettled += 1;
+    this.#client.settle({ seq, token, ...settlement }).then(
+      (held) => {
+        this.#settled(token);
+        if (!held) this.#options.onLeaseLost(delivery);
+      },
+      () => {
+        // Whether it had its effect is unknown; if not, the message comes again.
+        this.#settled(token);
+        this.#options.onLeaseLost(delivery);
+      },
+    );
+  }
+
+  #settled(token: number): void {
+    this.#held.delete(token);
+    this.#unsettled -= 1;
+    this.#quietNow();
+  }
+
+  #release(delivery: Delivery): void {
+    this.#settle(delivery, { outcome: { kind: 'release' }, produced: undefined });
+  }
+
+  /** Follows the handler's speed in steps, so that the broker hears of it rarely. */
+  #adapt(): void {
+    const { concurrency, prefetch } = this.#options;
+    if (prefetch !== 'auto') return;
+    const ahead = Math.min(Math.floor((concurrency * AHEAD_MS) / Math.max(this.#meanMs, 0.001)), MAX_AHEAD);
+    const wanted = concurrency + ahead;
+    if (wanted > this.#window * 1.5 || wanted < this.#window / 2 || (ahead === 0 && this.#window > wanted)) {
+      this.#window = wanted;
+      this.#ask();
+    }
+  }
+}
+
+function stop(work: Work, reason: StopReason): void {
+  if (work.stopped !== undefined) return;
+  work.stopped = reason;
+  work.onStop?.(reason);
+}
+
+/** A request that fails while a consumer stops fails because the client does, which the consumer hears of anyway. */
+function ignoreFailure(): void {}

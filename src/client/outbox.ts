@@ -1,0 +1,257 @@
+/**
+ * The outbox: requests of one tick gathered into one frame, numbered, and kept until they are answered, so that
+ * they can be sent again under the same numbers over the next link.
+ */
+import { BlockWriter, idSecond, type ItemOptions } from '../model/block.ts';
+import type { Command, LeaseKey, Reply, Request, Settle } from '../model/command.ts';
+import { HoldfastError } from '../model/errors.ts';
+import { encodeRequests } from '../wire/requests.ts';
+
+/** A message on its way: what the block needs of it. */
+export interface Item {
+  readonly id: Uint8Array;
+  readonly codec: number;
+  readonly payload: Uint8Array;
+  readonly options: ItemOptions;
+}
+
+/** What became of one message of a produce. */
+export type ProduceOutcome =
+  | { readonly what: 'stored' }
+  | { readonly what: 'deduplicated'; readonly id: Uint8Array }
+  | { readonly what: 'backlogFull' };
+
+/** Who waits for an answer. */
+export interface Answer<T> {
+  readonly resolve: (value: T) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Messages of one tick for one channel, or settles of one tick, that become one command. */
+interface ProduceGroup {
+  readonly kind: 'produce';
+  readonly ref: number;
+  readonly blocks: BlockWriter[];
+  readonly answers: Answer<ProduceOutcome>[];
+}
+
+interface SettleGroup {
+  readonly kind: 'settle';
+  readonly settles: Settle[];
+  readonly answers: Answer<boolean>[];
+}
+
+interface Pending {
+  readonly request: Request;
+  readonly answer: Answer<Reply>;
+}
+
+type Outgoing = ProduceGroup | SettleGroup | { readonly kind: 'command'; readonly command: Command; readonly answer: Answer<Reply> };
+
+/** A produce command is closed when it holds this many messages or blocks, to keep commits short. */
+const GROUP_MESSAGES = 1_000;
+const GROUP_BLOCKS = 4;
+
+/** Requests that may be unanswered at a time; more wait here. The broker allows four times as many. */
+const MAX_UNANSWERED = 1_024;
+
+export class Outbox {
+  #outgoing: Outgoing[] = [];
+  #openProduces = new Map<number, ProduceGroup>();
+  #openSettles: SettleGroup | undefined;
+  readonly #notes: Command[] = [];
+  readonly #started = new Map<number, LeaseKey>();
+  readonly #pending = new Map<number, Pending>();
+  #nextRequest = 1;
+  #answeredUpTo = 0;
+
+  /** Whether anything is to be sent or waits for an answer. */
+  get isIdle(): boolean {
+    return this.#outgoing.length + this.#pending.size + this.#notes.length + this.#started.size === 0;
+  }
+
+  produce(ref: number, item: Item, answer: Answer<ProduceOutcome>): void {
+    let group = this.#openProduces.get(ref);
+    if (group === undefined || group.answers.length >= GROUP_MESSAGES || group.blocks.length > GROUP_BLOCKS) {
+      group = { kind: 'produce', ref, blocks: [], answers: [] };
+      this.#openProduces.set(ref, group);
+      this.#outgoing.push(group);
+    }
+    addToBlocks(group.blocks, item);
+    group.answers.push(answer);
+  }
+
+  settle(settle: Settle, answer: Answer<boolean>): void {
+    this.#started.delete(settle.token);
+    if (this.#openSettles === undefined || this.#openSettles.settles.length >= GROUP_MESSAGES) {
+      this.#openSettles = { kind: 'settle', settles: [], answers: [] };
+      this.#outgoing.push(this.#openSettles);
+    }
+    this.#openSettles.settles.push(settle);
+    this.#openSettles.answers.push(answer);
+  }
+
+  /** Any other command; it comes after everything that was asked for before. */
+  command(command: Command, answer: Answer<Reply>): void {
+    this.#openProduces.clear();
+    this.#openSettles = undefined;
+    this.#outgoing.push({ kind: 'command', command, answer });
+  }
+
+  note(command: Command): void {
+    this.#notes.push(command);
+  }
+
+  /** Notes that a handler runs; one that ends within the tick is never mentioned. */
+  started(lease: LeaseKey): void {
+    this.#started.set(lease.token, lease);
+  }
+
+  /** The frame to send now, if there is anything to send. */
+  next(): Uint8Array<ArrayBuffer> | undefined {
+    const requests: Request[] = this.#takeNotes();
+    this.#openProduces.clear();
+    this.#openSettles = undefined;
+    let taken = 0;
+    for (const outgoing of this.#outgoing) {
+      if (this.#pending.size >= MAX_UNANSWERED) break;
+      requests.push(this.#number(outgoing));
+      taken += 1;
+    }
+    this.#outgoing = taken === this.#outgoing.length ? [] : this.#outgoing.slice(taken);
+    return requests.length === 0 ? undefined : encodeRequests({ answeredUpTo: this.#answeredUpTo, requests });
+  }
+
+  /** A frame of the notes alone, to go before what is repeated. */
+  nextNotes(): Uint8Array<ArrayBuffer> | undefined {
+    const requests = this.#takeNotes();
+    return requests.length === 0 ? undefined : encodeRequests({ answeredUpTo: this.#answeredUpTo, requests });
+  }
+
+  /** What was sent and not answered, for a new link of the same session. */
+  again(): Uint8Array<ArrayBuffer> | undefined {
+    const requests = [...this.#pending.values()].map(({ request }) => request);
+    return requests.length === 0 ? undefined : encodeRequests({ answeredUpTo: this.#answeredUpTo, requests });
+  }
+
+  /** Hands an answer to whoever waits for it; an answer that came before is ignored. */
+  answer(request: number, reply: Reply): void {
+    const pending = this.#pending.get(request);
+    if (pending === undefined) return;
+    this.#pending.delete(request);
+    this.#answeredUpTo = Math.max(this.#answeredUpTo, request);
+    pending.answer.resolve(reply);
+  }
+
+  /** The session is another one: what was sent has an unknown outcome, and numbers start again. */
+  restart(error: HoldfastError): void {
+    const pending = [...this.#pending.values()];
+    this.#pending.clear();
+    this.#started.clear();
+    this.#nextRequest = 1;
+    this.#answeredUpTo = 0;
+    for (const { answer } of pending) answer.reject(error);
+  }
+
+  /** Rejects everything. */
+  fail(error: HoldfastError): void {
+    this.restart(error);
+    this.#notes.length = 0;
+    this.#openProduces.clear();
+    this.#openSettles = undefined;
+    for (const outgoing of this.#outgoing.splice(0)) {
+      if (outgoing.kind === 'command') outgoing.answer.reject(error);
+      else for (const answer of outgoing.answers) answer.reject(error);
+    }
+  }
+
+  #takeNotes(): Request[] {
+    const notes: Request[] = this.#notes.splice(0).map((command) => ({ request: 0, command }));
+    if (this.#started.size > 0) {
+      notes.push({ request: 0, command: { kind: 'started', leases: [...this.#started.values()] } });
+      this.#started.clear();
+    }
+    return notes;
+  }
+
+  #number(outgoing: Outgoing): Request {
+    const request: Request = { request: this.#nextRequest++, command: commandOf(outgoing) };
+    this.#pending.set(request.request, { request, answer: answerOf(outgoing) });
+    return request;
+  }
+}
+
+/** Adds a message to the last block, or to a new one when it does not belong there. */
+export function addToBlocks(blocks: BlockWriter[], { id, codec, payload, options }: Item): void {
+  const second = idSecond(id);
+  let block = blocks[blocks.length - 1];
+  if (block === undefined || block.isClosedFor(codec, second, payload.length)) {
+    block = new BlockWriter(codec, second);
+    blocks.push(block);
+  }
+  block.add(id, payload, options);
+}
+
+/** The answers to the messages of a produce, from the exceptions among them. */
+export function outcomesOf(reply: Reply, count: number): ProduceOutcome[] {
+  if (reply.kind !== 'produced') throw refusal(reply);
+  const outcomes = Array.from({ length: count }, (): ProduceOutcome => STORED);
+  for (const { index, what, id } of reply.exceptions) {
+    outcomes[index] = what === 'deduplicated' && id !== undefined ? { what, id } : { what: 'backlogFull' };
+  }
+  return outcomes;
+}
+
+/** The error that a refusal means to the caller. */
+export function refusal(reply: Reply): HoldfastError {
+  if (reply.kind === 'refused') return new HoldfastError(reply.code, reply.message);
+  return new HoldfastError('PROTOCOL', `Cannot use an answer of kind ${reply.kind} here`);
+}
+
+const STORED: ProduceOutcome = { what: 'stored' };
+
+function commandOf(outgoing: Outgoing): Command {
+  switch (outgoing.kind) {
+    case 'produce':
+      return { kind: 'produce', ref: outgoing.ref, atomic: false, blocks: outgoing.blocks.map((block) => block.finish()) };
+    case 'settle':
+      return { kind: 'settle', settles: outgoing.settles };
+    case 'command':
+      return outgoing.command;
+  }
+}
+
+function answerOf(outgoing: Outgoing): Answer<Reply> {
+  switch (outgoing.kind) {
+    case 'command':
+      return outgoing.answer;
+    case 'produce':
+      return {
+        reject: (error) => rejectAll(outgoing.answers, error),
+        resolve: (reply) => answerProduces(outgoing.answers, reply),
+      };
+    case 'settle':
+      return {
+        reject: (error) => rejectAll(outgoing.answers, error),
+        resolve: (reply) => {
+          if (reply.kind !== 'settled') return rejectAll(outgoing.answers, refusal(reply));
+          const lost = new Set(reply.lost);
+          outgoing.answers.forEach(({ resolve }, i) => resolve(!lost.has(i)));
+        },
+      };
+  }
+}
+
+function answerProduces(answers: readonly Answer<ProduceOutcome>[], reply: Reply): void {
+  if (reply.kind !== 'produced') return rejectAll(answers, refusal(reply));
+  if (reply.exceptions.length === 0) {
+    for (const { resolve } of answers) resolve(STORED);
+    return;
+  }
+  const outcomes = outcomesOf(reply, answers.length);
+  answers.forEach(({ resolve }, i) => resolve(outcomes[i] as ProduceOutcome));
+}
+
+function rejectAll(answers: readonly Answer<never>[] | readonly Answer<ProduceOutcome>[] | readonly Answer<boolean>[], error: unknown): void {
+  for (const { reject } of answers) reject(error);
+}

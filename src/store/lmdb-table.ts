@@ -1,0 +1,90 @@
+/** The records of an LMDB file whose keys begin with one byte: sealed when they are written, checked when they are read. */
+import type { RootDatabase, Transaction } from 'lmdb';
+import type { Entry, Key, KeyRange, Value } from '../model/records.ts';
+import { openRecord, Sealer, writeChecksum } from './lmdb-record.ts';
+
+export type Database = RootDatabase<Uint8Array, Uint8Array>;
+
+/** A read transaction; without one a call works in the write transaction that is under way. */
+export type Snapshot = Transaction;
+
+/** How many keys are collected before they are deleted. */
+const CLEAR_KEYS = 1_000;
+
+const sealer = new Sealer();
+
+export class Table {
+  readonly #database: Database;
+  readonly #prefix: number;
+
+  /** `prefix` is the first byte of the keys in LMDB; the keys of the table do not have it, and may be empty. */
+  constructor(database: Database, prefix: number) {
+    this.#database = database;
+    this.#prefix = prefix;
+  }
+
+  get(key: Key, snapshot?: Snapshot): Value | undefined {
+    const full = sealer.prefixed(this.#prefix, key);
+    const record = this.#database.get(full, snapshot === undefined ? undefined : { transaction: snapshot });
+    return record === undefined ? undefined : openRecord(full, record);
+  }
+
+  put(key: Key, value: Value): void {
+    const sealed = sealer.seal(this.#prefix, key, value);
+    this.#database.putSync(sealed.key, sealed.record);
+  }
+
+  /** Puts a record that has room for its checksum at the end. */
+  putRecord(key: Key, record: Uint8Array): void {
+    const full = sealer.prefixed(this.#prefix, key);
+    writeChecksum(full, record);
+    this.#database.putSync(full, record);
+  }
+
+  remove(key: Key): void {
+    this.#database.removeSync(sealer.prefixed(this.#prefix, key));
+  }
+
+  clear(from: Key, to: Key): void {
+    // A cursor does not survive the deletion of what it stands on, so keys are collected first.
+    const range = { start: this.#full(from), end: this.#full(to), limit: CLEAR_KEYS };
+    for (let found = CLEAR_KEYS; found === CLEAR_KEYS;) {
+      const keys = [...this.#database.getKeys(range)];
+      for (const key of keys) this.#database.removeSync(key);
+      found = keys.length;
+    }
+  }
+
+  /** The last key of the table. */
+  lastKey(snapshot?: Snapshot): Key | undefined {
+    const backwards = {
+      start: Uint8Array.of(this.#prefix + 1),
+      end: Uint8Array.of(this.#prefix),
+      reverse: true,
+      limit: 1,
+    };
+    const keys = this.#database.getKeys(snapshot === undefined ? backwards : { ...backwards, transaction: snapshot });
+    for (const key of keys) return withoutPrefix(key);
+    return undefined;
+  }
+
+  /** The entries of a range in its order; `limit` is left to the caller. */
+  *entries({ from, to, reverse = false }: KeyRange, snapshot: Snapshot): Generator<Entry, void> {
+    const [start, end] = [this.#full(from), this.#full(to)];
+    // The package takes the bounds of a backward reading in the order of reading.
+    const range = reverse
+      ? { start: end, exclusiveStart: true, end: start, inclusiveEnd: true, reverse, transaction: snapshot }
+      : { start, end, transaction: snapshot };
+    for (const { key, value } of this.#database.getRange(range)) {
+      yield { key: withoutPrefix(key), value: openRecord(key, value) };
+    }
+  }
+
+  #full(key: Key): Key {
+    return sealer.prefixed(this.#prefix, key).slice();
+  }
+}
+
+function withoutPrefix(key: Key): Key {
+  return new Uint8Array(key.buffer, key.byteOffset + 1, key.length - 1);
+}

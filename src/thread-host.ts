@@ -1,0 +1,64 @@
+/** The other end of the broker's thread: starts it, connects to it, and ends it. */
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import type { LogLine } from './broker/broker.ts';
+import { type ErrorCode, HoldfastError } from './model/errors.ts';
+import type { Connect } from './model/link.ts';
+import { portLink } from './wire/port-link.ts';
+import type { HostOptions } from './host.ts';
+
+export type ToThread = { readonly kind: 'connect'; readonly port: MessagePort } | { readonly kind: 'close' };
+
+export type FromThread =
+  | { readonly kind: 'started' }
+  | { readonly kind: 'closed' }
+  | { readonly kind: 'failed'; readonly code: ErrorCode; readonly message: string; readonly detail: string | undefined }
+  | { readonly kind: 'log'; readonly level: LogLine['level']; readonly message: string; readonly detail: string | undefined };
+
+/** A broker in a thread of its own. */
+export interface ThreadHost {
+  readonly connect: Connect;
+  close(): Promise<void>;
+}
+
+/** @throws HoldfastError as `startHost` */
+export async function startThread(options: HostOptions, log: (line: LogLine) => void): Promise<ThreadHost> {
+  const worker = new Worker(new URL('./thread.js', import.meta.url), { workerData: options, name: 'holdfast broker' });
+  const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+  let died: HoldfastError | undefined;
+  worker.on('error', (cause) => {
+    died = new HoldfastError('BROKER_FAILED', 'The broker thread has died', { cause });
+    log({ level: 'error', message: died.message, error: cause });
+  });
+  await new Promise<void>((resolve, reject) => {
+    worker.on('message', (message: FromThread) => {
+      if (message.kind === 'started') resolve();
+      else if (message.kind === 'log') log({ level: message.level, message: message.message, error: message.detail });
+      else if (message.kind === 'failed') {
+        reject(new HoldfastError(message.code, message.message, { cause: message.detail }));
+        void worker.terminate();
+      }
+    });
+    void ended.then(() => reject(died ?? new HoldfastError('BROKER_FAILED', 'The broker thread ended before it began')));
+  });
+  // A process that only produces may end; what keeps it alive is a link that somebody waits for.
+  worker.unref();
+  return {
+    async connect() {
+      if (died !== undefined) throw died;
+      const { port1, port2 } = new MessageChannel();
+      worker.postMessage({ kind: 'connect', port: port2 } satisfies ToThread, [port2]);
+      return portLink(port1);
+    },
+    async close() {
+      worker.ref();
+      const closed = new Promise<void>((resolve) => {
+        worker.on('message', (message: FromThread) => {
+          if (message.kind === 'closed') resolve();
+        });
+      });
+      worker.postMessage({ kind: 'close' } satisfies ToThread);
+      await Promise.race([closed, ended]);
+      await worker.terminate();
+    },
+  };
+}
