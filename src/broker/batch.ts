@@ -1,17 +1,23 @@
 /** A batch: the writes of one commit, and what may be said when they are durable. */
-import type { Flushed } from '../machine/machine.ts';
+import type { Context, Flushed } from '../machine/machine.ts';
 import type { Reply } from '../model/command.ts';
 import type { Write } from '../model/records.ts';
 import type { Welcome } from '../wire/frames.ts';
 import type { Connection } from './connection.ts';
 
 export class Batch {
+  /** The time at which all of its commands happen. */
+  readonly context: Context;
   readonly writes: Write[] = [];
   readonly flushed: Flushed[] = [];
   readonly replies: { readonly to: Connection; readonly request: number; readonly reply: Reply }[] = [];
   readonly welcomes: { readonly to: Connection; readonly welcome: Omit<Welcome, 'durability'> }[] = [];
   /** How many commands were applied. */
   commands = 0;
+
+  constructor(context: Context) {
+    this.context = context;
+  }
 
   add(flushed: Flushed): void {
     for (const write of flushed.writes) this.writes.push(write);

@@ -81,6 +81,7 @@ export class Broker {
   #scheduled = false;
   #cancelTimer: CancelTimer = () => {};
   #failure: Goodbye | undefined;
+  readonly #draw = (): number => this.#options.random.fraction();
 
   constructor(options: BrokerOptions) {
     this.#options = options;
@@ -201,11 +202,11 @@ export class Broker {
   }
 
   async #runBatch(): Promise<void> {
-    const batch = new Batch();
     if (this.#reserve.isStale) await this.#reserve.ask();
+    const context = this.#context();
+    const batch = new Batch(context);
     this.#applyLoaded(batch);
     this.#applyIncoming(batch);
-    const context = this.#context();
     if (this.#isTickDue(context)) this.#tick(context, batch);
     this.#machine.dispatch(context);
     this.#flush(batch);
@@ -260,7 +261,7 @@ export class Broker {
         this.#request(from, incoming.request, batch);
         break;
       case 'bye':
-        if (session !== undefined) this.#machine.close(session, this.#context());
+        if (session !== undefined) this.#machine.close(session, batch.context);
         this.#forget(from);
         from.close();
         break;
@@ -286,7 +287,7 @@ export class Broker {
 
   #apply(from: Connection, session: Session, request: Request, view: typeof NOTHING_COLD, batch: Batch): void {
     try {
-      const reply = this.#machine.apply(session, request, this.#context(), view);
+      const reply = this.#machine.apply(session, request, batch.context, view);
       if (reply !== undefined) batch.replies.push({ to: from, request: request.request, reply });
     } catch (error) {
       if (!(error instanceof HoldfastError) || error.code !== 'PROTOCOL') throw error;
@@ -406,7 +407,8 @@ export class Broker {
   }
 
   #context(): Context {
-    return { ...this.#time.read(), random: () => this.#options.random.fraction() };
+    const { now, wall } = this.#time.read();
+    return { now, wall, random: this.#draw };
   }
 
   /** A client that comes back over a new link takes its session with it. */

@@ -15,7 +15,7 @@ import type { EndedState } from '../model/states.ts';
 import { decodeEvents } from '../wire/events.ts';
 import { decodeGoodbye, decodeWelcome, encodeBye, encodeHello, FRAME, type Welcome } from '../wire/frames.ts';
 import { type Consumer, createConsumer, type ConsumerOptions } from './consumer.ts';
-import { addToBlocks, type Item, Outbox, outcomesOf, type ProduceOutcome, refusal } from './outbox.ts';
+import { addToBlocks, type Answer, type Item, Outbox, outcomesOf, type ProduceOutcome, refusal } from './outbox.ts';
 
 export interface ClientOptions {
   readonly connect: Connect;
@@ -112,12 +112,10 @@ export class Client {
   }
 
   /** Produces one message, together with others of the same tick. */
-  produce(ref: number, item: Item): Promise<ProduceOutcome> {
-    return new Promise((resolve, reject) => {
-      if (this.#failure !== undefined) return reject(this.#failure);
-      this.#outbox.produce(ref, item, { resolve, reject });
-      this.#flushSoon();
-    });
+  produce(ref: number, item: Item, answer: Answer<ProduceOutcome>): void {
+    if (this.#failure !== undefined) return answer.reject(this.#failure);
+    this.#outbox.produce(ref, item, answer);
+    this.#flushSoon();
   }
 
   /** Produces all messages in one commit, or none. */

@@ -13,6 +13,7 @@ export const MAX_POLICIES = 100_000;
 
 const RECORD_VERSION = 1;
 
+const scratch = new ByteWriter(512);
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -84,7 +85,8 @@ export function readPolicyRecord(value: Uint8Array): { policy: Policy; content: 
 
 export function encodeChannel(channel: Channel): Uint8Array {
   const { totals, settings } = channel;
-  const record = new ByteWriter();
+  const record = scratch;
+  record.clear();
   record.u8(RECORD_VERSION);
   record.text(channel.name);
   record.u8(channel.paused ? 1 : 0);

@@ -7,13 +7,16 @@ import { KIND } from './layout.ts';
 import { writeEnded, writeMessage } from './message-record.ts';
 import { dropPage, PAGE_ORDERS } from './pages.ts';
 import { encodeMeta, encodeSession, encodeSlots } from './records.ts';
-import { type ClaimedMessage, createChanges, type MachineState, type SessionNotice } from './state.ts';
+import { type ClaimedMessage, type MachineState, resetChanges, type SessionNotice } from './state.ts';
 
 /** How much of the past the journal keeps. */
 export const JOURNAL_ENTRIES = 100_000;
 export const JOURNAL_AGE_MS = 86_400_000;
 
 const RECORD_VERSION = 1;
+
+/** Records are gathered here and copied out at their size. */
+const scratch = new ByteWriter(8_192);
 
 /** What one commit writes, and what may be said once it is durable. */
 export interface Flushed {
@@ -41,7 +44,7 @@ export function flush(state: MachineState): Flushed {
     }
     writes.push({ kind: 'put', key: state.layout.key(KIND.meta), value: encodeMeta(state) });
   }
-  Object.assign(changes, createChanges());
+  resetChanges(changes);
   return { writes, packs, deliveries, notices };
 }
 
@@ -67,19 +70,21 @@ function flushPages(state: MachineState, writes: Write[]): void {
 }
 
 function encodePage(page: Page): Uint8Array {
-  const record = new ByteWriter(64 + page.messages.length * 16);
+  const record = scratch;
+  record.clear();
   record.u8(RECORD_VERSION);
   const base = page.number * PAGE_ORDERS;
   for (const message of page.messages) writeMessage(record, message, base);
-  return record.take();
+  return record.finish();
 }
 
 function flushEnds(state: MachineState, writes: Write[], commit: number): void {
   for (const [pack, records] of state.changes.ended) {
-    const record = new ByteWriter(64 * records.length);
+    const record = scratch;
+    record.clear();
     record.u8(RECORD_VERSION);
     for (const end of records) writeEnded(record, end);
-    writes.push({ kind: 'put', key: state.layout.key(KIND.ended, pack, commit), value: record.take() });
+    writes.push({ kind: 'put', key: state.layout.key(KIND.ended, pack, commit), value: record.finish() });
   }
 }
 
@@ -95,12 +100,13 @@ function flushSlots(state: MachineState, writes: Write[], commit: number): void 
 function flushJournal(state: MachineState, writes: Write[], commit: number): void {
   const { journal, journalEntries } = state.changes;
   if (journalEntries > 0) {
-    const record = new ByteWriter(journal.length + 16);
+    const record = scratch;
+    record.clear();
     record.u8(RECORD_VERSION);
     record.f64(state.now);
     record.varint(journalEntries);
     record.raw(journal.take());
-    writes.push({ kind: 'put', key: state.layout.key(KIND.journal, commit), value: record.take() });
+    writes.push({ kind: 'put', key: state.layout.key(KIND.journal, commit), value: record.finish() });
     state.journal.push({ commit, at: state.now, entries: journalEntries });
     state.journalEntries += journalEntries;
   }

@@ -22,6 +22,7 @@
  * Everything before `ids` is read at open; what comes after is read when it is needed. To change a record,
  * raise its version byte, keep reading the old one, and write the new one only; to change a key, take a new kind.
  */
+import { allocate } from '../model/bytes.ts';
 import type { Key, KeyRange } from '../model/records.ts';
 
 export const KIND = {
@@ -43,8 +44,11 @@ export type Kind = (typeof KIND)[keyof typeof KIND];
 
 const NUMBER_BYTES = 8;
 
-/** Added to a number so that negative ones sort before positive ones as unsigned bytes. */
-const OFFSET = 2 ** 53;
+/**
+ * Added to the upper half of a number, which is 2^53 for the whole, so that negative ones sort before positive ones as
+ * unsigned bytes. Adding it to the whole would round: above 2^53 only every other integer exists.
+ */
+const HIGH_OFFSET = 2 ** 21;
 
 /** Builds keys of one space. */
 export class Layout {
@@ -57,14 +61,22 @@ export class Layout {
   /** A key of this kind with integers behind it, each within 2^53, in their numeric order. */
   key(kind: Kind, ...numbers: number[]): Key {
     const start = this.#prefix.length + 1;
-    const key = new Uint8Array(start + numbers.length * NUMBER_BYTES);
+    const key = allocate(start + numbers.length * NUMBER_BYTES);
     key.set(this.#prefix);
     key[start - 1] = kind;
-    const view = new DataView(key.buffer);
-    for (let i = 0; i < numbers.length; i++) {
-      const shifted = Math.floor(numbers[i] as number) + OFFSET;
-      view.setUint32(start + i * NUMBER_BYTES, Math.floor(shifted / 2 ** 32));
-      view.setUint32(start + i * NUMBER_BYTES + 4, shifted >>> 0);
+    let at = start;
+    for (const number of numbers) {
+      const whole = Math.floor(number);
+      const high = Math.floor(whole / 2 ** 32) + HIGH_OFFSET;
+      const low = whole >>> 0;
+      key[at++] = high >>> 24;
+      key[at++] = high >>> 16;
+      key[at++] = high >>> 8;
+      key[at++] = high;
+      key[at++] = low >>> 24;
+      key[at++] = low >>> 16;
+      key[at++] = low >>> 8;
+      key[at++] = low;
     }
     return key;
   }
@@ -88,7 +100,7 @@ export class Layout {
   numberAt(key: Key, n: number): number {
     const at = this.#prefix.length + 1 + n * NUMBER_BYTES;
     const view = new DataView(key.buffer, key.byteOffset, key.byteLength);
-    return view.getUint32(at) * 2 ** 32 + view.getUint32(at + 4) - OFFSET;
+    return (view.getUint32(at) - HIGH_OFFSET) * 2 ** 32 + view.getUint32(at + 4);
   }
 }
 

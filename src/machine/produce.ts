@@ -1,6 +1,6 @@
 /** Produce: messages of a client's blocks become messages of a channel. */
 import { BlockReader } from '../model/block.ts';
-import { ByteWriter } from '../model/bytes.ts';
+import { allocate, ByteWriter } from '../model/bytes.ts';
 import type { Produce, ProduceException, Reply } from '../model/command.ts';
 import { messageIdText } from '../model/message-id.ts';
 import type { DedupeRule } from '../model/policy.ts';
@@ -13,6 +13,8 @@ import { extraOf } from './message.ts';
 import { type MachineState, put } from './state.ts';
 
 const PACK_VERSION = 1;
+
+const packs = new ByteWriter(128 * 1024);
 
 /** A pack record: what the broker knows of a block, and the block itself. */
 export interface PackHeader {
@@ -75,7 +77,7 @@ function admitBlock(
 ): { stored: number; count: number } {
   const reader = new BlockReader(block);
   const pack = state.nextSeq;
-  const fingerprints = new Uint8Array(reader.count * FINGERPRINT_BYTES);
+  const fingerprints = allocate(reader.count * FINGERPRINT_BYTES);
   const { dedupe: rule } = policy.policy;
   state.nextSeq += reader.count;
   // The pack counts as held while its messages are admitted: one may be replaced by a later one of the same block.
@@ -213,12 +215,13 @@ function storePack(
   second: number,
   fingerprints: Uint8Array,
 ): void {
-  const record = new ByteWriter(block.length + 32);
+  const record = packs;
+  record.clear();
   record.u8(PACK_VERSION);
   record.f64(Math.floor(state.now));
   record.varint(channel.number);
   record.raw(block);
-  const value = record.take();
+  const value = record.finish();
   put(state, state.layout.key(KIND.pack, pack), value);
   state.changes.packs.push({ number: pack, value });
   put(state, state.layout.key(KIND.ids, second, pack), fingerprints);

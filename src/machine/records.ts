@@ -8,10 +8,13 @@ import type { MachineState } from './state.ts';
 
 const RECORD_VERSION = 1;
 
+const scratch = new ByteWriter(1_024);
+
 const COUNTERS = ['nextSeq', 'nextToken', 'nextChannel', 'nextPolicy', 'nextSession', 'nextCommit'] as const;
 
 export function encodeMeta(state: MachineState): Uint8Array {
-  const record = new ByteWriter(64);
+  const record = scratch;
+  record.clear();
   record.u8(RECORD_VERSION);
   record.f64(state.now);
   for (const counter of COUNTERS) record.varint(state[counter]);
@@ -31,7 +34,8 @@ const COUNTS: ValueCodec = {
 };
 
 export function encodeSession(session: Session): Uint8Array {
-  const record = new ByteWriter(128);
+  const record = scratch;
+  record.clear();
   record.u8(RECORD_VERSION);
   record.text(session.id);
   record.text(session.host);
@@ -41,7 +45,7 @@ export function encodeSession(session: Session): Uint8Array {
     record.varint(request);
     writeReply(record, reply, COUNTS);
   }
-  return record.take();
+  return record.finish();
 }
 
 export function readSession(number: number, value: Uint8Array): Session {
@@ -57,7 +61,8 @@ export function readSession(number: number, value: Uint8Array): Session {
 }
 
 export function encodeSlots(slots: Iterable<DedupeSlot>): Uint8Array {
-  const record = new ByteWriter(256);
+  const record = scratch;
+  record.clear();
   record.u8(RECORD_VERSION);
   for (const slot of slots) {
     record.varint(slot.channel.number);
@@ -67,7 +72,7 @@ export function encodeSlots(slots: Iterable<DedupeSlot>): Uint8Array {
     record.varint(slot.nextSeq);
     if (slot.nextSeq !== 0) for (let i = 0; i < 16; i++) record.u8(slot.nextId.charCodeAt(i));
   }
-  return record.take();
+  return record.finish();
 }
 
 export function* readSlots(

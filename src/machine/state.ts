@@ -171,6 +171,24 @@ export function createChanges(): Changes {
   };
 }
 
+/** Starts the next batch: what was handed out with the last one is not touched again. */
+export function resetChanges(changes: Changes): void {
+  changes.dirty = false;
+  changes.writes = [];
+  changes.packs = [];
+  changes.bytes = 0;
+  changes.pages.clear();
+  changes.ended.clear();
+  changes.channels.clear();
+  changes.sessions.clear();
+  changes.slots.clear();
+  changes.freedSlotRecords = [];
+  changes.journal.clear();
+  changes.journalEntries = 0;
+  changes.deliveries = [];
+  changes.notices = [];
+}
+
 export function put(state: MachineState, key: Uint8Array, value: Uint8Array): void {
   state.changes.writes.push({ kind: 'put', key, value });
   state.changes.bytes += key.length + value.length;

@@ -4,7 +4,7 @@
  * message apart.
  *
  * ```
- * block = version(u8) codec(u8) second(varint) count(varint) item*
+ * block = version(u8) codec(u8) second(varint) count(u32) item*
  * item  = flags(u8) id(16) [delayMs(f64)] [dueAt(f64)] [priority(signed)] [dedupe(16)] length(varint) payload
  * ```
  *
@@ -52,14 +52,21 @@ export function idSecond(id: Uint8Array, at: number = 0): number {
 
 /** Gathers messages into one block. */
 export class BlockWriter {
-  readonly #items = new ByteWriter(1_024);
+  readonly #block: ByteWriter = new ByteWriter(512);
   readonly #codec: number;
   readonly #second: number;
+  /** Where the count stands, which is known only at the end. */
+  readonly #countAt: number;
   #count = 0;
 
   constructor(codec: number, second: number) {
     this.#codec = codec;
     this.#second = second;
+    this.#block.u8(BLOCK_VERSION);
+    this.#block.u8(codec);
+    this.#block.varint(second);
+    this.#countAt = this.#block.length;
+    this.#block.u32(0);
   }
 
   get count(): number {
@@ -69,12 +76,12 @@ export class BlockWriter {
   /** Whether a message of this codec, second and size belongs into another block. */
   isClosedFor(codec: number, second: number, payloadBytes: number): boolean {
     if (codec !== this.#codec || second !== this.#second) return true;
-    return this.#count > 0 && this.#items.length + payloadBytes > BLOCK_BYTES;
+    return this.#count > 0 && this.#block.length + payloadBytes > BLOCK_BYTES;
   }
 
   add(id: Uint8Array, payload: Uint8Array, options: ItemOptions): void {
     const { delayMs, dueAt, priority, dedupe } = options;
-    const items = this.#items;
+    const items = this.#block;
     items.u8(
       (delayMs ? FLAG.delay : 0) |
         (dueAt === undefined ? 0 : FLAG.dueAt) |
@@ -93,13 +100,8 @@ export class BlockWriter {
   }
 
   finish(): Uint8Array {
-    const block = new ByteWriter(this.#items.length + 24);
-    block.u8(BLOCK_VERSION);
-    block.u8(this.#codec);
-    block.varint(this.#second);
-    block.varint(this.#count);
-    block.raw(this.#items.take());
-    return block.take();
+    this.#block.patchU32(this.#countAt, this.#count);
+    return this.#block.take();
   }
 }
 
@@ -132,7 +134,7 @@ export class BlockReader {
     if (version !== BLOCK_VERSION) throw new HoldfastError('PROTOCOL', `Cannot read a block of version ${version}`);
     this.codec = this.#reader.u8();
     this.second = this.#reader.varint();
-    this.count = this.#reader.varint();
+    this.count = this.#reader.u32();
     this.end = this.#reader.at;
   }
 

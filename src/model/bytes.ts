@@ -6,15 +6,38 @@ const decoder = new TextDecoder('utf-8', { fatal: true });
 
 const INITIAL_BYTES = 256;
 
+/** Small pieces of memory are cut from slabs of this size: making an ArrayBuffer costs more than filling it. */
+const SLAB_BYTES: number = 32 * 1024;
+let slab = new Uint8Array(SLAB_BYTES);
+let slabUsed = 0;
+
+/**
+ * Memory of this many bytes, not cleared. It shares its buffer with other pieces, so it must not be transferred,
+ * and whoever keeps one for long keeps its whole slab.
+ */
+export function allocate(bytes: number): Uint8Array {
+  if (bytes > SLAB_BYTES / 8) return new Uint8Array(bytes);
+  if (slabUsed + bytes > SLAB_BYTES) {
+    slab = new Uint8Array(SLAB_BYTES);
+    slabUsed = 0;
+  }
+  slabUsed += bytes;
+  return slab.subarray(slabUsed - bytes, slabUsed);
+}
+
+/** A double seen as its bytes: quicker than a DataView for each buffer. */
+const double = new Float64Array(1);
+const doubleBytes = new Uint8Array(double.buffer);
+/** Which byte of a double comes n-th in little endian order. */
+const DOUBLE_ORDER = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1 ? [0, 1, 2, 3, 4, 5, 6, 7] : [7, 6, 5, 4, 3, 2, 1, 0];
+
 /** Writes into a buffer that grows. Multi-byte numbers are little endian. */
 export class ByteWriter {
   #bytes: Uint8Array;
-  #view: DataView;
   #length = 0;
 
   constructor(initialBytes: number = INITIAL_BYTES) {
     this.#bytes = new Uint8Array(initialBytes);
-    this.#view = new DataView(this.#bytes.buffer);
   }
 
   get length(): number {
@@ -22,24 +45,32 @@ export class ByteWriter {
   }
 
   u8(value: number): void {
-    this.#reserve(1);
+    if (this.#length === this.#bytes.length) this.#grow(1);
     this.#bytes[this.#length++] = value;
   }
 
   f64(value: number): void {
     this.#reserve(8);
-    this.#view.setFloat64(this.#length, value, true);
-    this.#length += 8;
+    double[0] = value;
+    for (let i = 0; i < 8; i++) this.#bytes[this.#length++] = doubleBytes[DOUBLE_ORDER[i] as number] as number;
   }
 
   /** An unsigned integer up to 2^53 - 1, seven bits a byte, the lowest first. */
   varint(value: number): void {
-    if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`Cannot write ${value} as an unsigned integer`);
     this.#reserve(8);
+    if (value < 0x80 && value >= 0 && Number.isInteger(value)) {
+      this.#bytes[this.#length++] = value;
+      return;
+    }
+    if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`Cannot write ${value} as an unsigned integer`);
     let rest = value;
-    while (rest >= 0x80) {
+    while (rest >= 2 ** 31) {
       this.#bytes[this.#length++] = (rest % 0x80) | 0x80;
-      rest = rest < 2 ** 31 ? rest >>> 7 : Math.floor(rest / 0x80);
+      rest = Math.floor(rest / 0x80);
+    }
+    while (rest >= 0x80) {
+      this.#bytes[this.#length++] = (rest & 0x7f) | 0x80;
+      rest >>>= 7;
     }
     this.#bytes[this.#length++] = rest;
   }
@@ -47,6 +78,18 @@ export class ByteWriter {
   /** A signed integer within 2^52, folded so that small magnitudes stay short. */
   signed(value: number): void {
     this.varint(value < 0 ? -value * 2 - 1 : value * 2);
+  }
+
+  /** An unsigned integer of 32 bits. */
+  u32(value: number): void {
+    this.#reserve(4);
+    this.#length += 4;
+    this.patchU32(this.#length - 4, value);
+  }
+
+  /** Writes over a 32-bit integer that was written at this position. */
+  patchU32(at: number, value: number): void {
+    for (let i = 0; i < 4; i++) this.#bytes[at + i] = value >>> (8 * i);
   }
 
   raw(bytes: Uint8Array): void {
@@ -72,9 +115,11 @@ export class ByteWriter {
     this.#length += written + 1;
   }
 
-  /** A copy of what was written. */
+  /** A copy of what was written, in memory from {@link allocate}. */
   finish(): Uint8Array {
-    return this.#bytes.slice(0, this.#length);
+    const copy = allocate(this.#length);
+    copy.set(this.#bytes.subarray(0, this.#length));
+    return copy;
   }
 
   /** What was written, without a copy. The writer must not be used again. */
@@ -87,24 +132,23 @@ export class ByteWriter {
   }
 
   #reserve(extra: number): void {
-    const needed = this.#length + extra;
-    if (needed <= this.#bytes.length) return;
-    const larger = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
+    if (this.#length + extra > this.#bytes.length) this.#grow(extra);
+  }
+
+  #grow(extra: number): void {
+    const larger = new Uint8Array(Math.max(this.#length + extra, this.#bytes.length * 2));
     larger.set(this.#bytes.subarray(0, this.#length));
     this.#bytes = larger;
-    this.#view = new DataView(larger.buffer);
   }
 }
 
 /** Reads what a {@link ByteWriter} wrote. Reading past the end throws `PROTOCOL`. */
 export class ByteReader {
   readonly #bytes: Uint8Array;
-  readonly #view: DataView;
   #at: number;
 
   constructor(bytes: Uint8Array, at: number = 0) {
     this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#at = at;
   }
 
@@ -117,21 +161,24 @@ export class ByteReader {
   }
 
   u8(): number {
-    this.#need(1);
-    return this.#bytes[this.#at++] as number;
+    const byte = this.#bytes[this.#at];
+    if (byte === undefined) this.#need(1);
+    this.#at += 1;
+    return byte as number;
   }
 
   f64(): number {
     this.#need(8);
-    const value = this.#view.getFloat64(this.#at, true);
-    this.#at += 8;
-    return value;
+    for (let i = 0; i < 8; i++) doubleBytes[DOUBLE_ORDER[i] as number] = this.#bytes[this.#at++] as number;
+    return double[0] as number;
   }
 
   varint(): number {
-    let value = 0;
-    let scale = 1;
-    for (let i = 0; i < 8; i++) {
+    const first = this.u8();
+    if (first < 0x80) return first;
+    let value = first & 0x7f;
+    let scale = 0x80;
+    for (let i = 1; i < 8; i++) {
       const byte = this.u8();
       value += (byte & 0x7f) * scale;
       if (byte < 0x80) {
@@ -141,6 +188,14 @@ export class ByteReader {
       scale *= 0x80;
     }
     throw new HoldfastError('PROTOCOL', 'Cannot read an integer: it is longer than 53 bits');
+  }
+
+  u32(): number {
+    this.#need(4);
+    let value = 0;
+    for (let i = 3; i >= 0; i--) value = value * 256 + (this.#bytes[this.#at + i] as number);
+    this.#at += 4;
+    return value;
   }
 
   signed(): number {

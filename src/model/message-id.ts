@@ -5,6 +5,7 @@
  * The form is UUID version 7 of RFC 9562, section 5.7: 48 bits of milliseconds since 1970, 12 bits that count
  * within the millisecond (method 1 of section 6.2), 62 random bits.
  */
+import { allocate } from './bytes.ts';
 import type { Clock } from './clock.ts';
 import type { Random } from './random.ts';
 
@@ -19,10 +20,16 @@ const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toS
 
 const COUNTER_LIMIT = 0x1000;
 
+/** Random bytes of an id, and for how many ids they are drawn at once. */
+const RANDOM_BYTES = 8;
+const IDS_A_DRAW = 64;
+
 /** Makes ids that grow, also within a millisecond and when the clock goes back. */
 export class MessageIdSource {
   readonly #clock: Clock;
   readonly #random: Random;
+  readonly #randomBytes = new Uint8Array(RANDOM_BYTES * IDS_A_DRAW);
+  #randomUsed: number = RANDOM_BYTES * IDS_A_DRAW;
   #lastMs = 0;
   #counter = 0;
 
@@ -41,7 +48,12 @@ export class MessageIdSource {
       this.#lastMs += 1;
       this.#counter = 0;
     }
-    const id = this.#random.fill(new Uint8Array(MESSAGE_ID_BYTES));
+    if (this.#randomUsed === this.#randomBytes.length) {
+      this.#random.fill(this.#randomBytes);
+      this.#randomUsed = 0;
+    }
+    const id = allocate(MESSAGE_ID_BYTES);
+    for (let i = 8; i < MESSAGE_ID_BYTES; i++) id[i] = this.#randomBytes[this.#randomUsed++] as number;
     const ms = this.#lastMs;
     id[0] = ms / 2 ** 40;
     id[1] = ms / 2 ** 32;

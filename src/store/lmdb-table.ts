@@ -55,14 +55,10 @@ export class Table {
     }
   }
 
-  /** The last key of the table. */
+  /** The last key of the table, but for the empty one. */
   lastKey(snapshot?: Snapshot): Key | undefined {
-    const backwards = {
-      start: Uint8Array.of(this.#prefix + 1),
-      end: Uint8Array.of(this.#prefix),
-      reverse: true,
-      limit: 1,
-    };
+    const [start, end] = [Uint8Array.of(this.#prefix + 1), Uint8Array.of(this.#prefix)];
+    const backwards = { start, exclusiveStart: true, end, reverse: true, limit: 1 };
     const keys = this.#database.getKeys(snapshot === undefined ? backwards : { ...backwards, transaction: snapshot });
     for (const key of keys) return withoutPrefix(key);
     return undefined;

@@ -20,8 +20,11 @@ export type CommitFault = 'aborted' | 'full' | 'unknown-applied' | 'unknown-abse
 /** The shortest and the longest time that something takes, in milliseconds. */
 export type SpanMs = readonly [least: number, most: number];
 
+/** What a faulty disk needs of a clock. */
+type DiskClock = Pick<Clock, 'monotonicMs' | 'timer'>;
+
 export interface FaultyDiskOptions {
-  readonly clock: Clock;
+  readonly clock: DiskClock;
   readonly random: Random;
   /** How long a commit and an acquisition take until they are synced. @default [0.2, 5] */
   readonly commitMs?: SpanMs;
@@ -109,11 +112,11 @@ export class FaultyDisk {
 
 /** Waits that end when their owner is dead: then they never settle. */
 class Delays {
-  readonly #clock: Clock;
+  readonly #clock: DiskClock;
   readonly #random: Random;
   #dead = false;
 
-  constructor(clock: Clock, random: Random) {
+  constructor(clock: DiskClock, random: Random) {
     this.#clock = clock;
     this.#random = random;
   }

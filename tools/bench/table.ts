@@ -1,0 +1,59 @@
+/** The figures as a table for people. */
+import type { CaseReport } from './case.ts';
+import type { MachineReport } from './machine.ts';
+
+const WHOLE = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
+
+type Column = readonly [heading: string, cell: (report: CaseReport) => string];
+
+const COLUMNS: readonly Column[] = [
+  ['case', ({ name }) => name],
+  ['messages', ({ messages }) => WHOLE.format(messages)],
+  ['a second', ({ perSecond }) => optional(perSecond, WHOLE.format)],
+  ['of limit', ({ perSecond, limit }) => (perSecond && limit ? share(perSecond, limit.perSecond) : '')],
+  ['p50 ms', ({ p50Ms }) => optional(p50Ms, fixed(2))],
+  ['p99 ms', ({ p99Ms }) => optional(p99Ms, fixed(2))],
+  ['open ms', ({ openMs }) => optional(openMs, WHOLE.format)],
+  ['memory MB', ({ rssBytes }) => optional(rssBytes, (bytes) => WHOLE.format(bytes / 1e6))],
+  ['CPU us each', ({ cpuMicrosPerMessage }) => optional(cpuMicrosPerMessage, fixed(1))],
+];
+
+export function formatTables(machine: MachineReport, reports: readonly CaseReport[]): string {
+  const { cpu, cores, memoryBytes, platform, node, fileSystem } = machine;
+  const memory = `${WHOLE.format(memoryBytes / 2 ** 30)} GiB`;
+  const groups = [...new Set(reports.map(({ group }) => group))];
+  return [
+    `${cpu}, ${cores} cores, ${memory}, ${fileSystem}, ${platform}, Node ${node}`,
+    ...groups.flatMap((group) => formatGroup(group, reports.filter((report) => report.group === group))),
+  ].join('\n');
+}
+
+function formatGroup(group: string, reports: readonly CaseReport[]): string[] {
+  const columns = COLUMNS.filter(([, cell]) => reports.some((report) => cell(report) !== ''));
+  const rows = [columns.map(([heading]) => heading), ...reports.map((report) => columns.map(([, cell]) => cell(report)))];
+  const widths = columns.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
+  const lines = rows.map((row) =>
+    row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join('  '),
+  );
+  return ['', group, ...lines, '', ...reports.flatMap(limitLines)];
+}
+
+function limitLines({ name, perSecond, limit, otherLimits = [] }: CaseReport): string[] {
+  if (limit === undefined) return [];
+  return [limit, ...otherLimits].map((one) => {
+    const reached = perSecond === undefined ? '' : `, ${share(perSecond, one.perSecond)} reached`;
+    return `limit of ${name}: ${one.name}, ${WHOLE.format(one.perSecond)} a second${reached}`;
+  });
+}
+
+function share(part: number, whole: number): string {
+  return `${((part / whole) * 100).toFixed(0)} %`;
+}
+
+function fixed(digits: number): (value: number) => string {
+  return (value) => value.toFixed(digits);
+}
+
+function optional(value: number | undefined, format: (value: number) => string): string {
+  return value === undefined ? '' : format(value);
+}

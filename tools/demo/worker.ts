@@ -1,0 +1,113 @@
+/**
+ * The working process: stores one message for each file of the folder and works on them, until all is done or it
+ * is killed. Started again on the same data, it goes on where the last one was torn away.
+ */
+import { open } from 'holdfast';
+import { type AddedFile, dedupeKeyOf, type DemoChannels, openChannels } from './channels.ts';
+import { digestFile } from './file-digest.ts';
+import { listFolder, pathBelow } from './folder.ts';
+
+/** What the working process is told. */
+export interface WorkOrder {
+  readonly folder: string;
+  readonly data: string;
+  /** Where it will be killed; `undefined` lets it finish. */
+  readonly killPoint: KillPoint | undefined;
+}
+
+/** A share, between 0 and 1, of what is left to do in this phase. */
+export interface KillPoint {
+  readonly phase: 'producing' | 'handling';
+  readonly share: number;
+}
+
+/** What the working process says. */
+export type WorkReport =
+  | { readonly kind: 'progress'; readonly stored: number; readonly ended: number }
+  | { readonly kind: 'killPoint' }
+  | { readonly kind: 'done' };
+
+const PRODUCES_IN_FLIGHT = 64;
+const HANDLERS = 16;
+const REPORT_MS = 100;
+
+const order = JSON.parse(process.argv[2] as string) as WorkOrder;
+// Who started this process ends it; without that one there is nobody to work for.
+process.on('SIGINT', () => {});
+process.on('disconnect', () => process.exit(1));
+
+const holdfast = await open(`file:${order.data}`);
+const channels = openChannels(holdfast);
+const { files } = await listFolder(order.folder, order.data);
+const reporter = setInterval(() => void countEnded(channels.added), REPORT_MS);
+await produceFiles(files, channels.added, brakeFor('producing', files.length));
+const left = files.length - (await countEnded(channels.added));
+const consumer = await consumeFiles(channels, brakeFor('handling', left));
+await allEnded(channels.added);
+clearInterval(reporter);
+await consumer.drain();
+await holdfast.close();
+report({ kind: 'done' });
+process.disconnect();
+
+/** Stores the files that are not stored yet, several at a time; the others are known by their dedupe keys. */
+async function produceFiles(paths: readonly Buffer[], added: DemoChannels['added'], brake: Brake): Promise<void> {
+  const next = paths.values();
+  const lane = async (): Promise<void> => {
+    for (const path of next) {
+      await added.produce({ path: new Uint8Array(path) }, { dedupeKey: dedupeKeyOf(path) });
+      await brake();
+    }
+  };
+  await Promise.all(Array.from({ length: PRODUCES_IN_FLIGHT }, lane));
+}
+
+async function consumeFiles({ added, hashed }: DemoChannels, brake: Brake): ReturnType<typeof added.consume> {
+  return added.consume(
+    async ({ path }: AddedFile, { tx }) => {
+      await brake();
+      const digest = await digestFile(pathBelow(order.folder, path));
+      tx.produce(hashed, { path, sha256: digest.sha256 });
+      return digest;
+    },
+    { concurrency: HANDLERS },
+  );
+}
+
+/** Resolves when no message of the channel is left to work on. */
+function allEnded(added: DemoChannels['added']): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const look = (): void => {
+      added.inspect().then(({ ready, delayed, leased, waiting }) => {
+        if (ready + delayed + leased + waiting === 0) resolve();
+        else setTimeout(look, REPORT_MS / 4);
+      }, reject);
+    };
+    look();
+  });
+}
+
+async function countEnded(added: DemoChannels['added']): Promise<number> {
+  const { totals, completed, dead } = await added.inspect();
+  report({ kind: 'progress', stored: totals.produced, ended: completed + dead });
+  return completed + dead;
+}
+
+/** Passed at each step of a phase; it lets nobody pass any more once the point is reached at which the kill comes. */
+type Brake = () => Promise<void>;
+
+function brakeFor(phase: KillPoint['phase'], stepsLeft: number): Brake {
+  const { killPoint } = order;
+  if (killPoint?.phase !== phase) return async () => {};
+  let steps = Math.max(1, Math.ceil(stepsLeft * killPoint.share));
+  return async () => {
+    steps -= 1;
+    if (steps === 0) report({ kind: 'killPoint' });
+    // Whoever is under way meanwhile goes on: an ack or a produce may be on its way to the disk when the kill comes.
+    if (steps <= 0) await new Promise(() => {});
+  };
+}
+
+function report(message: WorkReport): void {
+  if (process.connected) process.send?.(message);
+}
