@@ -5,12 +5,12 @@ import { fileURLToPath } from 'node:url';
 import { createHoldfast, type Holdfast } from './api/holdfast.ts';
 import { refuseUnknown, wholeNumber } from './api/options.ts';
 import { Client } from './client/client.ts';
-import { startHost } from './host.ts';
+import { startHost } from './host/host.ts';
 import { type Clock, systemClock } from './model/clock.ts';
 import { type Duration, parseDuration } from './model/duration.ts';
 import type { Connect } from './model/link.ts';
 import { type Random, systemRandom } from './model/random.ts';
-import { startThread } from './thread-host.ts';
+import { startThread } from './host/thread-host.ts';
 import { localLink } from './wire/local-link.ts';
 
 export interface OpenOptions {
@@ -78,12 +78,17 @@ const host = hex(systemRandom.fill(new Uint8Array(16)));
  * @throws HoldfastError `STORE_IN_USE` when another process has the folder open, `STORE_CORRUPT`, `STORE_TOO_NEW`,
  * `STORE_FULL`, `STORE_FAILED`
  */
-export async function open(url: string | undefined = process.env['HOLDFAST_URL'], options: OpenOptions = {}): Promise<Holdfast> {
+export async function open(
+  url: string | undefined = process.env['HOLDFAST_URL'],
+  options: OpenOptions = {},
+): Promise<Holdfast> {
   refuseUnknown(options, OPTIONS, 'open');
   const folder = folderOf(url);
   const { space = 'default', clock = systemClock, random = systemRandom } = options;
   if (!/^[A-Za-z0-9_-]{1,64}$/.test(space)) {
-    throw new RangeError(`Cannot use "${space}" as a space: its name may hold letters, digits, "_" and "-", at most 64`);
+    throw new RangeError(
+      `Cannot use "${space}" as a space: its name may hold letters, digits, "_" and "-", at most 64`,
+    );
   }
   const broker = await borrowBroker(folder, space, options);
   const client = new Client({ connect: broker.connect, host, clock, random });
@@ -171,7 +176,8 @@ function folderOf(url: string | undefined): string | undefined {
     throw new TypeError('Cannot open: give a URL such as "file:./data" or "memory:", or set HOLDFAST_URL');
   }
   if (url === 'memory:' || url === ':memory:') return undefined;
-  if (!url.startsWith('file:')) throw new TypeError(`Cannot open "${url}": this version opens "file:FOLDER" and "memory:"`);
+  if (!url.startsWith('file:'))
+    throw new TypeError(`Cannot open "${url}": this version opens "file:FOLDER" and "memory:"`);
   if (url.startsWith('file://')) return fileURLToPath(url);
   const folder = url.slice('file:'.length);
   if (folder === '') throw new TypeError('Cannot open "file:": name a folder, such as "file:./data"');
@@ -181,7 +187,10 @@ function folderOf(url: string | undefined): string | undefined {
 function warn({ level, message, error }: LogLine): void {
   if (level === 'info') return;
   const detail = error instanceof Error ? error.message : typeof error === 'string' ? error : undefined;
-  process.emitWarning(message, detail === undefined ? { type: 'HoldfastWarning' } : { type: 'HoldfastWarning', detail });
+  process.emitWarning(
+    message,
+    detail === undefined ? { type: 'HoldfastWarning' } : { type: 'HoldfastWarning', detail },
+  );
 }
 
 function once(run: () => Promise<void>): () => Promise<void> {

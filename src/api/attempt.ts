@@ -84,7 +84,10 @@ function failure(error: unknown, delivery: Delivery, options: ResolvedChannelOpt
     return settleWith({ kind: 'nack', delayMs: parseDuration(delay, 'backoff'), failure: reason });
   } catch (backoffError) {
     // The attempt failed for its own reason; a backoff function that fails too must not hide it.
-    const note = { ...reason, message: `${reason.message} (and the backoff function failed: ${describe(backoffError)})` };
+    const note = {
+      ...reason,
+      message: `${reason.message} (and the backoff function failed: ${describe(backoffError)})`,
+    };
     return settleWith({ kind: 'nack', delayMs: undefined, failure: note });
   }
 }

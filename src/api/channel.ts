@@ -93,7 +93,8 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
    * @throws as `produce`; `BACKLOG_FULL` when there is not room for all
    */
   async produceAll(messages: readonly Input[], options?: ProduceOptions): Promise<Receipt[]> {
-    if (messages.length > MAX_MESSAGES) throw new RangeError(`Cannot produce more than ${MAX_MESSAGES} messages at once`);
+    if (messages.length > MAX_MESSAGES)
+      throw new RangeError(`Cannot produce more than ${MAX_MESSAGES} messages at once`);
     if (messages.length === 0) return [];
     const prepared: Prepared[] = [];
     let bytes = 0;
@@ -103,7 +104,8 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
       bytes += ready.item.payload.length;
       prepared.push(ready);
     }
-    if (bytes > MAX_BYTES) throw new RangeError(`Cannot produce ${bytes} bytes at once: at most ${MAX_BYTES} fit into one commit`);
+    if (bytes > MAX_BYTES)
+      throw new RangeError(`Cannot produce ${bytes} bytes at once: at most ${MAX_BYTES} fit into one commit`);
     const ref = (prepared[0] as Prepared).ref;
     const items = prepared.map(({ item }) => item);
     for (;;) {
@@ -256,17 +258,27 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
   async #waitForRoom(): Promise<void> {
     if (this.#options.onFull === 'reject') {
       const { maxBacklog } = this.#options.policy;
-      throw new HoldfastError('BACKLOG_FULL', `Cannot produce to "${this.name}": it holds ${maxBacklog} messages already`);
+      throw new HoldfastError(
+        'BACKLOG_FULL',
+        `Cannot produce to "${this.name}": it holds ${maxBacklog} messages already`,
+      );
     }
     await this.#client.roomIn(this.name);
   }
 
-  async #result(id: MessageId, waiting: { ended: Promise<Ended>; stop: () => void }, signal?: AbortSignal): Promise<Result> {
+  async #result(
+    id: MessageId,
+    waiting: { ended: Promise<Ended>; stop: () => void },
+    signal?: AbortSignal,
+  ): Promise<Result> {
     const ended = await untilAborted(waiting, signal);
-    if (ended.state === 'completed') return (ended.result === undefined ? undefined : decodePayload(1, ended.result)) as Result;
+    if (ended.state === 'completed')
+      return (ended.result === undefined ? undefined : decodePayload(1, ended.result)) as Result;
     if (this.#client.failure !== undefined) throw this.#client.failure;
-    if (ended.state === undefined) throw new HoldfastError('NOT_FOUND', `Cannot wait for message "${id}": it is not kept any more`);
-    const cause = ended.failure === undefined ? undefined : Object.assign(new Error(ended.failure.message), ended.failure);
+    if (ended.state === undefined)
+      throw new HoldfastError('NOT_FOUND', `Cannot wait for message "${id}": it is not kept any more`);
+    const cause =
+      ended.failure === undefined ? undefined : Object.assign(new Error(ended.failure.message), ended.failure);
     throw new HoldfastError('DEAD', `Message "${id}" of "${this.name}" is ${ended.state}`, { cause });
   }
 
@@ -333,4 +345,3 @@ async function untilAborted(
     });
   });
 }
-

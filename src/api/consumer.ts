@@ -53,11 +53,16 @@ export function createConsumer(
   signal?.throwIfAborted();
   const inner = client.consume(ref, {
     concurrency: wholeNumber(options.concurrency ?? 1, 'concurrency', 1, MAX_CONCURRENCY),
-    prefetch: options.prefetch === undefined || options.prefetch === 'auto' ? 'auto' : wholeNumber(options.prefetch, 'prefetch', 0, MAX_CONCURRENCY),
+    prefetch:
+      options.prefetch === undefined || options.prefetch === 'auto'
+        ? 'auto'
+        : wholeNumber(options.prefetch, 'prefetch', 0, MAX_CONCURRENCY),
     run,
     onLeaseLost: (delivery) => {
       const id = deliveredId(delivery);
-      onError(new HoldfastError('LEASE_LOST', `Message "${id}" of "${channel}" was settled too late; nothing was changed`));
+      onError(
+        new HoldfastError('LEASE_LOST', `Message "${id}" of "${channel}" was settled too late; nothing was changed`),
+      );
     },
   });
   const close = (): Promise<void> => inner.close();

@@ -124,4 +124,3 @@ export class AttemptContext implements HandlerContext {
     return new HoldfastError(code, `Handler of message "${this.id}" must stop: ${REASONS[reason]}`);
   }
 }
-

@@ -31,7 +31,8 @@ function itemOptions(
   deduped: boolean,
   awaited: boolean,
 ): ItemOptions {
-  if (produce === undefined) return deduped || awaited ? { dedupe: deduped ? hashOf('p', payload) : undefined, awaited } : PLAIN;
+  if (produce === undefined)
+    return deduped || awaited ? { dedupe: deduped ? hashOf('p', payload) : undefined, awaited } : PLAIN;
   checkProduceOptions(produce);
   const { delay, dueAt, priority, lifo, dedupeKey } = produce;
   if (dedupeKey !== undefined && !deduped) {
@@ -68,6 +69,8 @@ export function decodeDelivery(delivery: Delivery): unknown {
 /** @throws HoldfastError `UNDECODABLE` */
 export function decodePayload(codec: number, payload: Uint8Array): unknown {
   if (codec === CODEC_BSON) return decode(payload);
-  throw new HoldfastError('UNDECODABLE', `Cannot decode a message in codec ${codec}: this version knows only ${CODEC_BSON}`);
+  throw new HoldfastError(
+    'UNDECODABLE',
+    `Cannot decode a message in codec ${codec}: this version knows only ${CODEC_BSON}`,
+  );
 }
-

@@ -68,7 +68,9 @@ export interface MessageRules {
   readonly timeToLive?: Duration | false;
 }
 
-export interface ChannelOptions<Schema extends StandardSchemaV1 | undefined = StandardSchemaV1 | undefined> extends MessageRules {
+export interface ChannelOptions<
+  Schema extends StandardSchemaV1 | undefined = StandardSchemaV1 | undefined,
+> extends MessageRules {
   /** Checks each message when it is produced and when it is consumed: zod, valibot, arktype, or any Standard Schema. */
   readonly schema?: Schema;
   /**
@@ -192,7 +194,12 @@ export function resolveChannelOptions(options: ChannelOptions): ResolvedChannelO
   const policy: Policy = {
     ...rulesOver(DEFAULT_POLICY, options),
     maxDeaths: wholeNumber(options.maxDeaths ?? DEFAULT_POLICY.maxDeaths, 'maxDeaths', 1, 1_000_000),
-    maxUndecodable: wholeNumber(options.maxUndecodable ?? DEFAULT_POLICY.maxUndecodable, 'maxUndecodable', 1, 1_000_000),
+    maxUndecodable: wholeNumber(
+      options.maxUndecodable ?? DEFAULT_POLICY.maxUndecodable,
+      'maxUndecodable',
+      1,
+      1_000_000,
+    ),
     deadLetter,
     dedupe: resolveDedupe(options),
     maxBacklog: maxBacklog === Infinity ? 0 : wholeNumber(maxBacklog, 'maxBacklog', 1, 2 ** 40),
@@ -218,11 +225,13 @@ export function checkProduceOptions(options: ProduceOptions): void {
   if (dueAt !== undefined && !Number.isFinite(Number(dueAt))) {
     throw new TypeError('Cannot use "dueAt": it must be a valid Date or a time in epoch milliseconds');
   }
-  if (dueAt !== undefined && delay !== undefined) throw new TypeError('Cannot use "delay" and "dueAt" together: give one');
+  if (dueAt !== undefined && delay !== undefined)
+    throw new TypeError('Cannot use "delay" and "dueAt" together: give one');
   if (dedupeKey !== undefined && (typeof dedupeKey !== 'string' || dedupeKey === '')) {
     throw new TypeError('Cannot use "dedupeKey": it must be a text that is not empty');
   }
-  if (lifo !== undefined && typeof lifo !== 'boolean') throw new TypeError('Cannot use "lifo": it must be true or false');
+  if (lifo !== undefined && typeof lifo !== 'boolean')
+    throw new TypeError('Cannot use "lifo": it must be true or false');
 }
 
 /** Whether the options change the rules of the channel, so that the message needs a policy of its own. */
@@ -300,7 +309,9 @@ function resolveDedupe(options: ChannelOptions): DedupeRule | undefined {
   if (dedupe !== undefined) {
     refuseUnknown(dedupe, ['window', 'mode'], 'dedupe');
     if (deduplicationInterval !== undefined) {
-      throw new TypeError('Cannot use "deduplicationInterval" and "dedupe" together: write the time as "dedupe.window"');
+      throw new TypeError(
+        'Cannot use "deduplicationInterval" and "dedupe" together: write the time as "dedupe.window"',
+      );
     }
   }
   if (process === 'atLeastOnce' && dedupe === undefined) {
@@ -323,16 +334,23 @@ function resolveBackoff(backoff: BackoffOptions): Backoff {
     return { kind: 'schedule', delaysMs: backoff.map((delay) => parseDuration(delay, 'backoff')), jitter: 0 };
   }
   if (typeof backoff !== 'object' || backoff === null) {
-    throw new TypeError(`Cannot use ${String(backoff)} as "backoff": give a duration, a list of them, options, or a function`);
+    throw new TypeError(
+      `Cannot use ${String(backoff)} as "backoff": give a duration, a list of them, options, or a function`,
+    );
   }
   if (backoff.type === 'fixed') {
     refuseUnknown(backoff, ['type', 'delay', 'jitter'], 'backoff');
-    return { kind: 'fixed', delayMs: parseDuration(backoff.delay, 'backoff.delay'), jitter: fraction(backoff.jitter ?? 0) };
+    return {
+      kind: 'fixed',
+      delayMs: parseDuration(backoff.delay, 'backoff.delay'),
+      jitter: fraction(backoff.jitter ?? 0),
+    };
   }
   oneOf(backoff.type, 'backoff.type', ['fixed', 'exponential'] as readonly 'exponential'[]);
   refuseUnknown(backoff, ['type', 'delay', 'factor', 'max', 'jitter'], 'backoff');
   const { delay = '1s', factor = 2, max = '1h', jitter = 0.2 } = backoff;
-  if (!(factor >= 1 && factor <= 1_000)) throw new RangeError(`Cannot use ${factor} as "backoff.factor": it must be from 1 to 1000`);
+  if (!(factor >= 1 && factor <= 1_000))
+    throw new RangeError(`Cannot use ${factor} as "backoff.factor": it must be from 1 to 1000`);
   return {
     kind: 'exponential',
     delayMs: parseDuration(delay, 'backoff.delay'),

@@ -27,8 +27,9 @@ export interface Transaction {
   produce<Input>(channel: TransactionTarget<Input>, message: Input, options?: ProduceOptions): void;
 }
 
-/** The most messages that one handler may produce with its ack. */
+/** The most messages, and the most bytes of them, that one handler may produce with its ack. */
 const MAX_PRODUCED = 10_000;
+const MAX_PRODUCED_BYTES: number = 8 * 1024 * 1024;
 
 export class HandlerTransaction implements Transaction {
   readonly #prepared: (Prepared | Promise<Prepared>)[] = [];
@@ -47,7 +48,13 @@ export class HandlerTransaction implements Transaction {
   async effects(): Promise<Settle['produced']> {
     if (this.#prepared.length === 0) return undefined;
     const byRef = new Map<number, Item[]>();
-    for (const { ref, item } of await Promise.all(this.#prepared)) {
+    let bytes = 0;
+    for (const prepared of this.#prepared) {
+      const { ref, item } = await prepared;
+      bytes += item.payload.length;
+      if (bytes > MAX_PRODUCED_BYTES) {
+        throw new RangeError(`Cannot produce more than ${MAX_PRODUCED_BYTES} bytes with one ack`);
+      }
       const items = byRef.get(ref);
       if (items === undefined) byRef.set(ref, [item]);
       else items.push(item);
@@ -59,4 +66,3 @@ export class HandlerTransaction implements Transaction {
     return this.#prepared.length === 0;
   }
 }
-

@@ -114,7 +114,9 @@ export class Broker {
       this.#schedule();
     });
     this.#connections.add(connection);
-    const goodbye = this.#failure ?? (this.#phase === 'closed' ? { code: 'CLOSED' as const, message: 'The broker is closed' } : undefined);
+    const goodbye =
+      this.#failure ??
+      (this.#phase === 'closed' ? { code: 'CLOSED' as const, message: 'The broker is closed' } : undefined);
     if (goodbye !== undefined) this.#disconnect(connection, goodbye);
   }
 
@@ -151,7 +153,10 @@ export class Broker {
       throw error;
     }
     this.#time = new MachineClock(clock, this.#machine.time, (aheadMs) => {
-      log({ level: 'warn', message: `The wall clock is ${Math.round(aheadMs)} ms ahead of machine time; delays go on at normal speed` });
+      log({
+        level: 'warn',
+        message: `The wall clock is ${Math.round(aheadMs)} ms ahead of machine time; delays go on at normal speed`,
+      });
     });
   }
 
@@ -273,7 +278,8 @@ export class Broker {
 
   #request(from: Connection, request: Request, batch: Batch): void {
     const { session } = from;
-    if (session === undefined) return this.#disconnect(from, { code: 'PROTOCOL', message: 'Requests come after HELLO' });
+    if (session === undefined)
+      return this.#disconnect(from, { code: 'PROTOCOL', message: 'Requests come after HELLO' });
     if (this.#reserve.isReached && addsData(request.command)) {
       const reply = this.#machine.refuse(session, request.request, 'STORE_FULL', FULL_MESSAGE);
       batch.replies.push({ to: from, request: request.request, reply });
@@ -319,7 +325,7 @@ export class Broker {
   #tick(context: Context, batch: Batch): void {
     const cold = this.#tickCold;
     if (cold === undefined) {
-      const need = this.#machine.planTick();
+      const need = this.#machine.planTick(NOTHING_COLD);
       if (need !== undefined) {
         this.#tickCold = { records: new ColdRecords(), ready: false };
         return this.#loadCold(this.#tickCold, need);
@@ -362,7 +368,10 @@ export class Broker {
       for (const claimed of flushed.deliveries) {
         const to = this.#bySession.get(claimed.session);
         const pack = this.#packs.get(claimed.pack);
+        const item = pack?.item(claimed.seq - claimed.pack);
         if (to === undefined || pack === undefined) continue;
+        if (item === undefined)
+          throw new HoldfastError('STORE_CORRUPT', `Cannot deliver message ${claimed.seq}: its payload is missing`);
         to.delivery({
           consumer: claimed.consumer,
           seq: claimed.seq,
@@ -372,7 +381,7 @@ export class Broker {
           timeoutMs: claimed.timeoutMs,
           producedAt: pack.producedAt,
           codec: pack.codec,
-          item: pack.item(claimed.seq - claimed.pack),
+          item,
         });
         touched.add(to);
       }
@@ -386,12 +395,18 @@ export class Broker {
   }
 
   async #readPacks(deliveries: readonly { readonly pack: number }[]): Promise<void> {
-    const missing = [...new Set(deliveries.map(({ pack }) => pack))].filter((pack) => this.#packs.get(pack) === undefined);
+    const missing = [...new Set(deliveries.map(({ pack }) => pack))].filter(
+      (pack) => this.#packs.get(pack) === undefined,
+    );
     if (missing.length === 0) return;
-    const values = await this.#store.get(this.#epoch, missing.map((pack) => this.#machine.packKey(pack)));
+    const values = await this.#store.get(
+      this.#epoch,
+      missing.map((pack) => this.#machine.packKey(pack)),
+    );
     missing.forEach((pack, i) => {
       const value = values[i];
-      if (value === undefined) throw new HoldfastError('STORE_CORRUPT', `Cannot deliver from pack ${pack}: its record is missing`);
+      if (value === undefined)
+        throw new HoldfastError('STORE_CORRUPT', `Cannot deliver from pack ${pack}: its record is missing`);
       this.#packs.add(pack, value);
     });
   }
@@ -401,7 +416,10 @@ export class Broker {
     if (this.#phase !== 'leading' || this.#tickCold !== undefined) return;
     const { now, wall } = this.#context();
     const wake = this.#machine.nextWake();
-    const delayMs = Math.min(wake.machine - now, Math.min(wake.wall - wall, wake.wall === Infinity ? Infinity : WALL_CHECK_MS));
+    const delayMs = Math.min(
+      wake.machine - now,
+      Math.min(wake.wall - wall, wake.wall === Infinity ? Infinity : WALL_CHECK_MS),
+    );
     if (delayMs === Infinity) return;
     this.#cancelTimer = this.#options.clock.timer(Math.max(0, delayMs), () => this.#schedule());
   }

@@ -3,7 +3,15 @@
  * that is made until the command is applied. The broker is the only writer, so that is all it takes.
  */
 import type { ColdView, Need } from '../machine/machine.ts';
-import { compareKeys, type Entry, type Epoch, type Key, type KeyRange, type Value, type Write } from '../model/records.ts';
+import {
+  compareKeys,
+  type Entry,
+  type Epoch,
+  type Key,
+  type KeyRange,
+  type Value,
+  type Write,
+} from '../model/records.ts';
 import type { Store } from '../store/store.ts';
 
 export class ColdRecords implements ColdView {

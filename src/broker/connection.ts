@@ -4,7 +4,15 @@ import type { Delivery, Notice, Reply, Request } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { Link } from '../model/link.ts';
 import { EventsWriter } from '../wire/events.ts';
-import { decodeHello, encodeGoodbye, encodeWelcome, FRAME, type Goodbye, type Hello, type Welcome } from '../wire/frames.ts';
+import {
+  decodeHello,
+  encodeGoodbye,
+  encodeWelcome,
+  FRAME,
+  type Goodbye,
+  type Hello,
+  type Welcome,
+} from '../wire/frames.ts';
 import { decodeRequests } from '../wire/requests.ts';
 import type { ColdRecords } from './cold-records.ts';
 

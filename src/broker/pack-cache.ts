@@ -1,16 +1,6 @@
 /** The packs that were written or read last, so that a message produced and consumed at once is never read back. */
-import { BlockReader } from '../model/block.ts';
 import type { Value } from '../model/records.ts';
-import { readPackHeader } from '../machine/machine.ts';
-
-/** A pack, taken apart once for all of its messages. */
-export interface Pack {
-  readonly producedAt: number;
-  readonly codec: number;
-  readonly bytes: number;
-  /** The item of the message with this position in the pack. */
-  item(index: number): Uint8Array;
-}
+import { openPack, type Pack } from '../machine/machine.ts';
 
 export class PackCache {
   readonly #limitBytes: number;
@@ -48,18 +38,4 @@ export class PackCache {
     this.#packs.delete(number);
     this.#bytes -= pack.bytes;
   }
-}
-
-function openPack(value: Value): Pack {
-  const { producedAt, blockAt } = readPackHeader(value);
-  const reader = new BlockReader(value, blockAt);
-  const bounds = new Uint32Array(reader.count + 1);
-  bounds[0] = reader.end;
-  for (let i = 1; reader.next(); i++) bounds[i] = reader.end;
-  return {
-    producedAt,
-    codec: reader.codec,
-    bytes: value.length + bounds.byteLength,
-    item: (index) => value.subarray(bounds[index], bounds[index + 1]),
-  };
 }

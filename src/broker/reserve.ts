@@ -30,7 +30,9 @@ export class Reserve {
   /** Whether the figure is worth asking for again: it is old, or much was written since. */
   get isStale(): boolean {
     const oldMs = this.#clock.monotonicMs() - this.#askedAt;
-    return oldMs >= FRESH_MS && (this.#writtenBytes > 0 || this.#freeBytes < 2 * this.#reserveBytes || oldMs === Infinity);
+    return (
+      oldMs >= FRESH_MS && (this.#writtenBytes > 0 || this.#freeBytes < 2 * this.#reserveBytes || oldMs === Infinity)
+    );
   }
 
   written(bytes: number): void {

@@ -68,7 +68,6 @@ export class Client {
   #holding = false;
   #failure: HoldfastError | undefined;
   #nextConsumer = 1;
-  readonly #onFailure: (() => void)[] = [];
 
   constructor(options: ClientOptions) {
     this.#options = options;
@@ -93,7 +92,11 @@ export class Client {
   }
 
   /** Names a channel with its rules for the commands that follow. */
-  declare(channel: string, policy: Policy, settings: ChannelSettings | undefined): { ref: number; done: Promise<void> } {
+  declare(
+    channel: string,
+    policy: Policy,
+    settings: ChannelSettings | undefined,
+  ): { ref: number; done: Promise<void> } {
     const command = { kind: 'declare', ref: this.#declared.length + 1, channel, policy, settings } as const;
     this.#declared.push(command);
     const done = this.request(command).then((reply) => {
@@ -189,12 +192,7 @@ export class Client {
     });
   }
 
-  /** Calls back when the client has failed for good. */
-  onFailure(listener: () => void): void {
-    if (this.#failure !== undefined) listener();
-    else this.#onFailure.push(listener);
-  }
-
+  /** Why the client has failed for good, if it has. */
   get failure(): HoldfastError | undefined {
     return this.#failure;
   }
@@ -242,14 +240,17 @@ export class Client {
     }
     if (again) {
       for (const command of this.#declared) this.#outbox.note(command);
-      this.#outbox.note({ kind: 'holding', leases: [...this.#consumers.values()].flatMap((consumer) => consumer.leases()) });
+      this.#outbox.note({
+        kind: 'holding',
+        leases: [...this.#consumers.values()].flatMap((consumer) => consumer.leases()),
+      });
       for (const consumer of this.#consumers.values()) consumer.reopen();
       for (const { id } of this.#awaited.values()) this.#outbox.note({ kind: 'await', id, stop: false });
       const notes = this.#outbox.nextNotes();
       if (notes !== undefined) link.send(notes);
       const unanswered = this.#outbox.again();
       if (unanswered !== undefined) link.send(unanswered);
-      for (const channel of [...this.#roomWaiters.keys()]) this.#announceRoom(channel);
+      for (const channel of this.#roomWaiters.keys()) this.#announceRoom(channel);
     }
     this.#ready = true;
     this.#holding = true;
@@ -274,6 +275,8 @@ export class Client {
         if (FINAL.has(code)) this.#fail(new HoldfastError(code, message));
         break;
       }
+      default:
+        this.#fail(new HoldfastError('PROTOCOL', `Cannot read a frame of kind ${bytes[0]}`));
     }
   }
 
@@ -373,13 +376,12 @@ export class Client {
     link?.hold(false);
     link?.close();
     this.#outbox.fail(error);
-    for (const consumer of [...this.#consumers.values()]) consumer.fail(error);
-    for (const channel of [...this.#roomWaiters.keys()]) this.#announceRoom(channel);
+    for (const consumer of this.#consumers.values()) consumer.fail(error);
+    for (const channel of this.#roomWaiters.keys()) this.#announceRoom(channel);
     for (const { waiting } of this.#awaited.values()) {
       for (const resolve of waiting) resolve({ state: undefined, result: undefined, failure: undefined });
     }
     this.#awaited.clear();
-    for (const listener of this.#onFailure) listener();
   }
 }
 

@@ -192,7 +192,9 @@ class ClientConsumer implements Consumer {
     if (this.#phase === 'stopped') return;
     this.#phase = 'draining';
     // With the answer, every delivery that was on its way has arrived, and none will follow.
-    await this.#client.request({ kind: 'window', consumer: this.#number, ref: this.#ref, size: 0 }).catch(ignoreFailure);
+    await this.#client
+      .request({ kind: 'window', consumer: this.#number, ref: this.#ref, size: 0 })
+      .catch(ignoreFailure);
     for (const delivery of this.#buffer.splice(0)) this.#release(delivery);
     await this.#quiet();
     // `fail` may have come in between.

@@ -33,12 +33,14 @@ interface ProduceGroup {
   readonly ref: number;
   readonly blocks: BlockWriter[];
   readonly answers: Answer<ProduceOutcome>[];
+  bytes: number;
 }
 
 interface SettleGroup {
   readonly kind: 'settle';
   readonly settles: Settle[];
   readonly answers: Answer<boolean>[];
+  bytes: number;
 }
 
 interface Pending {
@@ -46,11 +48,14 @@ interface Pending {
   readonly answer: Answer<Reply>;
 }
 
-type Outgoing = ProduceGroup | SettleGroup | { readonly kind: 'command'; readonly command: Command; readonly answer: Answer<Reply> };
+type Outgoing =
+  | ProduceGroup
+  | SettleGroup
+  | { readonly kind: 'command'; readonly command: Command; readonly answer: Answer<Reply> };
 
-/** A produce command is closed when it holds this many messages or blocks, to keep commits short. */
+/** A command of many messages is closed when it holds this many of them or this many bytes, to keep commits short. */
 const GROUP_MESSAGES = 1_000;
-const GROUP_BLOCKS = 4;
+const GROUP_BYTES: number = 256 * 1024;
 
 /** Requests that may be unanswered at a time; more wait here. The broker allows four times as many. */
 const MAX_UNANSWERED = 1_024;
@@ -72,23 +77,25 @@ export class Outbox {
 
   produce(ref: number, item: Item, answer: Answer<ProduceOutcome>): void {
     let group = this.#openProduces.get(ref);
-    if (group === undefined || group.answers.length >= GROUP_MESSAGES || group.blocks.length > GROUP_BLOCKS) {
-      group = { kind: 'produce', ref, blocks: [], answers: [] };
+    if (group === undefined || isFull(group)) {
+      group = { kind: 'produce', ref, blocks: [], answers: [], bytes: 0 };
       this.#openProduces.set(ref, group);
       this.#outgoing.push(group);
     }
     addToBlocks(group.blocks, item);
     group.answers.push(answer);
+    group.bytes += item.payload.length;
   }
 
   settle(settle: Settle, answer: Answer<boolean>): void {
     this.#started.delete(settle.token);
-    if (this.#openSettles === undefined || this.#openSettles.settles.length >= GROUP_MESSAGES) {
-      this.#openSettles = { kind: 'settle', settles: [], answers: [] };
+    if (this.#openSettles === undefined || isFull(this.#openSettles)) {
+      this.#openSettles = { kind: 'settle', settles: [], answers: [], bytes: 0 };
       this.#outgoing.push(this.#openSettles);
     }
     this.#openSettles.settles.push(settle);
     this.#openSettles.answers.push(answer);
+    this.#openSettles.bytes += bytesOf(settle);
   }
 
   /** Any other command; it comes after everything that was asked for before. */
@@ -208,12 +215,27 @@ export function refusal(reply: Reply): HoldfastError {
   return new HoldfastError('PROTOCOL', `Cannot use an answer of kind ${reply.kind} here`);
 }
 
+function isFull({ answers, bytes }: ProduceGroup | SettleGroup): boolean {
+  return answers.length >= GROUP_MESSAGES || bytes >= GROUP_BYTES;
+}
+
+function bytesOf({ outcome, produced }: Settle): number {
+  const result = outcome.kind === 'ack' ? (outcome.result?.length ?? 0) : 0;
+  const blocks = produced?.flatMap((part) => part.blocks) ?? [];
+  return blocks.reduce((sum, block) => sum + block.length, result);
+}
+
 const STORED: ProduceOutcome = { what: 'stored' };
 
 function commandOf(outgoing: Outgoing): Command {
   switch (outgoing.kind) {
     case 'produce':
-      return { kind: 'produce', ref: outgoing.ref, atomic: false, blocks: outgoing.blocks.map((block) => block.finish()) };
+      return {
+        kind: 'produce',
+        ref: outgoing.ref,
+        atomic: false,
+        blocks: outgoing.blocks.map((block) => block.finish()),
+      };
     case 'settle':
       return { kind: 'settle', settles: outgoing.settles };
     case 'command':
@@ -252,6 +274,9 @@ function answerProduces(answers: readonly Answer<ProduceOutcome>[], reply: Reply
   answers.forEach(({ resolve }, i) => resolve(outcomes[i] as ProduceOutcome));
 }
 
-function rejectAll(answers: readonly Answer<never>[] | readonly Answer<ProduceOutcome>[] | readonly Answer<boolean>[], error: unknown): void {
+function rejectAll(
+  answers: readonly Answer<never>[] | readonly Answer<ProduceOutcome>[] | readonly Answer<boolean>[],
+  error: unknown,
+): void {
   for (const { reject } of answers) reject(error);
 }

@@ -45,7 +45,10 @@ export function internPolicy(state: MachineState, policy: Policy): PolicyRef {
   const found = state.policies.get(content);
   if (found !== undefined) return found;
   if (state.policies.size >= MAX_POLICIES) {
-    throw new HoldfastError('TOO_MANY', `Cannot store the rules of a channel: a space has at most ${MAX_POLICIES} sets`);
+    throw new HoldfastError(
+      'TOO_MANY',
+      `Cannot store the rules of a channel: a space has at most ${MAX_POLICIES} sets`,
+    );
   }
   const ref: PolicyRef = { number: state.nextPolicy++, policy: JSON.parse(content) as Policy };
   addPolicy(state, ref, content);

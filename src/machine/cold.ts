@@ -2,12 +2,13 @@
  * Cold records: what the machine does not keep in memory. A command first says what it needs (`plan`), the
  * broker reads it, and then the command is applied to a view that holds it.
  */
-import { BlockReader, idSecond } from '../model/block.ts';
+import { idSecond } from '../model/block.ts';
 import { ByteReader } from '../model/bytes.ts';
-import { compareKeys, type Entry, type Key, type KeyRange, type Value } from '../model/records.ts';
+import type { Entry, Key, KeyRange, Value } from '../model/records.ts';
 import { KIND, type Layout } from './layout.ts';
 import { readEnded } from './message-record.ts';
-import { FINGERPRINT_BYTES, type PackHeader } from './produce.ts';
+import { indexOfId, openPack } from './pack.ts';
+import { FINGERPRINT_BYTES } from './produce.ts';
 import type { EndedRecord } from './state.ts';
 
 /** What a command needs from the store before it can be applied. */
@@ -20,6 +21,15 @@ export interface Need {
 export interface ColdView {
   get(key: Key): { readonly value: Value | undefined } | undefined;
   range(range: KeyRange): readonly Entry[] | undefined;
+}
+
+/** What of a need the view does not hold yet; `undefined` when it holds everything. */
+export function lacking({ keys, ranges }: Need, view: ColdView): Need | undefined {
+  const missing = {
+    keys: keys.filter((key) => view.get(key) === undefined),
+    ranges: ranges.filter((range) => view.range(range) === undefined),
+  };
+  return missing.keys.length + missing.ranges.length === 0 ? undefined : missing;
 }
 
 export const NOTHING_COLD: ColdView = { get: () => undefined, range: () => undefined };
@@ -42,7 +52,7 @@ export function locate(layout: Layout, id: Uint8Array, view: ColdView): Need | {
   if (missing.length > 0) return { keys: missing, ranges: [] };
   for (const pack of candidates) {
     const record = view.get(layout.key(KIND.pack, pack))?.value;
-    const index = record === undefined ? -1 : indexOfId(record, id);
+    const index = record === undefined ? -1 : indexOfId(openPack(record), id);
     if (index >= 0) return { found: { seq: pack + index, pack, second } };
   }
   return { found: undefined };
@@ -62,13 +72,6 @@ export function* readEndedRecords(value: Value, pack: number): Generator<EndedRe
   while (reader.left > 0) yield readEnded(reader, pack);
 }
 
-export function readPackHeader(value: Value): PackHeader {
-  const reader = new ByteReader(value, 1);
-  const producedAt = reader.f64();
-  const channel = reader.varint();
-  return { producedAt, channel, blockAt: reader.at };
-}
-
 function mayHold(fingerprints: Value, id: Uint8Array): boolean {
   for (let at = 0; at < fingerprints.length; at += FINGERPRINT_BYTES) {
     let same = true;
@@ -76,10 +79,4 @@ function mayHold(fingerprints: Value, id: Uint8Array): boolean {
     if (same) return true;
   }
   return false;
-}
-
-function indexOfId(record: Value, id: Uint8Array): number {
-  const reader = new BlockReader(record, readPackHeader(record).blockAt);
-  for (let i = 0; reader.next(); i++) if (compareKeys(reader.id, id) === 0) return i;
-  return -1;
 }

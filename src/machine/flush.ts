@@ -15,6 +15,9 @@ export const JOURNAL_AGE_MS = 86_400_000;
 
 const RECORD_VERSION = 1;
 
+/** Large results go into records of their own, so that none outgrows what a store takes. */
+const ENDED_PART_BYTES: number = 64 * 1024;
+
 /** Records are gathered here and copied out at their size. */
 const scratch = new ByteWriter(8_192);
 
@@ -80,11 +83,21 @@ function encodePage(page: Page): Uint8Array {
 
 function flushEnds(state: MachineState, writes: Write[], commit: number): void {
   for (const [pack, records] of state.changes.ended) {
-    const record = scratch;
-    record.clear();
-    record.u8(RECORD_VERSION);
-    for (const end of records) writeEnded(record, end);
-    writes.push({ kind: 'put', key: state.layout.key(KIND.ended, pack, commit), value: record.finish() });
+    let part = 0;
+    const close = (): void => {
+      const key = state.layout.key(KIND.ended, pack, commit, part++);
+      writes.push({ kind: 'put', key, value: scratch.finish() });
+    };
+    scratch.clear();
+    scratch.u8(RECORD_VERSION);
+    for (const end of records) {
+      writeEnded(scratch, end);
+      if (scratch.length < ENDED_PART_BYTES) continue;
+      close();
+      scratch.clear();
+      scratch.u8(RECORD_VERSION);
+    }
+    if (scratch.length > 1) close();
   }
 }
 

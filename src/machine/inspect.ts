@@ -6,11 +6,12 @@ import type { Value } from '../model/records.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { Channel, Message } from './memory.ts';
 import { readyCount } from './channel.ts';
-import { type ColdView, lastEnd, locate, type Location, type Need, readPackHeader } from './cold.ts';
+import { type ColdView, lastEnd, locate, type Location, type Need } from './cold.ts';
 import { KIND } from './layout.ts';
 import { keptMessage } from './manage.ts';
 import { attemptNumber } from './message.ts';
 import { notesKey, readNotes } from './notes.ts';
+import { openPack } from './pack.ts';
 import type { EndedRecord, MachineState } from './state.ts';
 
 /** How many messages one `list` may ask for. */
@@ -40,7 +41,12 @@ export function applyInspect(state: MachineState, command: Inspect, view: ColdVi
       return { kind: 'value', value: at === undefined ? null : (viewMessage(state, at, view) ?? null) };
     }
     case 'list':
-      return { kind: 'value', value: listed(state, command).map((at) => viewMessage(state, at, view)).filter(Boolean) };
+      return {
+        kind: 'value',
+        value: listed(state, command)
+          .map((at) => viewMessage(state, at, view))
+          .filter(Boolean),
+      };
   }
 }
 
@@ -110,7 +116,8 @@ function viewMessage(state: MachineState, at: Location, view: ColdView): Message
   const live = state.messages.get(at.seq);
   const end = live === undefined ? lastEnd(at, view.range(layout.range(KIND.ended, at.pack)) ?? []) : undefined;
   if (live === undefined && (end === undefined || keptMessage(state, end) === undefined)) return undefined;
-  if (pack === undefined) throw new HoldfastError('STORE_CORRUPT', `Cannot show message ${at.seq}: its payload is missing`);
+  if (pack === undefined)
+    throw new HoldfastError('STORE_CORRUPT', `Cannot show message ${at.seq}: its payload is missing`);
   const { progress, log } = readNotes(view.get(notesKey(layout, at))?.value);
   const { producedAt, ...item } = readItem(pack, at);
   const parts = live === undefined ? viewEnded(state, end as EndedRecord, producedAt) : viewLive(live, producedAt);
@@ -167,10 +174,10 @@ function entry(at: number, what: HistoryEntry['what'], attempt: number): History
   return { at, what, attempt, note: undefined };
 }
 
-function readItem(pack: Value, at: Location): Pick<MessageView, 'id' | 'codec' | 'payload' | 'producedAt'> {
-  const { producedAt, blockAt } = readPackHeader(pack);
-  const reader = new BlockReader(pack, blockAt);
-  for (let i = at.pack; i <= at.seq; i++) reader.next();
-  return { id: messageIdText(reader.id), codec: reader.codec, payload: reader.payload, producedAt };
+function readItem(value: Value, at: Location): Pick<MessageView, 'id' | 'codec' | 'payload' | 'producedAt'> {
+  const { producedAt, codec, item: itemAt } = openPack(value);
+  const item = itemAt(at.seq - at.pack);
+  if (item === undefined)
+    throw new HoldfastError('STORE_CORRUPT', `Cannot show message ${at.seq}: its payload is missing`);
+  return { id: messageIdText(item, 1), codec, payload: BlockReader.payloadOf(item), producedAt };
 }
-

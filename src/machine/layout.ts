@@ -12,7 +12,7 @@
  * | session | session | the highest applied request and the answers not yet confirmed |
  * | live | channel, priority, page | up to 128 messages that are ready, leased or waiting, in claim order |
  * | due | clock, due time, seq | one delayed message |
- * | ended | pack, commit | messages of the pack that ended in that commit |
+ * | ended | pack, commit, part | messages of the pack that ended in that commit |
  * | dedupe | commit | dedupe keys taken in that commit |
  * | journal | commit | what happened in that commit |
  * | ids | second, pack | four bytes of each id in the pack |

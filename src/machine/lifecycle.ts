@@ -152,12 +152,17 @@ export function forget(state: MachineState, list: EndedList, message: EndedMessa
   releasePack(state, message.pack, message.second);
 }
 
+/** A pack is written smaller when so many messages of it are left, and still are after this time. */
+const COMPACT_AT: readonly number[] = [1, 8];
+const COMPACT_AFTER_MS = 60_000;
+
 /** Says that one message of a pack is gone; the last one takes the pack and all its records along. */
 export function releasePack(state: MachineState, pack: number, second: number): void {
   const left = state.packs.get(pack);
   if (left !== undefined) {
     if (left === 2) state.packs.delete(pack);
     else state.packs.set(pack, left - 1);
+    if (COMPACT_AT.includes(left - 1)) state.compactions.push({ pack, at: state.now + COMPACT_AFTER_MS });
     return;
   }
   const { layout, changes } = state;

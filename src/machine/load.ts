@@ -32,7 +32,9 @@ export class Loader {
     try {
       this.#add(kind, key, value);
     } catch (cause) {
-      throw new HoldfastError('STORE_CORRUPT', `Cannot read a record of kind ${kind}: its bytes make no sense`, { cause });
+      throw new HoldfastError('STORE_CORRUPT', `Cannot read a record of kind ${kind}: its bytes make no sense`, {
+        cause,
+      });
     }
   }
 

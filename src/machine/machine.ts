@@ -11,9 +11,10 @@ import type { Command, Reply, Request } from '../model/command.ts';
 import { type ErrorCode, HoldfastError } from '../model/errors.ts';
 import { messageIdText } from '../model/message-id.ts';
 import type { KeyRange } from '../model/records.ts';
-import type { Session } from './memory.ts';
+import type { Channel, Session } from './memory.ts';
 import { findOrCreateChannel, internPolicy } from './channels.ts';
-import { type ColdView, lastEnd, locate, type Need, NOTHING_COLD, readPackHeader } from './cold.ts';
+import { type ColdView, lacking, lastEnd, locate, type Need, NOTHING_COLD } from './cold.ts';
+import { applyCompaction, planCompaction } from './compact.ts';
 import { applyWindow, openSession } from './consumers.ts';
 import { dispatch } from './dispatch.ts';
 import { flush, type Flushed, isDirty, pendingBytes } from './flush.ts';
@@ -23,7 +24,7 @@ import { Loader } from './load.ts';
 import { applyControl, applyManage, applyRedrive, keptMessage, planManage, planRedrive } from './manage.ts';
 import { notesKey, readNotes } from './notes.ts';
 import { applyProduce, awaitEnd } from './produce.ts';
-import { MAX_UNCONFIRMED_ANSWERS } from './session.ts';
+import { confirmAnswers, keepAnswer, MAX_UNCONFIRMED_ANSWERS } from './session.ts';
 import { applyAnnotate, applyExtend, applyHolding, applySettle, applyStarted, heldMessage } from './settle.ts';
 import { createState, type MachineState } from './state.ts';
 import { applyTick, closeSession, detachSession, nextWake, type WakeTimes } from './timers.ts';
@@ -78,8 +79,7 @@ export class Machine {
 
   /** The client has the answers up to this request. */
   confirm(session: Session, upTo: number): void {
-    for (let request = session.answeredUpTo + 1; request <= upTo; request++) session.answers.delete(request);
-    session.answeredUpTo = Math.max(session.answeredUpTo, upTo);
+    confirmAnswers(session, upTo);
   }
 
   /** What the command needs from the store that `view` does not hold; `undefined` when it can be applied. */
@@ -118,16 +118,20 @@ export class Machine {
     const remembered = isRemembered(command);
     if (request <= session.applied && remembered) return firstAnswer(session, request);
     if (request > session.applied + 1) {
-      throw new HoldfastError('PROTOCOL', `Cannot apply request ${request}: request ${session.applied + 1} comes first`);
+      throw new HoldfastError(
+        'PROTOCOL',
+        `Cannot apply request ${request}: request ${session.applied + 1} comes first`,
+      );
     }
     if (session.answers.size >= MAX_UNCONFIRMED_ANSWERS) {
       throw new HoldfastError('PROTOCOL', `Cannot hold more than ${MAX_UNCONFIRMED_ANSWERS} unconfirmed answers`);
     }
     const reply = this.#applyCommand(session, command, context, view);
-    session.applied = Math.max(session.applied, request);
     if (remembered) {
-      session.answers.set(request, reply);
+      keepAnswer(session, request, reply);
       this.#state.changes.sessions.add(session);
+    } else {
+      session.applied = Math.max(session.applied, request);
     }
     return reply;
   }
@@ -136,29 +140,27 @@ export class Machine {
   refuse(session: Session, request: number, code: ErrorCode, message: string): Reply {
     if (request <= session.applied) return firstAnswer(session, request);
     const reply: Reply = { kind: 'refused', code, message };
-    session.applied = request;
-    session.answers.set(request, reply);
+    keepAnswer(session, request, reply);
     this.#state.changes.sessions.add(session);
     return reply;
   }
 
   /** What the work under way needs from the store before the next tick. */
-  planTick(): Need | undefined {
-    for (const channel of this.#state.busyChannels) {
-      if (channel.redriveUntil !== 0) return planRedrive(this.#state, channel);
-    }
-    return undefined;
+  planTick(view: ColdView = NOTHING_COLD): Need | undefined {
+    const channel = redriving(this.#state);
+    const need = channel === undefined ? planCompaction(this.#state) : planRedrive(this.#state, channel);
+    return need === undefined ? undefined : lacking(need, view);
   }
 
   /** Does what is due by time, and a step of the work under way. */
   tick(context: Context, view: ColdView): void {
     this.#setTime(context);
     applyTick(this.#state, context.random);
-    for (const channel of this.#state.busyChannels) {
-      if (channel.redriveUntil === 0) continue;
-      applyRedrive(this.#state, channel, view);
-      return;
-    }
+    // What is due may have changed since the view was read; then this work waits for the next tick.
+    if (this.planTick(view) !== undefined) return;
+    const channel = redriving(this.#state);
+    if (channel !== undefined) applyRedrive(this.#state, channel, view);
+    else if (planCompaction(this.#state) !== undefined) applyCompaction(this.#state, view);
   }
 
   nextWake(): WakeTimes {
@@ -241,7 +243,12 @@ export class Machine {
       session.refs.set(command.ref, { channel, policy });
       if (command.settings !== undefined) {
         const { channel: name } = command;
-        return applyControl(this.#state, { kind: 'control', channel: name, action: 'retain', settings: command.settings });
+        return applyControl(this.#state, {
+          kind: 'control',
+          channel: name,
+          action: 'retain',
+          settings: command.settings,
+        });
       }
       return DONE;
     } catch (error) {
@@ -294,10 +301,16 @@ export class Machine {
   }
 }
 
-export { NOTHING_COLD, readPackHeader };
+export { NOTHING_COLD };
+export { openPack, type Pack } from './pack.ts';
 export type { ColdView, Flushed, Need, Session };
 
 const DONE: Reply = { kind: 'done' };
+
+function redriving(state: MachineState): Channel | undefined {
+  for (const channel of state.busyChannels) if (channel.redriveUntil !== 0) return channel;
+  return undefined;
+}
 
 /** Commands with an effect that must not happen twice; the others may be repeated at will. */
 function isRemembered({ kind }: Command): boolean {

@@ -114,9 +114,7 @@ function manageLive(state: MachineState, message: Message, action: Manage['actio
 }
 
 function nextDead(channel: Channel): EndedMessage[] {
-  return channel.ended.dead.messages
-    .slice(0, REDRIVE_STEP)
-    .filter(({ endedAt }) => endedAt <= channel.redriveUntil);
+  return channel.ended.dead.messages.slice(0, REDRIVE_STEP).filter(({ endedAt }) => endedAt <= channel.redriveUntil);
 }
 
 function redrive(state: MachineState, channel: Channel, message: EndedMessage, record: EndedRecord | undefined): void {

@@ -144,6 +144,8 @@ export interface Session {
   applied: number;
   /** Answers that the client may not have got yet, by request. */
   readonly answers: Map<number, Reply>;
+  /** Their bytes, roughly. */
+  answerBytes: number;
   /** The client has the answers up to this request. */
   answeredUpTo: number;
   /** When it ends unless its client comes back, in machine time; 0 while a client is there. */

@@ -7,7 +7,7 @@
  * ended = state seq(varint, from pack) endedAt(f64) channel policy priority claimedAt(f64) attempts second [result] [failure] [extra]
  * ```
  */
-import { ByteReader, ByteWriter } from '../model/bytes.ts';
+import { type ByteReader, ByteWriter } from '../model/bytes.ts';
 import type { Failure, HistoryEntry } from '../model/command.ts';
 import { HAPPENINGS, type LiveState, STATES } from '../model/states.ts';
 import type { Extra, Message } from './memory.ts';

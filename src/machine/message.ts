@@ -4,6 +4,9 @@ import type { DedupeSlot, EndedList, EndedMessage, Extra, Message } from './memo
 
 export const HISTORY_LENGTH = 32;
 
+/** A note in the history is cut after this many characters, so that the messages of a page always fit into its record. */
+const MAX_NOTE_CHARACTERS = 200;
+
 export function extraOf(message: Message): Extra {
   message.extra ??= {
     deaths: 0,
@@ -26,7 +29,7 @@ export function attemptNumber(message: Message): number {
 
 export function remember(message: Message, entry: HistoryEntry): void {
   const { history } = extraOf(message);
-  history.push({ ...entry, at: Math.floor(entry.at) });
+  history.push({ ...entry, at: Math.floor(entry.at), note: entry.note?.slice(0, MAX_NOTE_CHARACTERS) });
   if (history.length > HISTORY_LENGTH) history.shift();
 }
 

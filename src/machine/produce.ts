@@ -1,6 +1,6 @@
 /** Produce: messages of a client's blocks become messages of a channel. */
 import { BlockReader } from '../model/block.ts';
-import { allocate, ByteWriter } from '../model/bytes.ts';
+import { allocate } from '../model/bytes.ts';
 import type { Produce, ProduceException, Reply } from '../model/command.ts';
 import { messageIdText } from '../model/message-id.ts';
 import type { DedupeRule } from '../model/policy.ts';
@@ -10,19 +10,8 @@ import { findSlot, rewriteSlot, takeSlot } from './dedupe.ts';
 import { KIND } from './layout.ts';
 import { admit, bytesOf, end, releasePack, textOf } from './lifecycle.ts';
 import { extraOf } from './message.ts';
+import { encodePack } from './pack.ts';
 import { type MachineState, put } from './state.ts';
-
-const PACK_VERSION = 1;
-
-const packs = new ByteWriter(128 * 1024);
-
-/** A pack record: what the broker knows of a block, and the block itself. */
-export interface PackHeader {
-  readonly producedAt: number;
-  readonly channel: number;
-  /** Where the block starts in the record. */
-  readonly blockAt: number;
-}
 
 /** Adds the messages and says which of them were not stored. */
 export function applyProduce(
@@ -152,7 +141,9 @@ function claimKey(
   slot.seq = message.seq;
   slot.id = id;
   rewriteSlot(state, slot);
-  end(state, replaced, 'replaced', { failure: { name: 'Replaced', message: `By ${messageIdText(bytesOf(id))}`, stack: undefined } });
+  end(state, replaced, 'replaced', {
+    failure: { name: 'Replaced', message: `By ${messageIdText(bytesOf(id))}`, stack: undefined },
+  });
 }
 
 /** The message waits until the standing one has ended; one that waited before gives up its place. */
@@ -164,7 +155,9 @@ function waitBehind(state: MachineState, slot: DedupeSlot, message: Message, id:
   slot.nextId = id;
   rewriteSlot(state, slot);
   if (before === undefined) return;
-  end(state, before, 'replaced', { failure: { name: 'Replaced', message: `By ${messageIdText(bytesOf(id))}`, stack: undefined } });
+  end(state, before, 'replaced', {
+    failure: { name: 'Replaced', message: `By ${messageIdText(bytesOf(id))}`, stack: undefined },
+  });
 }
 
 function createMessage(
@@ -215,13 +208,7 @@ function storePack(
   second: number,
   fingerprints: Uint8Array,
 ): void {
-  const record = packs;
-  record.clear();
-  record.u8(PACK_VERSION);
-  record.f64(Math.floor(state.now));
-  record.varint(channel.number);
-  record.raw(block);
-  const value = record.finish();
+  const value = encodePack(Math.floor(state.now), channel.number, block);
   put(state, state.layout.key(KIND.pack, pack), value);
   state.changes.packs.push({ number: pack, value });
   put(state, state.layout.key(KIND.ids, second, pack), fingerprints);

@@ -1,9 +1,8 @@
 /** The small records of the machine: its counters, its sessions, its dedupe keys. */
 import { ByteReader, ByteWriter } from '../model/bytes.ts';
-import type { Reply } from '../model/command.ts';
 import { readReply, type ValueCodec, writeReply } from '../model/reply.ts';
 import type { DedupeSlot, Session } from './memory.ts';
-import { createSession } from './session.ts';
+import { createSession, keepAnswer } from './session.ts';
 import type { MachineState } from './state.ts';
 
 const RECORD_VERSION = 1;
@@ -52,11 +51,12 @@ export function readSession(number: number, value: Uint8Array): Session {
   const reader = new ByteReader(value, 1);
   const id = reader.text();
   const session = createSession(number, id, reader.text());
-  session.applied = reader.varint();
+  const applied = reader.varint();
   for (let left = reader.varint(); left > 0; left--) {
     const request = reader.varint();
-    session.answers.set(request, readReply(reader, COUNTS) as Reply);
+    keepAnswer(session, request, readReply(reader, COUNTS));
   }
+  session.applied = applied;
   return session;
 }
 
@@ -75,11 +75,7 @@ export function encodeSlots(slots: Iterable<DedupeSlot>): Uint8Array {
   return record.finish();
 }
 
-export function* readSlots(
-  state: MachineState,
-  commit: number,
-  value: Uint8Array,
-): Generator<DedupeSlot> {
+export function* readSlots(state: MachineState, commit: number, value: Uint8Array): Generator<DedupeSlot> {
   const reader = new ByteReader(value, 1);
   while (reader.left > 0) {
     const channel = state.channelNumbers.get(reader.varint());

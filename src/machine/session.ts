@@ -1,8 +1,12 @@
 /** A session: how it is made, and when one of its consumers can take more. */
+import type { Reply } from '../model/command.ts';
 import type { Consumer, Session } from './memory.ts';
 
 /** How many answers a session may leave unconfirmed; a client that asks for more breaks the protocol. */
 export const MAX_UNCONFIRMED_ANSWERS = 4_096;
+
+/** How many bytes of them are kept; above that the oldest are forgotten, and asking again gives `UNKNOWN_OUTCOME`. */
+const MAX_ANSWER_BYTES: number = 1024 * 1024;
 
 export function createSession(number: number, id: string, host: string): Session {
   return {
@@ -15,9 +19,40 @@ export function createSession(number: number, id: string, host: string): Session
     reserved: false,
     applied: 0,
     answers: new Map(),
+    answerBytes: 0,
     answeredUpTo: 0,
     expiresAt: 0,
   };
+}
+
+/** Keeps the answer to a request until the client confirms it, as long as there is room for it. */
+export function keepAnswer(session: Session, request: number, reply: Reply): void {
+  session.applied = request;
+  session.answers.set(request, reply);
+  session.answerBytes += answerBytes(reply);
+  for (const [oldest, answer] of session.answers) {
+    if (session.answerBytes <= MAX_ANSWER_BYTES || oldest === request) break;
+    session.answers.delete(oldest);
+    session.answerBytes -= answerBytes(answer);
+  }
+}
+
+/** The client has the answers up to this request. */
+export function confirmAnswers(session: Session, upTo: number): void {
+  for (let request = session.answeredUpTo + 1; request <= Math.min(upTo, session.applied); request++) {
+    const answer = session.answers.get(request);
+    if (answer === undefined) continue;
+    session.answers.delete(request);
+    session.answerBytes -= answerBytes(answer);
+  }
+  session.answeredUpTo = Math.max(session.answeredUpTo, Math.min(upTo, session.applied));
+}
+
+/** Roughly what an answer takes in the session's record. */
+function answerBytes(reply: Reply): number {
+  if (reply.kind === 'produced') return 16 + reply.exceptions.length * 20;
+  if (reply.kind === 'settled') return 16 + reply.lost.length * 4;
+  return reply.kind === 'refused' ? 32 + reply.message.length : 16;
 }
 
 /** Whether a message may be handed to the consumer now. */

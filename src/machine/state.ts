@@ -5,7 +5,17 @@ import type { Failure, Notice } from '../model/command.ts';
 import type { EndedState, Happening } from '../model/states.ts';
 import { HAPPENINGS } from '../model/states.ts';
 import { Layout } from './layout.ts';
-import type { Channel, DedupeSlot, EndedList, EndedMessage, Extra, Message, Page, PolicyRef, Session } from './memory.ts';
+import type {
+  Channel,
+  DedupeSlot,
+  EndedList,
+  EndedMessage,
+  Extra,
+  Message,
+  Page,
+  PolicyRef,
+  Session,
+} from './memory.ts';
 import { compareDeadlines, compareDue, compareExpiries, compareRemovals, compareWindows } from './message.ts';
 import { OrderedIndex } from './ordered-index.ts';
 
@@ -45,6 +55,8 @@ export interface MachineState {
   /** The journal's records, the oldest first. */
   readonly journal: JournalRecord[];
   journalEntries: number;
+  /** Packs of which few messages are left, and when to write them smaller; the soonest first. */
+  readonly compactions: { readonly pack: number; readonly at: number }[];
   /** Packs with records of progress and log. */
   readonly annotatedPacks: Set<number>;
   /** Sessions whose client is gone, by the time at which they end. */
@@ -144,6 +156,7 @@ export function createState(space: string): MachineState {
     awaitedSeqs: new Map(),
     journal: [],
     journalEntries: 0,
+    compactions: [],
     annotatedPacks: new Set(),
     expiringSessions: new OrderedIndex((a, b) => a.expiresAt - b.expiresAt || a.number - b.number),
     dispatchable: new Set(),

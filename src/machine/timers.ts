@@ -25,6 +25,7 @@ export function nextWake(state: MachineState): WakeTimes {
     state.windows.first()?.until ?? Infinity,
     state.retention.first()?.removeAt ?? Infinity,
     state.expiringSessions.first()?.expiresAt ?? Infinity,
+    state.compactions[0]?.at ?? Infinity,
   );
   return { machine, wall: state.due[1].first()?.dueAt ?? Infinity };
 }

@@ -29,7 +29,8 @@ export function allocate(bytes: number): Uint8Array {
 const double = new Float64Array(1);
 const doubleBytes = new Uint8Array(double.buffer);
 /** Which byte of a double comes n-th in little endian order. */
-const DOUBLE_ORDER = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1 ? [0, 1, 2, 3, 4, 5, 6, 7] : [7, 6, 5, 4, 3, 2, 1, 0];
+const DOUBLE_ORDER =
+  new Uint8Array(new Uint16Array([1]).buffer)[0] === 1 ? [0, 1, 2, 3, 4, 5, 6, 7] : [7, 6, 5, 4, 3, 2, 1, 0];
 
 /** Writes into a buffer that grows. Multi-byte numbers are little endian. */
 export class ByteWriter {

@@ -106,7 +106,7 @@ export type Outcome =
   /** Gave up: no further attempt. */
   | { readonly kind: 'fail'; readonly failure: Failure };
 
-/** An error as data. `message` is cut after 1,024 characters and `stack` after 4,096. */
+/** An error as data. `message` is cut after 1,024 characters and `stack` after 2,048. */
 export interface Failure {
   readonly name: string;
   readonly message: string;
@@ -114,7 +114,7 @@ export interface Failure {
 }
 
 export const MAX_FAILURE_MESSAGE_CHARACTERS = 1_024;
-export const MAX_FAILURE_STACK_CHARACTERS = 4_096;
+export const MAX_FAILURE_STACK_CHARACTERS = 2_048;
 
 /** Moves the deadline of a running handler to `forMs` from now. Answer: `settled`. */
 export interface Extend extends LeaseKey {

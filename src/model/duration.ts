@@ -17,7 +17,9 @@ export const MAX_DURATION_MS: number = 100 * 365 * 86_400_000;
 export function parseDuration(duration: Duration, name: string): number {
   const ms = typeof duration === 'string' ? parseText(duration, name) : duration;
   if (typeof ms !== 'number') {
-    throw new TypeError(`Cannot use ${typeof ms} as "${name}": give milliseconds or a text such as '1s', '5m', '2h', '3d'`);
+    throw new TypeError(
+      `Cannot use ${typeof ms} as "${name}": give milliseconds or a text such as '1s', '5m', '2h', '3d'`,
+    );
   }
   if (!(ms >= 0 && ms <= MAX_DURATION_MS)) {
     throw new RangeError(`Cannot use ${ms} as "${name}": it must be from 0 to ${MAX_DURATION_MS} milliseconds`);

@@ -8,11 +8,17 @@ export interface Link {
   /** Sends a frame. The caller must not touch the bytes afterwards: a link may transfer them. Does nothing once closed. */
   send(frame: Uint8Array<ArrayBuffer>): void;
   /** Sets the receivers; called once, before any frame is delivered. `closed` is called at most once, also after `close()`. */
-  open(receivers: { frame(bytes: Uint8Array): void; closed(): void }): void;
+  open(receivers: LinkReceivers): void;
   /** Closes the link; safe to call twice. */
   close(): void;
   /** Says whether somebody waits for this link, so that it keeps the process alive; a link without such a notion ignores it. */
   hold(waiting: boolean): void;
+}
+
+/** Who hears what comes over a link. */
+export interface LinkReceivers {
+  readonly frame: (bytes: Uint8Array) => void;
+  readonly closed: () => void;
 }
 
 /** Makes a new link to the broker that leads at present. Rejects when none can be reached. */

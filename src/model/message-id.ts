@@ -77,8 +77,26 @@ export function messageIdTime(bytes: Uint8Array, at: number = 0): number {
 export function messageIdText(bytes: Uint8Array, at: number = 0): MessageId {
   const hex = (i: number): string => HEX[bytes[at + i] as number] as string;
   return (
-    hex(0) + hex(1) + hex(2) + hex(3) + '-' + hex(4) + hex(5) + '-' + hex(6) + hex(7) + '-' +
-    hex(8) + hex(9) + '-' + hex(10) + hex(11) + hex(12) + hex(13) + hex(14) + hex(15)
+    hex(0) +
+    hex(1) +
+    hex(2) +
+    hex(3) +
+    '-' +
+    hex(4) +
+    hex(5) +
+    '-' +
+    hex(6) +
+    hex(7) +
+    '-' +
+    hex(8) +
+    hex(9) +
+    '-' +
+    hex(10) +
+    hex(11) +
+    hex(12) +
+    hex(13) +
+    hex(14) +
+    hex(15)
   );
 }
 

@@ -56,7 +56,10 @@ export function decodeHello(bytes: Uint8Array): Hello {
   const frame = new ByteReader(bytes, 1);
   const version = frame.u8();
   if (version !== WIRE_VERSION) {
-    throw new HoldfastError('PROTOCOL', `Cannot speak version ${version} of the protocol: this broker speaks ${WIRE_VERSION}`);
+    throw new HoldfastError(
+      'PROTOCOL',
+      `Cannot speak version ${version} of the protocol: this broker speaks ${WIRE_VERSION}`,
+    );
   }
   const session = Array.from(frame.raw(SESSION_ID_BYTES), (byte) => byte.toString(16).padStart(2, '0')).join('');
   return { session, host: frame.text() };

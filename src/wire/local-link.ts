@@ -1,6 +1,6 @@
 /** Two ends of a link within one thread. */
 import type { Clock } from '../model/clock.ts';
-import type { Link } from '../model/link.ts';
+import type { Link, LinkReceivers } from '../model/link.ts';
 
 /** Frames arrive in order, after whatever was running when they were sent. */
 export function localLink(clock: Clock): { readonly client: Link; readonly broker: Link } {
@@ -17,7 +17,7 @@ interface End extends Link {
 }
 
 function createEnd(clock: Clock): End {
-  let receivers: Parameters<Link['open']>[0] | undefined;
+  let receivers: LinkReceivers | undefined;
   let isOpen = true;
   let release = (): void => {};
   const early: Uint8Array[] = [];

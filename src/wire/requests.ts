@@ -146,7 +146,8 @@ function readBlocks(frame: ByteReader): Uint8Array[] {
 function writeSettle(frame: ByteWriter, { seq, token, outcome, produced }: Settle): void {
   frame.varint(seq);
   frame.varint(token);
-  const value = outcome.kind === 'ack' ? outcome.result !== undefined : 'delayMs' in outcome && outcome.delayMs !== undefined;
+  const value =
+    outcome.kind === 'ack' ? outcome.result !== undefined : 'delayMs' in outcome && outcome.delayMs !== undefined;
   frame.u8(OUTCOMES.indexOf(outcome.kind) | (produced === undefined ? 0 : WITH_PRODUCED) | (value ? WITH_VALUE : 0));
   if (outcome.kind === 'ack' && outcome.result !== undefined) frame.bytes(outcome.result);
   if ('delayMs' in outcome && outcome.delayMs !== undefined) frame.f64(outcome.delayMs);

@@ -11,7 +11,7 @@ import { temporaryFolder } from './folders.ts';
 const folder = temporaryFolder();
 let count = 0;
 
-const RUNS = 1200;
+const RUNS = 60;
 
 /** A write as a counterexample shows it: keys are texts, and values are lengths. */
 type Change =
@@ -68,7 +68,7 @@ test('an lmdb store with its log reads as a map does, through folds, bulk commit
     }),
     { numRuns: RUNS, endOnFailure: false },
   );
-}, 600_000);
+}, 120_000);
 
 /** The store under test beside the model, and a second store object that only reads. */
 class Run {

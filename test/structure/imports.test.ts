@@ -15,6 +15,8 @@ const mayImport: Readonly<Record<string, readonly string[] | 'anything'>> = {
   broker: ['model', 'codec', 'machine', 'store', 'wire'],
   client: ['model', 'codec', 'wire'],
   api: ['model', 'codec', 'client'],
+  server: ['model', 'wire'],
+  host: ['model', 'store', 'wire', 'broker', 'server'],
   'open.ts': 'anything',
   'index.ts': ['model', 'api', 'open.ts'],
   testing: 'anything',

@@ -24,7 +24,8 @@ export interface KillPoint {
 /** What the working process says. */
 export type WorkReport =
   | { readonly kind: 'progress'; readonly stored: number; readonly ended: number }
-  | { readonly kind: 'killPoint' }
+  /** The point is reached; `at` says how many files were, by then, stored or taken up. */
+  | { readonly kind: 'killPoint'; readonly at: number }
   | { readonly kind: 'done' };
 
 const PRODUCES_IN_FLIGHT = 64;
@@ -34,20 +35,23 @@ const REPORT_MS = 100;
 const order = JSON.parse(process.argv[2] as string) as WorkOrder;
 // Who started this process ends it; without that one there is nobody to work for.
 process.on('SIGINT', () => {});
-process.on('disconnect', () => process.exit(1));
+const abandoned = (): void => process.exit(1);
+process.on('disconnect', abandoned);
 
 const holdfast = await open(`file:${order.data}`);
 const channels = openChannels(holdfast);
 const { files } = await listFolder(order.folder, order.data);
 const reporter = setInterval(() => void countEnded(channels.added), REPORT_MS);
-await produceFiles(files, channels.added, brakeFor('producing', files.length));
-const left = files.length - (await countEnded(channels.added));
-const consumer = await consumeFiles(channels, brakeFor('handling', left));
+await produceFiles(files, channels.added, brakeFor('producing', 0, files.length));
+const ended = await countEnded(channels.added);
+const consumer = await consumeFiles(channels, brakeFor('handling', ended, files.length));
 await allEnded(channels.added);
 clearInterval(reporter);
 await consumer.drain();
 await holdfast.close();
 report({ kind: 'done' });
+process.off('disconnect', abandoned);
+process.off('disconnect', abandoned);
 process.disconnect();
 
 /** Stores the files that are not stored yet, several at a time; the others are known by their dedupe keys. */
@@ -96,15 +100,16 @@ async function countEnded(added: DemoChannels['added']): Promise<number> {
 /** Passed at each step of a phase; it lets nobody pass any more once the point is reached at which the kill comes. */
 type Brake = () => Promise<void>;
 
-function brakeFor(phase: KillPoint['phase'], stepsLeft: number): Brake {
+function brakeFor(phase: KillPoint['phase'], done: number, total: number): Brake {
   const { killPoint } = order;
   if (killPoint?.phase !== phase) return async () => {};
-  let steps = Math.max(1, Math.ceil(stepsLeft * killPoint.share));
+  const at = done + Math.max(1, Math.ceil((total - done) * killPoint.share));
+  let steps = done;
   return async () => {
-    steps -= 1;
-    if (steps === 0) report({ kind: 'killPoint' });
+    steps += 1;
+    if (steps === at) report({ kind: 'killPoint', at });
     // Whoever is under way meanwhile goes on: an ack or a produce may be on its way to the disk when the kill comes.
-    if (steps <= 0) await new Promise(() => {});
+    if (steps >= at) await new Promise(() => {});
   };
 }
 

@@ -1,12 +1,12 @@
 /** The broker's side of the composition: a store, the sign of life beside it, and the broker that leads it. */
 import { mkdir } from 'node:fs/promises';
-import { Broker, type LogLine } from './broker/broker.ts';
-import type { Clock } from './model/clock.ts';
-import type { Link } from './model/link.ts';
-import type { Random } from './model/random.ts';
-import { announcePresence, isPresent } from './server/presence.ts';
-import { openLmdbStore } from './store/lmdb.ts';
-import { createMemoryDisk, openMemoryStore } from './store/memory.ts';
+import { Broker, type LogLine } from '../broker/broker.ts';
+import type { Clock } from '../model/clock.ts';
+import type { Link } from '../model/link.ts';
+import type { Random } from '../model/random.ts';
+import { announcePresence, isPresent } from '../server/presence.ts';
+import { openLmdbStore } from '../store/lmdb.ts';
+import { createMemoryDisk, openMemoryStore } from '../store/memory.ts';
 
 /** What a host needs to know; plain data, since it may go to another thread. */
 export interface HostOptions {
@@ -41,7 +41,8 @@ export async function startHost(options: HostOptions, { clock, random, log }: Ho
   const presence = folder === undefined ? undefined : await announcePresence(folder, host);
   const disk = createMemoryDisk();
   const broker = new Broker({
-    openStore: async () => (folder === undefined ? openMemoryStore({ disk, random }) : openLmdbStore({ path: folder, space })),
+    openStore: async () =>
+      folder === undefined ? openMemoryStore({ disk, random }) : openLmdbStore({ path: folder, space }),
     isLive: ({ address }) => isPresent(address),
     address: presence?.address ?? 'memory',
     host,

@@ -1,9 +1,9 @@
 /** The other end of the broker's thread: starts it, connects to it, and ends it. */
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
-import type { LogLine } from './broker/broker.ts';
-import { type ErrorCode, HoldfastError } from './model/errors.ts';
-import type { Connect } from './model/link.ts';
-import { portLink } from './wire/port-link.ts';
+import type { LogLine } from '../broker/broker.ts';
+import { type ErrorCode, HoldfastError } from '../model/errors.ts';
+import type { Connect } from '../model/link.ts';
+import { portLink } from '../wire/port-link.ts';
 import type { HostOptions } from './host.ts';
 
 export type ToThread = { readonly kind: 'connect'; readonly port: MessagePort } | { readonly kind: 'close' };
@@ -12,12 +12,17 @@ export type FromThread =
   | { readonly kind: 'started' }
   | { readonly kind: 'closed' }
   | { readonly kind: 'failed'; readonly code: ErrorCode; readonly message: string; readonly detail: string | undefined }
-  | { readonly kind: 'log'; readonly level: LogLine['level']; readonly message: string; readonly detail: string | undefined };
+  | {
+      readonly kind: 'log';
+      readonly level: LogLine['level'];
+      readonly message: string;
+      readonly detail: string | undefined;
+    };
 
 /** A broker in a thread of its own. */
 export interface ThreadHost {
   readonly connect: Connect;
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 /** @throws HoldfastError as `startHost` */
@@ -38,7 +43,9 @@ export async function startThread(options: HostOptions, log: (line: LogLine) => 
         void worker.terminate();
       }
     });
-    void ended.then(() => reject(died ?? new HoldfastError('BROKER_FAILED', 'The broker thread ended before it began')));
+    void ended.then(() =>
+      reject(died ?? new HoldfastError('BROKER_FAILED', 'The broker thread ended before it began')),
+    );
   });
   // A process that only produces may end; what keeps it alive is a link that somebody waits for.
   worker.unref();

@@ -1,10 +1,10 @@
 /** The broker's thread: nothing that a handler does to its own event loop can hold the broker up. */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
-import { HoldfastError } from './model/errors.ts';
-import { systemClock } from './model/clock.ts';
-import { systemRandom } from './model/random.ts';
+import { HoldfastError } from '../model/errors.ts';
+import { systemClock } from '../model/clock.ts';
+import { systemRandom } from '../model/random.ts';
 import { type HostOptions, startHost } from './host.ts';
-import { portLink } from './wire/port-link.ts';
+import { portLink } from '../wire/port-link.ts';
 import type { FromThread, ToThread } from './thread-host.ts';
 
 const parent = parentPort as MessagePort;
@@ -14,7 +14,8 @@ try {
   const host = await startHost(workerData as HostOptions, {
     clock: systemClock,
     random: systemRandom,
-    log: ({ level, message, error }) => say({ kind: 'log', level, message, detail: error instanceof Error ? error.stack : undefined }),
+    log: ({ level, message, error }) =>
+      say({ kind: 'log', level, message, detail: error instanceof Error ? error.stack : undefined }),
   });
   parent.on('message', (message: ToThread) => {
     if (message.kind === 'connect') host.accept(portLink(message.port));

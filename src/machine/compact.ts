@@ -1,0 +1,39 @@
+/**
+ * Compaction: when few messages of a pack are left, say a dead one that is kept for a month, the payloads of the
+ * others go. It waits a while first, because most packs are soon gone altogether.
+ */
+import { type ColdView, lastEnd, type Need } from './cold.ts';
+import { KIND } from './layout.ts';
+import { keptMessage } from './manage.ts';
+import { encodeSparsePack, openPack } from './pack.ts';
+import { type MachineState, put } from './state.ts';
+
+/** A record this small is not worth writing again. */
+const SMALL_BYTES = 2_048;
+
+/** What the next compaction that is due needs, if one is due. */
+export function planCompaction(state: MachineState): Need | undefined {
+  const next = state.compactions[0];
+  if (next === undefined || next.at > state.now) return undefined;
+  const { layout } = state;
+  return { keys: [layout.key(KIND.pack, next.pack)], ranges: [layout.range(KIND.ended, next.pack)] };
+}
+
+/** Writes the pack of the next compaction with only the messages that are still there. */
+export function applyCompaction(state: MachineState, view: ColdView): void {
+  const { layout } = state;
+  const { pack: number } = state.compactions.shift() as { pack: number };
+  const key = layout.key(KIND.pack, number);
+  const value = view.get(key)?.value;
+  if (value === undefined || value.length < SMALL_BYTES) return;
+  const pack = openPack(value);
+  const ends = view.range(layout.range(KIND.ended, number)) ?? [];
+  const kept = pack.indexes.filter((index) => {
+    const at = { seq: number + index, pack: number };
+    if (state.messages.has(at.seq)) return true;
+    const end = lastEnd(at, ends);
+    return end !== undefined && keptMessage(state, end) !== undefined;
+  });
+  if (kept.length === 0 || kept.length === pack.indexes.length) return;
+  put(state, key, encodeSparsePack(pack, kept));
+}

@@ -1,0 +1,225 @@
+/** What a commit says, read from its writes: the invariants judge by what is durable and by nothing else. */
+import { BlockReader } from '../../model/block.ts';
+import { ByteReader } from '../../model/bytes.ts';
+import type { ChannelTotals } from '../../model/command.ts';
+import { messageIdText } from '../../model/message-id.ts';
+import type { Policy } from '../../model/policy.ts';
+import type { Write } from '../../model/records.ts';
+import { HAPPENINGS, type Happening } from '../../model/states.ts';
+import { decode } from '../../codec/bson.ts';
+import { readChannel, readPolicyRecord } from '../../machine/channels.ts';
+import { readEndedRecords, readPackHeader } from '../../machine/cold.ts';
+import { KIND, Layout } from '../../machine/layout.ts';
+import { readMessage, type StoredMessage } from '../../machine/message-record.ts';
+import { PAGE_ORDERS } from '../../machine/pages.ts';
+
+export interface CommitContent {
+  readonly transitions: readonly Transition[];
+  readonly packs: readonly PackContent[];
+  readonly erasedPacks: readonly number[];
+  readonly pages: readonly PageContent[];
+  readonly delayed: readonly LiveContent[];
+  readonly ends: readonly EndContent[];
+  readonly channels: readonly ChannelContent[];
+  readonly policies: readonly { readonly number: number; readonly policy: Policy }[];
+  readonly endedSessions: number;
+  /** Machine time at the end of the commit. */
+  readonly now: number;
+}
+
+export interface Transition {
+  readonly what: Happening;
+  readonly seq: number;
+  readonly attempt: number;
+  readonly session: number;
+}
+
+export interface PackContent {
+  readonly pack: number;
+  readonly channel: number;
+  readonly producedAt: number;
+  readonly items: readonly ItemContent[];
+}
+
+export interface ItemContent {
+  readonly seq: number;
+  readonly id: string;
+  readonly content: string;
+  readonly delayMs: number;
+  readonly dueAt: number;
+  readonly priority: number;
+  readonly lifo: boolean;
+  readonly dedupe: string;
+}
+
+export interface PageContent {
+  readonly page: string;
+  readonly messages: readonly LiveContent[];
+}
+
+/** A live message as it stands in the store. */
+export interface LiveContent {
+  readonly seq: number;
+  readonly channel: number;
+  readonly priority: number;
+  readonly order: number;
+  readonly state: StoredMessage['state'];
+  readonly policy: number;
+  readonly attempts: number;
+  readonly deaths: number;
+  readonly suspect: boolean;
+  readonly token: number;
+  readonly session: number;
+  readonly claimedAt: number;
+  readonly alone: boolean;
+}
+
+export interface EndContent {
+  readonly seq: number;
+  readonly state: string | undefined;
+  readonly failure: string | undefined;
+}
+
+export interface ChannelContent {
+  readonly number: number;
+  readonly name: string;
+  readonly paused: boolean;
+  readonly totals: ChannelTotals;
+}
+
+type Growing<T> = { -readonly [K in keyof T]: T[K] extends readonly (infer Item)[] ? Item[] : T[K] };
+
+export class CommitReader {
+  readonly layout: Layout;
+
+  constructor(space: string) {
+    this.layout = new Layout(space);
+  }
+
+  read(writes: readonly Write[]): CommitContent {
+    const content: Growing<CommitContent> = {
+      transitions: [],
+      packs: [],
+      erasedPacks: [],
+      pages: [],
+      delayed: [],
+      ends: [],
+      channels: [],
+      policies: [],
+      endedSessions: 0,
+      now: 0,
+    };
+    for (const write of writes) {
+      if (write.kind === 'put') this.#put(content, write.key, write.value);
+      else if (write.kind === 'delete') this.#delete(content, write.key);
+    }
+    return content;
+  }
+
+  #put(content: Growing<CommitContent>, key: Uint8Array, value: Uint8Array): void {
+    const { layout } = this;
+    switch (layout.kindOf(key)) {
+      case KIND.meta:
+        content.now = new ByteReader(value, 1).f64();
+        break;
+      case KIND.channel: {
+        const { number, name, paused, totals } = readChannel(layout.numberAt(key, 0), value);
+        content.channels.push({ number, name, paused, totals });
+        break;
+      }
+      case KIND.policy:
+        content.policies.push({ number: layout.numberAt(key, 0), policy: readPolicyRecord(value).policy });
+        break;
+      case KIND.live:
+        content.pages.push(this.#readPage(key, value));
+        break;
+      case KIND.due: {
+        const stored = readMessage(new ByteReader(value), 0);
+        content.delayed.push(liveContent(stored, stored.channel, stored.priority));
+        break;
+      }
+      case KIND.ended:
+        for (const { seq, state, failure } of readEndedRecords(value, layout.numberAt(key, 0))) {
+          content.ends.push({ seq, state, failure: failure?.message });
+        }
+        break;
+      case KIND.journal:
+        content.transitions.push(...readJournal(value));
+        break;
+      case KIND.pack:
+        content.packs.push(readPack(layout.numberAt(key, 0), value));
+        break;
+      default:
+        break;
+    }
+  }
+
+  #delete(content: Growing<CommitContent>, key: Uint8Array): void {
+    const kind = this.layout.kindOf(key);
+    if (kind === KIND.live) content.pages.push({ page: pageName(this.layout, key), messages: [] });
+    else if (kind === KIND.pack) content.erasedPacks.push(this.layout.numberAt(key, 0));
+    else if (kind === KIND.session) content.endedSessions += 1;
+  }
+
+  #readPage(key: Uint8Array, value: Uint8Array): PageContent {
+    const { layout } = this;
+    const messages: LiveContent[] = [];
+    const reader = new ByteReader(value, 1);
+    while (reader.left > 0) {
+      const stored = readMessage(reader, layout.numberAt(key, 2) * PAGE_ORDERS);
+      messages.push(liveContent(stored, layout.numberAt(key, 0), layout.numberAt(key, 1)));
+    }
+    return { page: pageName(layout, key), messages };
+  }
+}
+
+/** Content as text in which equal content is equal. */
+export function canonical(content: unknown): string {
+  return JSON.stringify(content);
+}
+
+function pageName(layout: Layout, key: Uint8Array): string {
+  return [0, 1, 2].map((n) => layout.numberAt(key, n)).join('/');
+}
+
+function liveContent(stored: StoredMessage, channel: number, priority: number): LiveContent {
+  const { seq, order, state, policy, attempts, extra, lease } = stored;
+  return {
+    seq,
+    channel,
+    priority,
+    order,
+    state,
+    policy,
+    attempts,
+    deaths: extra?.deaths ?? 0,
+    suspect: extra?.suspect ?? false,
+    token: lease?.token ?? 0,
+    session: lease?.session ?? 0,
+    claimedAt: lease?.claimedAt ?? 0,
+    alone: lease?.alone ?? false,
+  };
+}
+
+function readJournal(value: Uint8Array): Transition[] {
+  const reader = new ByteReader(value, 1);
+  reader.f64();
+  const transitions: Transition[] = [];
+  for (let left = reader.varint(); left > 0; left--) {
+    const what = HAPPENINGS[reader.u8()] ?? 'produced';
+    transitions.push({ what, seq: reader.varint(), attempt: reader.varint(), session: reader.varint() });
+  }
+  return transitions;
+}
+
+function readPack(pack: number, value: Uint8Array): PackContent {
+  const { producedAt, channel, blockAt } = readPackHeader(value);
+  const reader = new BlockReader(value, blockAt);
+  const items: ItemContent[] = [];
+  for (let i = 0; reader.next(); i++) {
+    const { delayMs, dueAt, priority, lifo, dedupe } = reader;
+    const content = canonical(decode(reader.payload));
+    items.push({ seq: pack + i, id: messageIdText(reader.id), content, delayMs, dueAt, priority, lifo, dedupe });
+  }
+  return { pack, channel, producedAt, items };
+}

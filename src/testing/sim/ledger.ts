@@ -1,0 +1,221 @@
+/** The ledger: what is known of every message from the commits that have become durable. */
+import type { ChannelTotals } from '../../model/command.ts';
+import type { Policy } from '../../model/policy.ts';
+import type { Happening } from '../../model/states.ts';
+import type { ChannelContent, CommitContent, ItemContent, LiveContent, Transition } from './commit-content.ts';
+
+export type LedgerState = 'waits' | 'leased' | 'completed' | 'dead' | 'cancelled' | 'purged';
+
+export interface LedgerMessage extends ItemContent {
+  readonly producedAt: number;
+  /** Simulated time of the commit that made it durable. */
+  readonly durableAt: number;
+  channel: number;
+  policy: number;
+  state: LedgerState;
+  /** The newest token, its claims and how they ended, in order. */
+  token: number;
+  readonly claims: Claim[];
+  /** Failed attempts since it was produced, moved or redriven. */
+  nacks: number;
+  moved: boolean;
+  promoted: boolean;
+  /** Machine time before which a delay holds it back. */
+  notBefore: number;
+  failure: string | undefined;
+}
+
+export interface Claim {
+  readonly token: number;
+  readonly attempt: number;
+  readonly session: number;
+  readonly claimedAt: number;
+  readonly alone: boolean;
+  ended: Happening | undefined;
+}
+
+/** A transition that was not possible, for S3 to S5 to object to. */
+export interface Impossible {
+  readonly transition: Transition;
+  readonly was: LedgerState | 'unknown';
+}
+
+const LEAVES_LEASE: ReadonlySet<Happening> = new Set(['acked', 'nacked', 'released', 'leaseLost', 'snoozed', 'failed']);
+
+export class Ledger {
+  readonly messages: Map<number, LedgerMessage> = new Map();
+  readonly byId: Map<string, LedgerMessage> = new Map();
+  readonly channels: Map<number, ChannelContent> = new Map();
+  readonly policies: Map<number, Policy> = new Map();
+  /** Where live messages stand, by page. */
+  readonly pages: Map<string, readonly LiveContent[]> = new Map();
+  /** Counted from the transitions, by channel. */
+  readonly totals: Map<number, { -readonly [K in keyof ChannelTotals]: ChannelTotals[K] }> = new Map();
+  /** What the last commit did that could not be. */
+  impossible: Impossible[] = [];
+  /** Ids that became durable a second time. */
+  repeated: string[] = [];
+  /** Packs that were erased while a message in them was alive. */
+  lost: LedgerMessage[] = [];
+  /** Messages that were produced in the last commit. */
+  produced: LedgerMessage[] = [];
+  machineNow = 0;
+  readonly #items = new Map<number, { readonly item: ItemContent; readonly channel: number; readonly producedAt: number }>();
+  readonly #bySeqInPack = new Map<number, number[]>();
+
+  add(content: CommitContent, at: number): void {
+    this.impossible = [];
+    this.repeated = [];
+    this.lost = [];
+    this.produced = [];
+    this.machineNow = Math.max(this.machineNow, content.now);
+    for (const channel of content.channels) this.channels.set(channel.number, channel);
+    for (const { number, policy } of content.policies) this.policies.set(number, policy);
+    for (const { pack, channel, producedAt, items } of content.packs) {
+      this.#bySeqInPack.set(pack, items.map(({ seq }) => seq));
+      for (const item of items) this.#items.set(item.seq, { item, channel, producedAt });
+    }
+    const live = new Map<number, LiveContent>();
+    for (const { page, messages } of content.pages) {
+      if (messages.length === 0) this.pages.delete(page);
+      else this.pages.set(page, messages);
+      for (const message of messages) live.set(message.seq, message);
+    }
+    for (const message of content.delayed) live.set(message.seq, message);
+    for (const transition of content.transitions) this.#apply(transition, live.get(transition.seq), at);
+    for (const { seq, failure } of content.ends) {
+      const message = this.messages.get(seq);
+      if (message !== undefined) message.failure = failure;
+    }
+    for (const pack of content.erasedPacks) this.#erase(pack);
+  }
+
+  /** The messages of a channel that are ready, as the store has them. */
+  *ready(channel: number): Generator<LiveContent> {
+    for (const messages of this.pages.values()) {
+      for (const message of messages) if (message.channel === channel && message.state === 'ready') yield message;
+    }
+  }
+
+  channelNamed(name: string): ChannelContent | undefined {
+    for (const channel of this.channels.values()) if (channel.name === name) return channel;
+    return undefined;
+  }
+
+  totalsOf(channel: number): { -readonly [K in keyof ChannelTotals]: ChannelTotals[K] } {
+    let totals = this.totals.get(channel);
+    if (totals === undefined) {
+      totals = { produced: 0, completed: 0, dead: 0, cancelled: 0, purged: 0, redelivered: 0, deduplicated: 0 };
+      this.totals.set(channel, totals);
+    }
+    return totals;
+  }
+
+  #apply(transition: Transition, live: LiveContent | undefined, at: number): void {
+    const { what, seq } = transition;
+    if (what === 'produced') return this.#produce(seq, live, at);
+    const message = this.messages.get(seq);
+    if (message === undefined) return void this.impossible.push({ transition, was: 'unknown' });
+    if (!mayHappen(what, message.state)) this.impossible.push({ transition, was: message.state });
+    const claim = message.claims.at(-1);
+    if (claim !== undefined && message.state === 'leased') claim.ended = what;
+    if (live !== undefined) message.policy = live.policy;
+    this.#count(what, message);
+    switch (what) {
+      case 'claimed':
+        this.#claim(message, transition, live);
+        break;
+      case 'nacked':
+        message.nacks += 1;
+        message.notBefore = 0;
+        message.state = 'waits';
+        break;
+      case 'moved':
+        Object.assign(message, { state: 'waits', nacks: 0, moved: true, channel: live?.channel ?? message.channel });
+        this.totalsOf(message.channel).produced += 1;
+        break;
+      case 'redriven':
+        Object.assign(message, { state: 'waits', nacks: 0 });
+        break;
+      case 'promoted':
+        message.promoted = true;
+        break;
+      case 'due':
+      case 'unblocked':
+        break;
+      default:
+        message.state = stateAfter(what);
+    }
+  }
+
+  #produce(seq: number, live: LiveContent | undefined, at: number): void {
+    const found = this.#items.get(seq);
+    if (found === undefined || this.messages.has(seq)) {
+      this.impossible.push({ transition: { what: 'produced', seq, attempt: 0, session: 0 }, was: 'unknown' });
+      return;
+    }
+    const { item, channel, producedAt } = found;
+    const message: LedgerMessage = {
+      ...item,
+      producedAt,
+      durableAt: at,
+      channel,
+      policy: live?.policy ?? 0,
+      state: 'waits',
+      token: 0,
+      claims: [],
+      nacks: 0,
+      moved: false,
+      promoted: false,
+      notBefore: item.dueAt === 0 ? producedAt + item.delayMs : 0,
+      failure: undefined,
+    };
+    if (this.byId.has(item.id)) this.repeated.push(item.id);
+    this.messages.set(seq, message);
+    this.byId.set(item.id, message);
+    this.produced.push(message);
+    this.totalsOf(channel).produced += 1;
+  }
+
+  #claim(message: LedgerMessage, { attempt, session }: Transition, live: LiveContent | undefined): void {
+    message.state = 'leased';
+    // A message that was claimed before counts as delivered again, unless no handler ever saw it.
+    const { token = 0, claimedAt = 0, alone = false } = live ?? {};
+    message.claims.push({ token, attempt, session, claimedAt, alone, ended: undefined });
+    message.token = token;
+  }
+
+  #count(what: Happening, { channel }: LedgerMessage): void {
+    const totals = this.totalsOf(channel);
+    if (what === 'acked') totals.completed += 1;
+    else if (what === 'failed' || what === 'expired') totals.dead += 1;
+    else if (what === 'cancelled' || what === 'replaced') totals.cancelled += 1;
+    else if (what === 'purged') totals.purged += 1;
+  }
+
+  #erase(pack: number): void {
+    for (const seq of this.#bySeqInPack.get(pack) ?? []) {
+      const message = this.messages.get(seq);
+      if (message !== undefined && isAlive(message)) this.lost.push(message);
+    }
+  }
+}
+
+export function isAlive({ state }: LedgerMessage): boolean {
+  return state === 'waits' || state === 'leased';
+}
+
+function stateAfter(what: Happening): LedgerState {
+  if (what === 'acked') return 'completed';
+  if (what === 'failed' || what === 'expired') return 'dead';
+  if (what === 'cancelled' || what === 'replaced') return 'cancelled';
+  return what === 'purged' ? 'purged' : 'waits';
+}
+
+/** A second, independent statement of what the table of transitions allows. */
+function mayHappen(what: Happening, state: LedgerState): boolean {
+  if (LEAVES_LEASE.has(what)) return state === 'leased';
+  if (what === 'moved' || what === 'redriven') return state === 'dead';
+  if (what === 'cancelled') return state === 'waits' || state === 'leased';
+  return state === 'waits';
+}

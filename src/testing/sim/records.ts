@@ -1,0 +1,158 @@
+/**
+ * What a simulation records, in the order in which it happened: what callers asked and heard, what handlers did, what
+ * the store has made durable. The invariants are judged by these records alone, so a record that is changed by hand
+ * shows whether an invariant would notice.
+ */
+import type { ChannelView } from '../../model/command.ts';
+import type { CommitContent } from './commit-content.ts';
+
+export type SimRecord =
+  | ProduceCalled
+  | ProduceAnswered
+  | HandlerStarted
+  | HandlerEnded
+  | SettleCalled
+  | SettleAnswered
+  | ManageAnswered
+  | ResultCame
+  | Committed
+  | Opened
+  | Noted
+  | Idle
+  | Inspected
+  | Ended;
+
+interface Timed {
+  /** Simulated milliseconds since the start. */
+  readonly at: number;
+}
+
+/** What the scenario lets channels and messages do, as far as invariants need to know. */
+export interface ProducedMessage {
+  readonly id: string;
+  /** The content as canonical text. */
+  readonly content: string;
+}
+
+export interface ProduceCalled extends Timed {
+  readonly kind: 'produce.called';
+  readonly op: number;
+  readonly process: string;
+  readonly channel: string;
+  readonly messages: readonly ProducedMessage[];
+  readonly wall: number;
+  /** Messages of `tx.produce` come with the ack of this lease. */
+  readonly withToken: number | undefined;
+}
+
+export interface ProduceAnswered extends Timed {
+  readonly kind: 'produce.answered';
+  readonly op: number;
+  /** `rejected` says that certainly nothing was stored, `unknown` that it may have been, or may still be. */
+  readonly outcome: 'acked' | 'rejected' | 'unknown';
+  readonly code: string | undefined;
+  readonly receipts: readonly { readonly id: string; readonly deduplicated: boolean }[];
+}
+
+export interface HandlerStarted extends Timed {
+  readonly kind: 'handler.started';
+  readonly process: string;
+  readonly channel: string;
+  readonly id: string;
+  readonly token: number;
+  readonly attempt: number;
+  readonly content: string;
+  readonly wall: number;
+}
+
+export interface HandlerEnded extends Timed {
+  readonly kind: 'handler.ended';
+  readonly process: string;
+  readonly token: number;
+  readonly how: string;
+}
+
+export interface SettleCalled extends Timed {
+  readonly kind: 'settle.called';
+  readonly process: string;
+  readonly seq: number;
+  readonly token: number;
+  readonly outcome: string;
+}
+
+export interface SettleAnswered extends Timed {
+  readonly kind: 'settle.answered';
+  readonly process: string;
+  readonly token: number;
+  /** Whether the lease was still held; `undefined` when the answer never came. */
+  readonly held: boolean | undefined;
+}
+
+export interface ManageAnswered extends Timed {
+  readonly kind: 'manage.answered';
+  readonly process: string;
+  readonly action: string;
+  readonly channel: string;
+  readonly id: string | undefined;
+  readonly outcome: string;
+}
+
+/** A `request` was answered. */
+export interface ResultCame extends Timed {
+  readonly kind: 'result';
+  readonly op: number;
+  readonly id: string;
+  readonly result: unknown;
+}
+
+/** A commit has become durable. */
+export interface Committed extends Timed {
+  readonly kind: 'commit';
+  readonly wall: number;
+  readonly content: CommitContent;
+}
+
+/** A broker leads the store. */
+export interface Opened extends Timed {
+  readonly kind: 'opened';
+  readonly tookMs: number;
+}
+
+/** A fault, or a step of the simulation; for the trace. */
+export interface Noted extends Timed {
+  readonly kind: 'noted';
+  readonly what: string;
+}
+
+/** Over the last while nothing was disturbed, and consumers of these channels had room all the time. */
+export interface Idle extends Timed {
+  readonly kind: 'idle';
+  readonly channels: readonly string[];
+  readonly sinceMs: number;
+}
+
+/** At rest, this is what the broker shows. */
+export interface Inspected extends Timed {
+  readonly kind: 'inspected';
+  readonly moment: 'at rest' | 'opened anew';
+  readonly views: readonly ChannelView[];
+  /** Messages that are kept, by state, as the broker lists them. */
+  readonly kept: readonly KeptMessage[];
+}
+
+export interface KeptMessage {
+  readonly id: string;
+  readonly channel: string;
+  readonly state: string;
+  readonly content: string;
+  readonly failure: string | undefined;
+}
+
+/** Everything was taken away by retention; how many records of each kind are left in the store. */
+export interface Ended extends Timed {
+  readonly kind: 'ended';
+  readonly healedAt: number;
+  readonly restAt: number | undefined;
+  readonly left: Readonly<Record<string, number>>;
+  readonly sessions: number;
+}

@@ -1,0 +1,202 @@
+/** Arbitrary commands, replies and events, for the tests of what carries them. */
+import fc from 'fast-check';
+import { encode } from '#holdfast/codec/bson.js';
+import { BlockWriter, idSecond } from '#holdfast/model/block.js';
+import type { Command, Delivery, Failure, LeaseKey, Notice, Outcome, Reply, Settle } from '#holdfast/model/command.js';
+import { MessageIdSource } from '#holdfast/model/message-id.js';
+import { DEFAULT_POLICY, DEFAULT_SETTINGS } from '#holdfast/model/policy.js';
+import { seededRandom } from '#holdfast/model/random.js';
+import { STATES } from '#holdfast/model/states.js';
+import { ManualClock } from './manual-clock.ts';
+
+const ids = new MessageIdSource(new ManualClock(), seededRandom(9));
+
+const small = fc.nat(1_000_000);
+const count = fc.maxSafeNat();
+const bytes = fc.uint8Array({ maxLength: 64 });
+const text = fc.string({ unit: 'binary', maxLength: 40 }).map((given) => given.toWellFormed());
+const name = fc
+  .string({ unit: 'grapheme', minLength: 1, maxLength: 40 })
+  .map((given) => given.slice(0, 255).toWellFormed());
+const id = fc.constant(0).map(() => Uint8Array.from(ids.next()));
+const delayMs = fc.double({ min: 0, max: 10 ** 9, noNaN: true });
+const lease: fc.Arbitrary<LeaseKey> = fc.record({ seq: count, token: count });
+
+const failure: fc.Arbitrary<Failure> = fc.record({
+  name: text,
+  message: text,
+  stack: fc.option(
+    text.filter((stack) => stack !== ''),
+    { nil: undefined },
+  ),
+});
+
+/** A block as a client makes it. */
+export const block: fc.Arbitrary<Uint8Array> = fc
+  .array(fc.record({ payload: bytes, priority: fc.integer({ min: -100, max: 100 }), delayMs: fc.nat(10_000) }), {
+    minLength: 1,
+    maxLength: 8,
+  })
+  .map((items) => {
+    const made = items.map(() => ids.next());
+    const writer = new BlockWriter(1, idSecond(made[0] as Uint8Array));
+    items.forEach(({ payload, ...options }, i) => writer.add(made[i] as Uint8Array, payload, options));
+    return Uint8Array.from(writer.finish());
+  });
+
+const outcome: fc.Arbitrary<Outcome> = fc.oneof(
+  fc.record({ kind: fc.constant('ack' as const), result: fc.option(bytes, { nil: undefined }) }),
+  fc.record({ kind: fc.constant('nack' as const), failure, delayMs: fc.option(delayMs, { nil: undefined }) }),
+  fc.record({ kind: fc.constantFrom('undecodable' as const, 'fail' as const), failure }),
+  fc.record({ kind: fc.constant('release' as const) }),
+  fc.record({ kind: fc.constant('snooze' as const), delayMs }),
+);
+
+const produced = fc.record({
+  kind: fc.constant('produce' as const),
+  ref: small,
+  blocks: fc.array(block, { minLength: 1, maxLength: 3 }),
+});
+
+const settle: fc.Arbitrary<Settle> = fc.record({
+  seq: count,
+  token: count,
+  outcome,
+  produced: fc.option(fc.array(produced, { minLength: 1, maxLength: 3 }), { nil: undefined }),
+});
+
+const retention = fc.record({
+  count: fc.option(fc.nat(), { nil: undefined }),
+  ageMs: fc.option(fc.nat(), { nil: undefined }),
+});
+const settings = fc.option(
+  fc.oneof(fc.constant(DEFAULT_SETTINGS), fc.record({ completed: retention, dead: retention })),
+  { nil: undefined },
+);
+
+const policy = fc.record({
+  attempts: fc.integer({ min: 1, max: 9 }),
+  dedupe: fc.option(
+    fc.record({
+      windowMs: fc.nat(),
+      mode: fc.constantFrom('reject' as const, 'replace' as const, 'keepLast' as const),
+    }),
+    { nil: undefined },
+  ),
+  deadLetter: fc.option(name, { nil: undefined }),
+});
+
+/** Every kind of command. */
+export const commands: fc.Arbitrary<Command> = fc.oneof(
+  fc
+    .record({ ref: small, channel: name, settings, policy })
+    .map(({ ref, channel, settings: kept, policy: { attempts, dedupe, deadLetter } }) => ({
+      kind: 'declare' as const,
+      ref,
+      channel,
+      settings: kept,
+      policy: { ...DEFAULT_POLICY, maxAttempts: attempts, dedupe, deadLetter },
+    })),
+  fc.record({
+    kind: fc.constant('produce' as const),
+    ref: small,
+    atomic: fc.boolean(),
+    blocks: fc.array(block, { minLength: 1, maxLength: 4 }),
+  }),
+  fc.record({ kind: fc.constant('window' as const), consumer: small, ref: small, size: small }),
+  fc.record({
+    kind: fc.constantFrom('holding' as const, 'started' as const),
+    leases: fc.array(lease, { maxLength: 9 }),
+  }),
+  fc.record({ kind: fc.constant('settle' as const), settles: fc.array(settle, { maxLength: 6 }) }),
+  fc.record({ kind: fc.constant('extend' as const), seq: count, token: count, forMs: fc.nat() }),
+  fc.record({
+    kind: fc.constant('annotate' as const),
+    seq: count,
+    token: count,
+    progress: fc.option(fc.constant(encode({ at: 5 })), { nil: undefined }),
+    line: fc.option(text, { nil: undefined }),
+  }),
+  fc.record({
+    kind: fc.constant('control' as const),
+    channel: name,
+    action: fc.constantFrom(
+      'pause' as const,
+      'resume' as const,
+      'purge' as const,
+      'redrive' as const,
+      'retain' as const,
+    ),
+    settings,
+  }),
+  fc.record({
+    kind: fc.constant('manage' as const),
+    id,
+    action: fc.constantFrom('cancel' as const, 'promote' as const, 'redrive' as const),
+  }),
+  fc.record({ kind: fc.constant('await' as const), id, stop: fc.boolean() }),
+  fc.constant({ kind: 'inspect' as const, what: 'channels' as const }),
+  fc.record({ kind: fc.constant('inspect' as const), what: fc.constant('channel' as const), channel: name }),
+  fc.record({ kind: fc.constant('inspect' as const), what: fc.constant('message' as const), id }),
+  fc.record({
+    kind: fc.constant('inspect' as const),
+    what: fc.constant('list' as const),
+    channel: name,
+    state: fc.constantFrom(...STATES),
+    offset: fc.nat(),
+    limit: fc.integer({ min: 1, max: 100 }),
+  }),
+);
+
+/** Every kind of reply. */
+export const replies: fc.Arbitrary<Reply> = fc.oneof(
+  fc.constant({ kind: 'done' as const }),
+  fc.record({
+    kind: fc.constant('produced' as const),
+    exceptions: fc.array(
+      fc.oneof(
+        fc.record({ index: small, what: fc.constant('deduplicated' as const), id }),
+        fc.record({ index: small, what: fc.constant('backlogFull' as const), id: fc.constant(undefined) }),
+      ),
+    ),
+  }),
+  fc.record({ kind: fc.constant('settled' as const), lost: fc.array(small) }),
+  fc.record({
+    kind: fc.constant('value' as const),
+    value: fc.oneof(fc.nat(), text, fc.array(text), fc.constant(null)),
+  }),
+  fc.record({
+    kind: fc.constant('refused' as const),
+    code: fc.constantFrom('STORE_FULL' as const, 'NOT_FOUND' as const, 'WRONG_STATE' as const),
+    message: text,
+  }),
+);
+
+export const deliveries: fc.Arbitrary<Delivery> = fc.record({
+  consumer: small,
+  seq: count,
+  token: count,
+  attempt: small,
+  redelivered: fc.boolean(),
+  timeoutMs: small,
+  producedAt: fc.double({ min: 0, max: 10 ** 14, noNaN: true }),
+  codec: fc.integer({ min: 0, max: 255 }),
+  item: bytes,
+});
+
+export const notices: fc.Arbitrary<Notice> = fc.oneof(
+  fc.record({
+    kind: fc.constant('revoked' as const),
+    seq: count,
+    token: count,
+    reason: fc.constantFrom('cancelled' as const, 'timeout' as const),
+  }),
+  fc.record({ kind: fc.constant('room' as const), channel: name }),
+  fc.record({
+    kind: fc.constant('ended' as const),
+    id,
+    state: fc.constantFrom('completed' as const, 'dead' as const, 'cancelled' as const, undefined),
+    result: fc.option(bytes, { nil: undefined }),
+    failure: fc.option(failure, { nil: undefined }),
+  }),
+);

@@ -1,0 +1,66 @@
+/**
+ * The process that the fault tests break: opens the store in the folder that is its argument, commits fifty
+ * times, and tells on standard output, line by line, what it knows:
+ *
+ *     try 7 <digest>       commit 7 begins; the digest is of the contents behind it
+ *     ack 7                commit 7 has resolved
+ *     error <code> <outcome> <message>
+ *
+ * Every kind of write occurs, and a whole fold of the log.
+ */
+import { createHash } from 'node:crypto';
+import { writeSync } from 'node:fs';
+import { openLmdbStore } from '#holdfast/store/lmdb.js';
+import { openMemoryStore } from '#holdfast/store/memory.js';
+
+const COMMITS = 50;
+const ALL = { from: new Uint8Array(), to: Uint8Array.of(0xff, 0xff) };
+
+const model = openMemoryStore();
+const { won: modelEpoch } = await model.acquire('model', undefined);
+
+try {
+  const store = await openLmdbStore({ path: process.argv[2] });
+  const { won: epoch } = await store.acquire('script', await store.leader());
+  for (let i = 0; i < COMMITS; i++) {
+    const writes = writesOf(i);
+    await model.commit(modelEpoch, BigInt(i), writes);
+    say(`try ${i} ${await digestOf(model)}`);
+    await store.commit(epoch, BigInt(i), writes);
+    say(`ack ${i}`);
+  }
+  await store.close();
+} catch (error) {
+  say(`error ${error.code} ${error.outcome} ${error.message}`);
+}
+
+/** About 10 KiB of small writes a commit, so that the log is folded from the 26th on; and the other kinds in between. */
+function writesOf(i) {
+  const writes = [put('last', 8, i)];
+  for (let j = 0; j < 5; j++) writes.push(put(`record ${(i * 31 + j * 17) % 97}`, 2_000 + i, i));
+  for (let j = 0; j < 3; j++) writes.push({ kind: 'delete', key: bytes(`record ${(i * 13 + j * 7) % 97}`) });
+  if (i % 6 === 5) writes.push(put(`large ${i % 4}`, 40_000 + i, i));
+  if (i % 10 === 9) writes.push({ kind: 'clear', from: bytes('record 3'), to: bytes('record 4') });
+  if (i === 20 || i === 45) for (let j = 0; j < 300; j++) writes.push(put(`bulk ${(j * 7) % 500}`, 250, i));
+  return writes;
+}
+
+function put(key, length, fill) {
+  return { kind: 'put', key: bytes(key), value: new Uint8Array(length).fill(fill) };
+}
+
+function bytes(text) {
+  return new Uint8Array(Buffer.from(text));
+}
+
+async function digestOf(store) {
+  const hash = createHash('sha256');
+  for await (const chunk of store.range(modelEpoch, ALL)) {
+    for (const { key, value } of chunk) hash.update(`${key.length} ${value.length} `).update(key).update(value);
+  }
+  return hash.digest('hex');
+}
+
+function say(line) {
+  writeSync(1, `${line}\n`);
+}

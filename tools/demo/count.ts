@@ -1,0 +1,153 @@
+/** The count at the end: what the store says, held against the folder itself. */
+import { stat } from 'node:fs/promises';
+import { type Channel, open, type State, type StoredMessage } from 'holdfast';
+import { openChannels } from './channels.ts';
+import { hashFile } from './file-digest.ts';
+import { listFolder, pathBelow } from './folder.ts';
+
+export interface Counted {
+  readonly files: number;
+  readonly bytes: number;
+  readonly produced: number;
+  readonly completed: readonly CompletedFile[];
+  readonly dead: readonly DeadFile[];
+  /** How often a message was taken from a killed process and came again. */
+  readonly redelivered: number;
+  /** Files without an end, without a recorded result, or with a wrong one. */
+  readonly lost: readonly Buffer[];
+  /** Messages and results that a file has beyond its first. */
+  readonly doubled: number;
+  readonly durability: string;
+}
+
+export interface CompletedFile {
+  readonly path: Buffer;
+  readonly sha256: string;
+}
+
+export interface DeadFile {
+  readonly path: Buffer;
+  readonly reason: string;
+}
+
+/** Everything that the store says of one file. */
+interface Account {
+  readonly path: Buffer;
+  readonly completed: string[];
+  readonly recorded: string[];
+  readonly reasons: string[];
+  unfinished: number;
+}
+
+const PAGE = 100;
+const FILES_AT_A_TIME = 8;
+const LIVE: readonly State[] = ['ready', 'delayed', 'leased', 'waiting'];
+
+/**
+ * @param before the files that were there when the work began
+ * @param startedAt when that was, in epoch milliseconds
+ */
+export async function countAll(
+  folder: string,
+  data: string,
+  before: readonly Buffer[],
+  startedAt: number,
+): Promise<Counted> {
+  const { accounts, ...stored } = await readStore(data);
+  const there = await listFolder(folder, data);
+  const known = new Set(before.map(keyOf));
+  // A file that came meanwhile counts if the working process saw it, and one that went if it got its message in time.
+  for (const path of there.files) if (known.has(keyOf(path))) accountOf(accounts, path);
+  const lost: Buffer[] = [];
+  let [bytes, doubled] = [0, 0];
+  const all = [...accounts.values()];
+  const next = all.values();
+  const lane = async (): Promise<void> => {
+    for (const account of next) {
+      const actual = await hashAgain(pathBelow(folder, account.path), startedAt);
+      bytes += actual?.bytes ?? 0;
+      if (isLost(account, actual?.sha256)) lost.push(account.path);
+    }
+  };
+  await Promise.all(Array.from({ length: FILES_AT_A_TIME }, lane));
+  for (const { completed, recorded, reasons, unfinished } of all) {
+    doubled += Math.max(completed.length + reasons.length + unfinished - 1, recorded.length - 1, 0);
+  }
+  return {
+    files: all.length,
+    bytes,
+    ...stored,
+    completed: all.flatMap(({ path, completed }) => completed.map((sha256) => ({ path, sha256 }))),
+    dead: all.flatMap(({ path, reasons }) => reasons.map((reason) => ({ path, reason }))),
+    lost,
+    doubled,
+  };
+}
+
+function isLost({ completed, recorded, reasons, unfinished }: Account, actual: string | undefined): boolean {
+  if (unfinished > 0 || completed.length + reasons.length === 0) return true;
+  if (completed.length > 0 && recorded.length === 0) return true;
+  return [...completed, ...recorded].some((sha256) => sha256 !== (actual ?? completed[0]));
+}
+
+async function readStore(
+  data: string,
+): Promise<{ accounts: Map<string, Account>; produced: number; redelivered: number; durability: string }> {
+  await using holdfast = await open(`file:${data}`);
+  const { added, hashed } = openChannels(holdfast);
+  const accounts = new Map<string, Account>();
+  let redelivered = 0;
+  const take = ({ message, history }: StoredMessage<{ readonly path: Uint8Array }>): Account => {
+    redelivered += history.filter(({ what }) => what === 'leaseLost').length;
+    return accountOf(accounts, message.path);
+  };
+  for await (const stored of listAll(added, 'completed')) {
+    take(stored).completed.push((stored.result as { readonly sha256: string }).sha256);
+  }
+  for await (const stored of listAll(added, 'dead')) take(stored).reasons.push(stored.failure?.message ?? 'Unknown');
+  for (const state of LIVE) for await (const stored of listAll(added, state)) take(stored).unfinished += 1;
+  for await (const { message } of listAll(hashed, 'ready')) {
+    accountOf(accounts, message.path).recorded.push(message.sha256);
+  }
+  const { totals } = await added.inspect();
+  return { accounts, produced: totals.produced, redelivered, durability: holdfast.durability };
+}
+
+async function* listAll<Message>(
+  channel: Channel<Message, Message>,
+  state: State,
+): AsyncGenerator<StoredMessage<Message>> {
+  for (let offset = 0; ; offset += PAGE) {
+    const page = await channel.list(state, { offset, limit: PAGE });
+    yield* page;
+    if (page.length < PAGE) return;
+  }
+}
+
+function accountOf(accounts: Map<string, Account>, path: Uint8Array): Account {
+  const key = keyOf(path);
+  let account = accounts.get(key);
+  if (account === undefined) {
+    account = { path: Buffer.from(path), completed: [], recorded: [], reasons: [], unfinished: 0 };
+    accounts.set(key, account);
+  }
+  return account;
+}
+
+function keyOf(path: Uint8Array): string {
+  return Buffer.from(path).toString('latin1');
+}
+
+/** What the file holds now; `sha256` is unknown when it was changed since. `undefined` when it cannot be read. */
+async function hashAgain(
+  path: Buffer,
+  startedAt: number,
+): Promise<{ bytes: number; sha256: string | undefined } | undefined> {
+  try {
+    const { mtimeMs, ctimeMs } = await stat(path);
+    const { sha256, bytes } = await hashFile(path);
+    return { bytes, sha256: Math.max(mtimeMs, ctimeMs) < startedAt ? sha256 : undefined };
+  } catch {
+    return undefined;
+  }
+}

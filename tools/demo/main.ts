@@ -1,0 +1,116 @@
+/** `npm run demo`: real files as input, a working process that is killed on the way, and a count that must come out. */
+import { rmSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { relative } from 'node:path';
+import { USAGE_EXIT_CODE, UsageError } from '../command-line.ts';
+import { countAll, type Counted } from './count.ts';
+import { listFolder } from './folder.ts';
+import { shownPath, textOfPath } from './path-text.ts';
+import { type DemoRequest, HELP, readRequest } from './request.ts';
+import { count, number, type Row, Screen } from './screen.ts';
+import { type Supervised, Supervisor } from './supervisor.ts';
+
+/** How many dead files are shown with their reasons. */
+const SHOWN_DEAD = 5;
+
+try {
+  const request = await readRequest(process.argv.slice(2));
+  if (request === undefined) console.log(HELP);
+  else process.exitCode = await runDemo(request);
+} catch (error) {
+  process.exitCode = error instanceof UsageError ? USAGE_EXIT_CODE : 1;
+  console.error(error instanceof UsageError ? `${error.message}\n\n${HELP}` : error);
+}
+
+async function runDemo(request: DemoRequest): Promise<number> {
+  const { folder, data } = request;
+  const screen = new Screen(process.stdout);
+  const supervisor = new Supervisor(
+    { folder, data },
+    {
+      progress: (stored, ended) => screen.progress(stored, ended),
+      killed: (kills, phase, at) => screen.killed(kills, phase, at),
+    },
+  );
+  const removeData = (): void => {
+    if (request.dataIsTemporary) rmSync(data, { recursive: true, force: true });
+  };
+  const stop = (signal: NodeJS.Signals): void => {
+    supervisor.stop();
+    screen.clear();
+    removeData();
+    process.exit(signal === 'SIGINT' ? 130 : 143);
+  };
+  process.once('SIGINT', stop).once('SIGTERM', stop);
+  try {
+    const startedAt = Date.now();
+    const { files, closed } = await listFolder(folder, data);
+    screen.begin(shownFolder(folder), files.length);
+    if (closed.length > 0) screen.note(`${count(closed.length, 'folder')} cannot be listed and are left out`);
+    const supervised = await supervisor.run();
+    const counted = await countAll(folder, data, files, startedAt);
+    showTable(screen, counted, supervised);
+    await writeResults(request, counted);
+    if (request.json) console.log(JSON.stringify(summaryOf(folder, counted, supervised)));
+    return counted.lost.length === 0 && counted.doubled === 0 ? 0 : 1;
+  } finally {
+    removeData();
+  }
+}
+
+function showTable(screen: Screen, counted: Counted, supervised: Supervised): void {
+  const { files, bytes, produced, completed, dead, redelivered, lost, doubled, durability } = counted;
+  const synced = durability === 'disk' ? 'synced to the disk before it is acknowledged' : 'not on a disk';
+  const rows: Row[] = [
+    { label: 'files', value: number(files), note: `${(bytes / 1e6).toFixed(1)} MB, counted again at the end` },
+    { label: 'produced', value: number(produced) },
+    { label: 'completed', value: number(completed.length), note: 'SHA-256, lines, gzip size' },
+    { label: 'dead', value: number(dead.length), ...(dead.length > 0 && { note: 'kept, each with its reason' }) },
+    { label: 'redelivered after a kill', value: number(redelivered) },
+    { label: 'lost', value: number(lost.length), tone: lost.length === 0 ? 'good' : 'bad' },
+    { label: 'results recorded twice', value: number(doubled), tone: doubled === 0 ? 'good' : 'bad' },
+    { label: 'messages a second', value: number(messagesPerSecond(counted, supervised)), note: 'kills and restarts included' },
+    { label: 'durability', value: durability, note: synced },
+  ];
+  const passed = lost.length === 0 && doubled === 0;
+  const kills = `Killed ${count(supervised.kills, 'time')} in ${supervised.seconds.toFixed(1)} s`;
+  const verdict = passed ? 'nothing lost, nothing recorded twice' : 'files are lost or recorded twice, which is a bug';
+  screen.table(rows, { label: kills, value: verdict, tone: passed ? 'good' : 'bad' });
+  for (const { path, reason } of dead.slice(0, SHOWN_DEAD)) screen.note(`dead: ${shownPath(path)}: ${reason}`);
+  if (dead.length > SHOWN_DEAD) screen.note(`and ${count(dead.length - SHOWN_DEAD, 'other')}`);
+  for (const path of lost.slice(0, SHOWN_DEAD)) screen.note(`lost: ${shownPath(path)}`);
+}
+
+async function writeResults({ results }: DemoRequest, { completed }: Counted): Promise<void> {
+  if (results === undefined) return;
+  const lines = completed.map(({ path, sha256 }) => `${JSON.stringify({ path: textOfPath(path), sha256 })}\n`);
+  await writeFile(results, lines.join(''));
+}
+
+function summaryOf(folder: string, counted: Counted, supervised: Supervised): Record<string, string | number> {
+  const { files, bytes, produced, redelivered, doubled, durability } = counted;
+  return {
+    folder,
+    files,
+    bytes,
+    produced,
+    completed: counted.completed.length,
+    dead: counted.dead.length,
+    redelivered,
+    lost: counted.lost.length,
+    doubled,
+    kills: supervised.kills,
+    seconds: Number(supervised.seconds.toFixed(3)),
+    messagesPerSecond: messagesPerSecond(counted, supervised),
+    durability,
+  };
+}
+
+function messagesPerSecond({ completed, dead }: Counted, { seconds }: Supervised): number {
+  return Math.round((completed.length + dead.length) / seconds);
+}
+
+function shownFolder(folder: string): string {
+  const shorter = relative(process.cwd(), folder);
+  return shorter === '' || shorter.startsWith('..') ? folder : shorter;
+}
