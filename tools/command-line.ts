@@ -32,13 +32,15 @@ export function parseCommandLine(args: readonly string[], usage: Usage): Command
   for (let arg = left.shift(); arg !== undefined; arg = left.shift()) {
     const [, name, inline] = /^--([^=]*)(?:=(.*))?$/s.exec(arg) ?? [];
     if (name === undefined) {
-      if (arg.startsWith('-') || words.length === usage.words) throw new UsageError(`Cannot use "${arg}": ${known(usage)}`);
+      if (arg.startsWith('-') || words.length === usage.words)
+        throw new UsageError(`Cannot use "${arg}": ${known(usage)}`);
       words.push(arg);
     } else if (usage.flags.includes(name) && inline === undefined) {
       flags.add(name);
     } else if (usage.values.includes(name)) {
       const value = inline ?? left.shift();
-      if (value === undefined || value === '') throw new UsageError(`Cannot use "--${name}" alone: write --${name} VALUE`);
+      if (value === undefined || value === '')
+        throw new UsageError(`Cannot use "--${name}" alone: write --${name} VALUE`);
       if (values.has(name)) throw new UsageError(`Cannot use "--${name}" twice: give it once`);
       values.set(name, value);
     } else {

@@ -2,7 +2,7 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Backoff } from '../model/backoff.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
-import { MAX_PRIORITY } from '../model/block.ts';
+import { MAX_DUE_AT, MAX_PRIORITY } from '../model/block.ts';
 import {
   type ChannelSettings,
   DEFAULT_DEDUPLICATION_MS,
@@ -222,7 +222,7 @@ export function checkProduceOptions(options: ProduceOptions): void {
     throw new TypeError('Cannot use a function as "backoff" of one message: give it to the channel of the consumer');
   }
   if (priority !== undefined) wholeNumber(priority, 'priority', -MAX_PRIORITY, MAX_PRIORITY);
-  if (dueAt !== undefined && !Number.isFinite(Number(dueAt))) {
+  if (dueAt !== undefined && !isMoment(dueAt)) {
     throw new TypeError('Cannot use "dueAt": it must be a valid Date or a time in epoch milliseconds');
   }
   if (dueAt !== undefined && delay !== undefined)
@@ -232,6 +232,10 @@ export function checkProduceOptions(options: ProduceOptions): void {
   }
   if (lifo !== undefined && typeof lifo !== 'boolean')
     throw new TypeError('Cannot use "lifo": it must be true or false');
+}
+
+function isMoment(dueAt: Date | number): boolean {
+  return (typeof dueAt === 'number' || dueAt instanceof Date) && Math.abs(Number(dueAt)) <= MAX_DUE_AT;
 }
 
 /** Whether the options change the rules of the channel, so that the message needs a policy of its own. */

@@ -6,47 +6,19 @@
  * go out. When a commit fails, memory is ahead of the store: the broker drops it, opens the store anew, rebuilds,
  * and its clients send again what was not answered.
  */
-import { Machine, NOTHING_COLD, type Context, type Need, type Session } from '../machine/machine.ts';
-import type { Clock, CancelTimer } from '../model/clock.ts';
+import { type Context, type Need, NOTHING_COLD, type Session } from '../machine/machine.ts';
+import type { CancelTimer } from '../model/clock.ts';
 import { type ErrorCode, HoldfastError, StoreError } from '../model/errors.ts';
 import type { Link } from '../model/link.ts';
-import type { Random } from '../model/random.ts';
 import type { Command, Request } from '../model/command.ts';
-import type { Epoch, Leader } from '../model/records.ts';
 import type { Store } from '../store/store.ts';
 import type { Goodbye } from '../wire/frames.ts';
 import { Batch } from './batch.ts';
+import type { BrokerOptions } from './broker-options.ts';
 import { ColdRecords } from './cold-records.ts';
 import { Connection, type Incoming, type LinkTraits } from './connection.ts';
-import { MachineClock } from './machine-clock.ts';
+import { type Lead, takeLead } from './lead.ts';
 import { PackCache } from './pack-cache.ts';
-import { Reserve } from './reserve.ts';
-
-export interface BrokerOptions {
-  /** Opens the store, at the start and again after a failure. */
-  readonly openStore: () => Promise<Store>;
-  /** Whether the broker that leads the store still lives; it is left in peace then. */
-  readonly isLive: (leader: Leader) => Promise<boolean>;
-  /** Where this broker can be reached. */
-  readonly address: string;
-  /** Names this process: sessions of an earlier process of the same name may be resumed, others are over. */
-  readonly host: string;
-  readonly space: string;
-  readonly clock: Clock;
-  readonly random: Random;
-  /** Free space that new messages may not take, in bytes. */
-  readonly reserveBytes: number;
-  /** How long a session waits for its client to come back, in milliseconds. */
-  readonly sessionTimeoutMs: number;
-  /** Says what an operator should know. */
-  readonly log: (line: LogLine) => void;
-}
-
-export interface LogLine {
-  readonly level: 'info' | 'warn' | 'error';
-  readonly message: string;
-  readonly error?: unknown;
-}
 
 /** A batch is closed when it has applied this many commands or gathered this many bytes, to keep commits short. */
 const BATCH_COMMANDS = 2_000;
@@ -70,11 +42,7 @@ export class Broker {
   readonly #inbox: { readonly from: Connection; readonly incoming: Incoming }[] = [];
   readonly #packs = new PackCache(CACHE_BYTES);
   #phase: Phase = 'starting';
-  #store!: Store;
-  #epoch!: Epoch;
-  #machine!: Machine;
-  #time!: MachineClock;
-  #reserve!: Reserve;
+  #lead: Lead | undefined;
   #nextCommitId = 1n;
   #tickCold: { readonly records: ColdRecords; ready: boolean } | undefined;
   #working: Promise<void> | undefined;
@@ -93,13 +61,13 @@ export class Broker {
    * @throws HoldfastError `STORE_IN_USE` when a live broker leads, `STORE_CORRUPT`, `STORE_TOO_NEW`, `STORE_FAILED`
    */
   async start(): Promise<void> {
-    await this.#takeLead();
+    this.#lead = await takeLead(this.#options, undefined);
     this.#phase = 'leading';
     this.#schedule();
   }
 
   get durability(): Store['durability'] {
-    return this.#store.durability;
+    return this.#led.store.durability;
   }
 
   /** Why the broker has stopped by itself, if it has. */
@@ -128,52 +96,13 @@ export class Broker {
     this.#cancelTimer();
     await this.#working;
     this.#disconnectAll({ code: 'CLOSED', message: 'The broker is closed' });
-    if (led) await this.#store?.close();
+    if (led) await this.#lead?.store.close();
   }
 
-  async #takeLead(): Promise<void> {
-    const { openStore, isLive, address, clock, log } = this.#options;
-    const store = await openStore();
-    try {
-      for (;;) {
-        const seen = await store.leader();
-        if (seen !== undefined && !this.#isOwn(seen) && (await isLive(seen))) {
-          throw new HoldfastError('STORE_IN_USE', `Cannot open the store: a live broker leads it at "${seen.address}"`);
-        }
-        const outcome = await store.acquire(address, seen);
-        if ('lost' in outcome) continue;
-        this.#epoch = outcome.won;
-        break;
-      }
-      this.#store = store;
-      this.#reserve = new Reserve(store, clock, this.#options.reserveBytes);
-      await this.#load();
-    } catch (error) {
-      await store.close();
-      throw error;
-    }
-    this.#time = new MachineClock(clock, this.#machine.time, (aheadMs) => {
-      log({
-        level: 'warn',
-        message: `The wall clock is ${Math.round(aheadMs)} ms ahead of machine time; delays go on at normal speed`,
-      });
-    });
-  }
-
-  #isOwn(leader: Leader): boolean {
-    return leader.epoch.nonce === this.#epoch?.nonce;
-  }
-
-  async #load(): Promise<void> {
-    const { space, clock, host, sessionTimeoutMs } = this.#options;
-    const machine = new Machine(space);
-    const loader = machine.loader();
-    for await (const chunk of this.#store.range(this.#epoch, machine.everythingLive)) {
-      for (const entry of chunk) loader.add(entry);
-    }
-    loader.finish(this.#epoch.number, clock.wallMs(), host, sessionTimeoutMs);
-    this.#machine = machine;
-    await this.#reserve.ask();
+  /** The lead that is being worked under. */
+  get #led(): Lead {
+    if (this.#lead === undefined) throw new HoldfastError('BROKER_FAILED', 'The broker was used before it was started');
+    return this.#lead;
   }
 
   #schedule(): void {
@@ -191,11 +120,12 @@ export class Broker {
   }
 
   async #work(): Promise<void> {
+    const lead = this.#led;
     try {
       await this.#runBatch();
       this.#setTimer();
     } catch (error) {
-      await this.#recover(error);
+      await this.#recover(error, lead);
     }
   }
 
@@ -207,16 +137,17 @@ export class Broker {
   }
 
   async #runBatch(): Promise<void> {
-    if (this.#reserve.isStale) await this.#reserve.ask();
+    if (this.#led.reserve.isStale) await this.#led.reserve.ask();
     const context = this.#context();
     const batch = new Batch(context);
     this.#applyLoaded(batch);
     this.#applyIncoming(batch);
     if (this.#isTickDue(context)) this.#tick(context, batch);
-    this.#machine.dispatch(context);
+    this.#led.machine.dispatch(context);
     this.#flush(batch);
+    const lead = this.#led;
     await this.#commit(batch);
-    await this.#speak(batch);
+    if (lead === this.#lead) await this.#speak(batch);
   }
 
   /** Applies the commands whose cold records have come; these are current only until something else is applied. */
@@ -225,7 +156,7 @@ export class Broker {
       const { cold, session } = connection;
       if (cold?.ready !== true || session === undefined) continue;
       this.#flush(batch);
-      const need = this.#machine.plan(session, cold.request, cold.records);
+      const need = this.#led.machine.plan(session, cold.request, cold.records);
       if (need !== undefined) {
         this.#loadCold(cold, need);
         continue;
@@ -240,7 +171,7 @@ export class Broker {
   #applyIncoming(batch: Batch): void {
     let taken = 0;
     for (const { from, incoming } of this.#inbox) {
-      if (batch.commands >= BATCH_COMMANDS || this.#machine.pendingBytes >= BATCH_BYTES) break;
+      if (batch.commands >= BATCH_COMMANDS || this.#led.machine.pendingBytes >= BATCH_BYTES) break;
       taken += 1;
       if (from.cold !== undefined && incoming.kind !== 'closed') from.behindCold.push(incoming);
       else this.#applyOne(from, incoming, batch);
@@ -253,20 +184,20 @@ export class Broker {
     batch.commands += 1;
     switch (incoming.kind) {
       case 'hello': {
-        const opened = this.#machine.open(incoming.hello.session, incoming.hello.host);
+        const opened = this.#led.machine.open(incoming.hello.session, incoming.hello.host);
         this.#replaceConnection(opened.session, from);
         const { applied } = opened.session;
         batch.welcomes.push({ to: from, welcome: { resumed: opened.resumed, applied } });
         break;
       }
       case 'confirm':
-        if (session !== undefined) this.#machine.confirm(session, incoming.upTo);
+        if (session !== undefined) this.#led.machine.confirm(session, incoming.upTo);
         break;
       case 'request':
         this.#request(from, incoming.request, batch);
         break;
       case 'bye':
-        if (session !== undefined) this.#machine.close(session, batch.context);
+        if (session !== undefined) this.#led.machine.close(session, batch.context);
         this.#forget(from);
         from.close();
         break;
@@ -280,12 +211,12 @@ export class Broker {
     const { session } = from;
     if (session === undefined)
       return this.#disconnect(from, { code: 'PROTOCOL', message: 'Requests come after HELLO' });
-    if (this.#reserve.isReached && addsData(request.command)) {
-      const reply = this.#machine.refuse(session, request.request, 'STORE_FULL', FULL_MESSAGE);
+    if (this.#led.reserve.isReached && addsData(request.command)) {
+      const reply = this.#led.machine.refuse(session, request.request, 'STORE_FULL', FULL_MESSAGE);
       batch.replies.push({ to: from, request: request.request, reply });
       return;
     }
-    const need = this.#machine.plan(session, request, NOTHING_COLD);
+    const need = this.#led.machine.plan(session, request, NOTHING_COLD);
     if (need === undefined) return this.#apply(from, session, request, NOTHING_COLD, batch);
     from.cold = { request, records: new ColdRecords(), ready: false };
     this.#loadCold(from.cold, need);
@@ -293,7 +224,7 @@ export class Broker {
 
   #apply(from: Connection, session: Session, request: Request, view: typeof NOTHING_COLD, batch: Batch): void {
     try {
-      const reply = this.#machine.apply(session, request, batch.context, view);
+      const reply = this.#led.machine.apply(session, request, batch.context, view);
       if (reply !== undefined) batch.replies.push({ to: from, request: request.request, reply });
     } catch (error) {
       if (!(error instanceof HoldfastError) || error.code !== 'PROTOCOL') throw error;
@@ -304,20 +235,20 @@ export class Broker {
   /** Reads in the background; the command is applied at the start of a later batch. */
   #loadCold(cold: { readonly records: ColdRecords; ready: boolean }, need: Need): void {
     cold.ready = false;
-    const machine = this.#machine;
-    cold.records.load(this.#store, this.#epoch, need).then(
+    const lead = this.#led;
+    cold.records.load(lead.store, lead.epoch, need).then(
       () => {
         cold.ready = true;
-        if (machine === this.#machine) this.#schedule();
+        if (lead === this.#lead) this.#schedule();
       },
       (error: unknown) => {
-        if (machine === this.#machine && this.#phase === 'leading') void this.#recover(error);
+        void this.#recover(error, lead);
       },
     );
   }
 
   #isTickDue({ now, wall }: Context): boolean {
-    const wake = this.#machine.nextWake();
+    const wake = this.#led.machine.nextWake();
     if (this.#tickCold !== undefined) return this.#tickCold.ready;
     return wake.machine <= now || wake.wall <= wall;
   }
@@ -325,20 +256,20 @@ export class Broker {
   #tick(context: Context, batch: Batch): void {
     const cold = this.#tickCold;
     if (cold === undefined) {
-      const need = this.#machine.planTick(NOTHING_COLD);
+      const need = this.#led.machine.planTick(NOTHING_COLD);
       if (need !== undefined) {
         this.#tickCold = { records: new ColdRecords(), ready: false };
         return this.#loadCold(this.#tickCold, need);
       }
-      return this.#machine.tick(context, NOTHING_COLD);
+      return this.#led.machine.tick(context, NOTHING_COLD);
     }
     this.#flush(batch);
     this.#tickCold = undefined;
-    this.#machine.tick(context, cold.records);
+    this.#led.machine.tick(context, cold.records);
   }
 
   #flush(batch: Batch): void {
-    const flushed = this.#machine.flush();
+    const flushed = this.#led.machine.flush();
     for (const { number, value } of flushed.packs) this.#packs.add(number, value);
     for (const { cold } of this.#connections) cold?.records.update(flushed.writes);
     this.#tickCold?.records.update(flushed.writes);
@@ -347,18 +278,18 @@ export class Broker {
 
   async #commit(batch: Batch): Promise<void> {
     if (batch.writes.length > 0) {
-      await this.#store.commit(this.#epoch, this.#nextCommitId++, batch.writes);
-      this.#reserve.written(batch.bytes);
+      await this.#led.store.commit(this.#led.epoch, this.#nextCommitId++, batch.writes);
+      this.#led.reserve.written(batch.bytes);
     } else if (batch.hasAnswers) {
       // An answer from memory is true only as long as nobody else leads the store.
-      await this.#store.get(this.#epoch, []);
+      await this.#led.store.get(this.#led.epoch, []);
     }
   }
 
   /** Everything of the batch is durable: now it may be said. */
   async #speak(batch: Batch): Promise<void> {
     const touched = new Set<Connection>();
-    for (const { to, welcome } of batch.welcomes) to.welcome({ ...welcome, durability: this.#store.durability });
+    for (const { to, welcome } of batch.welcomes) to.welcome({ ...welcome, durability: this.#led.store.durability });
     for (const { to, request, reply } of batch.replies) {
       to.reply(request, reply);
       touched.add(to);
@@ -399,9 +330,9 @@ export class Broker {
       (pack) => this.#packs.get(pack) === undefined,
     );
     if (missing.length === 0) return;
-    const values = await this.#store.get(
-      this.#epoch,
-      missing.map((pack) => this.#machine.packKey(pack)),
+    const values = await this.#led.store.get(
+      this.#led.epoch,
+      missing.map((pack) => this.#led.machine.packKey(pack)),
     );
     missing.forEach((pack, i) => {
       const value = values[i];
@@ -415,7 +346,7 @@ export class Broker {
     this.#cancelTimer();
     if (this.#phase !== 'leading' || this.#tickCold !== undefined) return;
     const { now, wall } = this.#context();
-    const wake = this.#machine.nextWake();
+    const wake = this.#led.machine.nextWake();
     const delayMs = Math.min(
       wake.machine - now,
       Math.min(wake.wall - wall, wake.wall === Infinity ? Infinity : WALL_CHECK_MS),
@@ -425,7 +356,7 @@ export class Broker {
   }
 
   #context(): Context {
-    const { now, wall } = this.#time.read();
+    const { now, wall } = this.#led.time.read();
     return { now, wall, random: this.#draw };
   }
 
@@ -446,7 +377,7 @@ export class Broker {
     if (session !== undefined && this.#bySession.get(session) === connection) {
       const context = this.#context();
       const expiresAt = context.now + this.#options.sessionTimeoutMs;
-      this.#machine.detach(session, connection.traits.keepsLeases, expiresAt, context);
+      this.#led.machine.detach(session, connection.traits.keepsLeases, expiresAt, context);
     }
     this.#forget(connection);
   }
@@ -474,8 +405,9 @@ export class Broker {
   }
 
   /** Drops what is in memory and starts again from what is in the store; or stops, when that is no use. */
-  async #recover(error: unknown): Promise<void> {
-    if (this.#phase !== 'leading') return;
+  async #recover(error: unknown, lead: Lead): Promise<void> {
+    // What went wrong under an earlier lead has been dealt with.
+    if (this.#phase !== 'leading' || lead !== this.#lead) return;
     this.#cancelTimer();
     this.#tickCold = undefined;
     if (!(error instanceof StoreError) || error.code === 'FENCED' || error.code === 'STORE_CORRUPT') {
@@ -484,7 +416,9 @@ export class Broker {
     this.#phase = 'rebuilding';
     this.#options.log({ level: 'warn', message: 'A commit failed; the store is opened again', error });
     this.#disconnectAll(undefined);
-    await this.#store.close().catch((cause: unknown) => this.#noteCloseFailure(cause));
+    // Numbers of messages that were never committed will be given out again.
+    this.#packs.clear();
+    await lead.store.close().catch((cause: unknown) => this.#noteCloseFailure(cause));
     await this.#reopen(error);
   }
 
@@ -494,7 +428,7 @@ export class Broker {
       if (attempt > 0) await this.#pause(REOPEN_PAUSE_MS * 4 ** (attempt - 1));
       if (this.#phase !== 'rebuilding') return;
       try {
-        await this.#takeLead();
+        this.#lead = await takeLead(this.#options, this.#lead?.epoch);
         this.#phase = 'leading';
         this.#options.log({ level: 'info', message: 'The store is open again' });
         return;
@@ -518,7 +452,7 @@ export class Broker {
     this.#cancelTimer();
     this.#options.log({ level: 'error', message: `The broker has stopped: ${message}`, error });
     this.#disconnectAll(this.#failure);
-    this.#store?.close().catch((cause: unknown) => this.#noteCloseFailure(cause));
+    this.#lead?.store.close().catch((cause: unknown) => this.#noteCloseFailure(cause));
   }
 
   #noteCloseFailure(error: unknown): void {

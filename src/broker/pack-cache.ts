@@ -32,6 +32,11 @@ export class PackCache {
     return pack;
   }
 
+  clear(): void {
+    this.#packs.clear();
+    this.#bytes = 0;
+  }
+
   remove(number: number): void {
     const pack = this.#packs.get(number);
     if (pack === undefined) return;

@@ -1,6 +1,7 @@
 /** The broker's side of the composition: a store, the sign of life beside it, and the broker that leads it. */
 import { mkdir } from 'node:fs/promises';
-import { Broker, type LogLine } from '../broker/broker.ts';
+import { Broker } from '../broker/broker.ts';
+import type { LogLine } from '../broker/broker-options.ts';
 import type { Clock } from '../model/clock.ts';
 import type { Link } from '../model/link.ts';
 import type { Random } from '../model/random.ts';

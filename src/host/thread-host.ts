@@ -1,6 +1,6 @@
 /** The other end of the broker's thread: starts it, connects to it, and ends it. */
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
-import type { LogLine } from '../broker/broker.ts';
+import type { LogLine } from '../broker/broker-options.ts';
 import { type ErrorCode, HoldfastError } from '../model/errors.ts';
 import type { Connect } from '../model/link.ts';
 import { portLink } from '../wire/port-link.ts';

@@ -7,8 +7,19 @@ import type { MachineState } from './state.ts';
 export function findSlot(state: MachineState, channel: Channel, hash: string): DedupeSlot | undefined {
   const slot = channel.dedupe.get(hash);
   if (slot === undefined || slot.until === 0 || slot.until > state.now) return slot;
-  dropSlot(state, slot);
-  return undefined;
+  return endWindow(state, slot) ? undefined : slot;
+}
+
+/** Ends the window of a slot, and says whether the key is free: while a message waits for the standing one it is not. */
+export function endWindow(state: MachineState, slot: DedupeSlot): boolean {
+  if (slot.nextSeq === 0) {
+    dropSlot(state, slot);
+    return true;
+  }
+  state.windows.remove(slot);
+  slot.until = 0;
+  rewriteSlot(state, slot);
+  return false;
 }
 
 export function takeSlot(

@@ -285,6 +285,7 @@ function moveToDeadLetters(state: MachineState, message: Message, happening: Hap
   extra.undecodable = 0;
   extra.dedupe = '';
   extra.suspect = false;
+  extra.expiresAt = 0;
   message.channel.totals.produced += 1;
   state.changes.channels.add(message.channel).add(origin);
   enter(state, message);

@@ -203,7 +203,7 @@ export class Loader {
       for (const list of Object.values(channel.ended)) scheduleRemoval(state, list);
       for (const slot of channel.dedupe.values()) {
         // The record of a key that came free stays until all keys in it are free.
-        if (slot.until === 0 && !state.messages.has(slot.seq)) dropSlot(state, slot);
+        if (slot.until === 0 && state.messages.get(slot.seq)?.extra?.dedupe !== slot.hash) dropSlot(state, slot);
       }
     }
   }

@@ -58,8 +58,9 @@ export function planRedrive(state: MachineState, channel: Channel): Need {
 export function applyRedrive(state: MachineState, channel: Channel, view: ColdView): void {
   const dead = nextDead(channel);
   for (const message of dead) {
-    const record = lastEnd(message, view.range(state.layout.range(KIND.ended, message.pack)) ?? []);
-    redrive(state, channel, message, record);
+    const ends = view.range(state.layout.range(KIND.ended, message.pack));
+    // Others have left since the records were asked for, and this one has moved up: it is for the next step.
+    if (ends !== undefined) redrive(state, channel, message, lastEnd(message, ends));
   }
   if (dead.length > 0) return;
   channel.redriveUntil = 0;

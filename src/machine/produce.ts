@@ -169,7 +169,7 @@ function createMessage(
   item: BlockReader,
 ): Message {
   const dueClock: DueClock = item.dueAt === 0 ? 0 : 1;
-  const dueAt = item.dueAt === 0 ? (item.delayMs === 0 ? 0 : Math.ceil(state.now + item.delayMs)) : item.dueAt;
+  const dueAt = Math.ceil(item.dueAt !== 0 ? item.dueAt : item.delayMs === 0 ? 0 : state.now + item.delayMs);
   const later = dueAt > (dueClock === 0 ? state.now : state.wall);
   const message: Message = {
     seq,

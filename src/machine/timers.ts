@@ -1,7 +1,7 @@
 /** What happens by time alone. The broker asks when to come back, and comes back with a tick. */
 import type { Channel, EndedList, EndedMessage, Message, Session } from './memory.ts';
 import { closeConsumers, forgetSession } from './consumers.ts';
-import { dropSlot } from './dedupe.ts';
+import { endWindow } from './dedupe.ts';
 import { drop, end, forget, move, retentionOf, scheduleRemoval } from './lifecycle.ts';
 import { attemptNumber, remember } from './message.ts';
 import { countDeath, failAttempt, loseLease } from './settle.ts';
@@ -36,7 +36,7 @@ export function applyTick(state: MachineState, random: () => number): void {
   while (budget.left > 0 && wakeDelayed(state)) budget.left -= 1;
   while (budget.left > 0 && expireMessage(state)) budget.left -= 1;
   while (budget.left > 0 && timeOut(state, random)) budget.left -= 1;
-  while (budget.left > 0 && endWindow(state)) budget.left -= 1;
+  while (budget.left > 0 && endNextWindow(state)) budget.left -= 1;
   while (budget.left > 0 && expireSession(state)) budget.left -= 1;
   while (budget.left > 0 && removeOld(state, budget));
   for (const channel of state.busyChannels) if (budget.left > 0) purgeSome(state, channel, budget);
@@ -105,10 +105,10 @@ function timeOut(state: MachineState, random: () => number): boolean {
   return true;
 }
 
-function endWindow(state: MachineState): boolean {
+function endNextWindow(state: MachineState): boolean {
   const slot = state.windows.first();
   if (slot === undefined || slot.until > state.now) return false;
-  dropSlot(state, slot);
+  endWindow(state, slot);
   return true;
 }
 
@@ -149,7 +149,8 @@ function isTooOld(state: MachineState, list: EndedList): boolean {
 /** Deletes messages that wait and were produced before the purge was asked for. */
 function purgeSome(state: MachineState, channel: Channel, budget: { left: number }): void {
   if (channel.purgeBelow === 0) return;
-  for (const index of [channel.suspects, channel.ready, channel.delayed, channel.waiting]) {
+  // Those that wait for another message go first: they would become ready when it goes.
+  for (const index of [channel.waiting, channel.suspects, channel.ready, channel.delayed]) {
     // Younger messages may stand before older ones, by priority or lifo; they are passed over.
     let passed = 0;
     for (let message = index.at(0); message !== undefined; message = index.at(passed)) {

@@ -14,6 +14,7 @@
  * messages), and describe both here and in `docs/protocol.md`.
  */
 import { ByteReader, ByteWriter } from './bytes.ts';
+import { MAX_DURATION_MS } from './duration.ts';
 import { HoldfastError } from './errors.ts';
 import { MESSAGE_ID_BYTES, messageIdTime } from './message-id.ts';
 
@@ -187,13 +188,16 @@ export class BlockReader {
   isSound(): boolean {
     return (
       idSecond(this.#bytes, this.start + 1) === this.second &&
-      Number.isFinite(this.delayMs) &&
       this.delayMs >= 0 &&
-      Number.isFinite(this.dueAt) &&
+      this.delayMs <= MAX_DURATION_MS &&
+      Math.abs(this.dueAt) <= MAX_DUE_AT &&
       Math.abs(this.priority) <= MAX_PRIORITY
     );
   }
 }
+
+/** The last moment that a Date can hold, in epoch milliseconds; nothing is due later. */
+export const MAX_DUE_AT = 8.64e15;
 
 /** Priorities go from minus this to this. */
 export const MAX_PRIORITY: number = 2 ** 21;

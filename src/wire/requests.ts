@@ -15,6 +15,7 @@ import { decode, encode } from '../codec/bson.ts';
 import { BlockReader } from '../model/block.ts';
 import { ByteReader, ByteWriter } from '../model/bytes.ts';
 import type { Command, Failure, LeaseKey, Outcome, Request, Settle } from '../model/command.ts';
+import { MAX_DURATION_MS } from '../model/duration.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { readList } from '../model/reply.ts';
 import { FRAME } from './frames.ts';
@@ -194,7 +195,7 @@ function readOutcome(frame: ByteReader, kind: (typeof OUTCOMES)[number] | undefi
 
 function readDelay(frame: ByteReader): number {
   const delayMs = frame.f64();
-  if (Number.isFinite(delayMs) && delayMs >= 0) return delayMs;
+  if (delayMs >= 0 && delayMs <= MAX_DURATION_MS) return delayMs;
   throw new HoldfastError('PROTOCOL', `Cannot wait ${delayMs} ms`);
 }
 

@@ -13,6 +13,9 @@ import { type Supervised, Supervisor } from './supervisor.ts';
 /** How many dead files are shown with their reasons. */
 const SHOWN_DEAD = 5;
 
+// A reader that has seen enough, such as `head`, ends the output and not the work.
+process.stdout.on('error', () => {});
+
 try {
   const request = await readRequest(process.argv.slice(2));
   if (request === undefined) console.log(HELP);
@@ -69,7 +72,11 @@ function showTable(screen: Screen, counted: Counted, supervised: Supervised): vo
     { label: 'redelivered after a kill', value: number(redelivered) },
     { label: 'lost', value: number(lost.length), tone: lost.length === 0 ? 'good' : 'bad' },
     { label: 'results recorded twice', value: number(doubled), tone: doubled === 0 ? 'good' : 'bad' },
-    { label: 'messages a second', value: number(messagesPerSecond(counted, supervised)), note: 'kills and restarts included' },
+    {
+      label: 'messages a second',
+      value: number(messagesPerSecond(counted, supervised)),
+      note: 'kills and restarts included',
+    },
     { label: 'durability', value: durability, note: synced },
   ];
   const passed = lost.length === 0 && doubled === 0;

@@ -35,7 +35,8 @@ export async function readRequest(args: readonly string[]): Promise<DemoRequest 
   const given = values.get('data');
   return {
     folder,
-    data: given === undefined ? await realpath(await mkdtemp(join(tmpdir(), 'holdfast-demo-'))) : await emptyFolder(given),
+    data:
+      given === undefined ? await realpath(await mkdtemp(join(tmpdir(), 'holdfast-demo-'))) : await emptyFolder(given),
     dataIsTemporary: given === undefined,
     results: results === undefined ? undefined : resolve(results),
     json: line.flags.has('json'),

@@ -50,8 +50,10 @@ export class Screen {
 
   killed(kills: number, phase: KillPoint['phase'], at: number): void {
     const doing = phase === 'producing' ? 'files were being stored' : 'handlers were at work';
-    const where = `at file ${number(at)} of ${number(this.#total)}, and started again`;
-    this.#line(`  ${this.#style('yellow', `SIGKILL ${kills}`)}   while ${doing.padEnd(23)}  ${this.#style('dim', where)}`);
+    const where = `${number(at)} of ${number(this.#total)} ${phase === 'producing' ? 'stored' : 'done'}, and started again`;
+    this.#line(
+      `  ${this.#style('yellow', `SIGKILL ${kills}`)}   while ${doing.padEnd(23)}  ${this.#style('dim', where)}`,
+    );
   }
 
   note(text: string): void {
@@ -65,7 +67,8 @@ export class Screen {
     const values = Math.max(...rows.map(({ value }) => value.length));
     for (const { label, value, note, tone } of rows) {
       const shown = value.padStart(values);
-      const styled = tone === undefined ? this.#style('bold', shown) : this.#style(tone === 'good' ? 'green' : 'red', shown);
+      const styled =
+        tone === undefined ? this.#style('bold', shown) : this.#style(tone === 'good' ? 'green' : 'red', shown);
       const behind = note === undefined ? '' : `   ${this.#style('dim', note)}`;
       this.#line(`  ${label.padEnd(labels)}   ${styled}${behind}`);
     }

@@ -6,7 +6,7 @@ import type { KillPoint, WorkOrder, WorkReport } from './worker.ts';
 /** What the supervisor tells of while the work goes on. */
 export interface Listener {
   progress(stored: number, ended: number): void;
-  /** @param at how many files were stored, or taken up, by then */
+  /** @param at how many files were stored, or done, by then */
   killed(kills: number, phase: KillPoint['phase'], at: number): void;
 }
 

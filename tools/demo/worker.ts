@@ -24,7 +24,7 @@ export interface KillPoint {
 /** What the working process says. */
 export type WorkReport =
   | { readonly kind: 'progress'; readonly stored: number; readonly ended: number }
-  /** The point is reached; `at` says how many files were, by then, stored or taken up. */
+  /** The point is reached; `at` says how many files were stored, or done, by then. */
   | { readonly kind: 'killPoint'; readonly at: number }
   | { readonly kind: 'done' };
 
@@ -44,7 +44,7 @@ const { files } = await listFolder(order.folder, order.data);
 const reporter = setInterval(() => void countEnded(channels.added), REPORT_MS);
 await produceFiles(files, channels.added, brakeFor('producing', 0, files.length));
 const ended = await countEnded(channels.added);
-const consumer = await consumeFiles(channels, brakeFor('handling', ended, files.length));
+const consumer = await consumeFiles(channels, brakeFor('handling', ended, files.length - ended));
 await allEnded(channels.added);
 clearInterval(reporter);
 await consumer.drain();
@@ -60,7 +60,8 @@ async function produceFiles(paths: readonly Buffer[], added: DemoChannels['added
   const lane = async (): Promise<void> => {
     for (const path of next) {
       await added.produce({ path: new Uint8Array(path) }, { dedupeKey: dedupeKeyOf(path) });
-      await brake();
+      await brake.step();
+      brake.done();
     }
   };
   await Promise.all(Array.from({ length: PRODUCES_IN_FLIGHT }, lane));
@@ -69,9 +70,10 @@ async function produceFiles(paths: readonly Buffer[], added: DemoChannels['added
 async function consumeFiles({ added, hashed }: DemoChannels, brake: Brake): ReturnType<typeof added.consume> {
   return added.consume(
     async ({ path }: AddedFile, { tx }) => {
-      await brake();
+      await brake.step();
       const digest = await digestFile(pathBelow(order.folder, path));
       tx.produce(hashed, { path, sha256: digest.sha256 });
+      brake.done();
       return digest;
     },
     { concurrency: HANDLERS },
@@ -97,19 +99,29 @@ async function countEnded(added: DemoChannels['added']): Promise<number> {
   return completed + dead;
 }
 
-/** Passed at each step of a phase; it lets nobody pass any more once the point is reached at which the kill comes. */
-type Brake = () => Promise<void>;
+/** Passed at each step of a phase; lets nobody pass any more once the point is reached at which the kill comes. */
+interface Brake {
+  step(): Promise<void>;
+  /** A file is stored, or its work is done. */
+  done(): void;
+}
 
-function brakeFor(phase: KillPoint['phase'], done: number, total: number): Brake {
+/** @param before how many files were done before @param left how many steps are to come */
+function brakeFor(phase: KillPoint['phase'], before: number, left: number): Brake {
   const { killPoint } = order;
-  if (killPoint?.phase !== phase) return async () => {};
-  const at = done + Math.max(1, Math.ceil((total - done) * killPoint.share));
-  let steps = done;
-  return async () => {
-    steps += 1;
-    if (steps === at) report({ kind: 'killPoint', at });
-    // Whoever is under way meanwhile goes on: an ack or a produce may be on its way to the disk when the kill comes.
-    if (steps >= at) await new Promise(() => {});
+  if (killPoint?.phase !== phase) return { step: async () => {}, done: () => {} };
+  let steps = Math.max(1, Math.ceil(left * killPoint.share));
+  let at = before;
+  return {
+    step: async () => {
+      steps -= 1;
+      if (steps === 0) report({ kind: 'killPoint', at });
+      // Whoever is under way meanwhile goes on: an ack or a produce may be on its way to the disk when the kill comes.
+      if (steps <= 0) await new Promise(() => {});
+    },
+    done: () => {
+      at += 1;
+    },
   };
 }
 

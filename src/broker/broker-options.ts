@@ -1,0 +1,31 @@
+/** What a broker needs to know and to be able to do. */
+import type { Clock } from '../model/clock.ts';
+import type { Random } from '../model/random.ts';
+import type { Leader } from '../model/records.ts';
+import type { Store } from '../store/store.ts';
+
+export interface BrokerOptions {
+  /** Opens the store, at the start and again after a failure. */
+  readonly openStore: () => Promise<Store>;
+  /** Whether the broker that leads the store still lives; it is left in peace then. */
+  readonly isLive: (leader: Leader) => Promise<boolean>;
+  /** Where this broker can be reached. */
+  readonly address: string;
+  /** Names this process: sessions of an earlier process of the same name may be resumed, others are over. */
+  readonly host: string;
+  readonly space: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Free space that new messages may not take, in bytes. */
+  readonly reserveBytes: number;
+  /** How long a session waits for its client to come back, in milliseconds. */
+  readonly sessionTimeoutMs: number;
+  /** Says what an operator should know. */
+  readonly log: (line: LogLine) => void;
+}
+
+export interface LogLine {
+  readonly level: 'info' | 'warn' | 'error';
+  readonly message: string;
+  readonly error?: unknown;
+}
