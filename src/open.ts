@@ -172,7 +172,7 @@ function closeAtEnd(holdfast: Holdfast): Holdfast {
 }
 
 function folderOf(url: string | undefined): string | undefined {
-  if (url === undefined || url === '') {
+  if (typeof url !== 'string' || url === '') {
     throw new TypeError('Cannot open: give a URL such as "file:./data" or "memory:", or set HOLDFAST_URL');
   }
   if (url === 'memory:' || url === ':memory:') return undefined;

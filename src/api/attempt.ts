@@ -34,7 +34,7 @@ export function attemptRunner(
     } catch (error) {
       return settleWith({ kind: 'undecodable', failure: failureOf(error) });
     }
-    const tx = new HandlerTransaction();
+    const tx = new HandlerTransaction(client);
     const timer = createTimer(client, work, delivery.timeoutMs);
     try {
       if (options.schema !== undefined) message = await checkMessage(options.schema, channel, message);
@@ -49,10 +49,15 @@ export function attemptRunner(
   };
 }
 
-/** An error as data. */
+/** An error as data, whatever its class has made of the fields of an Error. */
 export function failureOf(error: unknown): Failure {
-  if (error instanceof Error) return { name: error.name, message: error.message, stack: error.stack };
-  return { name: 'Error', message: describe(error), stack: undefined };
+  if (!(error instanceof Error)) return { name: 'Error', message: describe(error), stack: undefined };
+  try {
+    const { name, message, stack } = error as { name: unknown; message: unknown; stack: unknown };
+    return { name: describe(name), message: describe(message), stack: typeof stack === 'string' ? stack : undefined };
+  } catch {
+    return { name: 'Error', message: 'An error that cannot be shown', stack: undefined };
+  }
 }
 
 async function settlementOf(returned: unknown, tx: HandlerTransaction): Promise<Settlement> {

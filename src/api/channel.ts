@@ -11,7 +11,10 @@ import { type Consumer, type ConsumeOptions, createConsumer } from './consumer.t
 import { createItem, decodePayload } from './messages.ts';
 import {
   changesRules,
+  checkOptionsObject,
+  checkSignal,
   type ProduceOptions,
+  refuseUnknown,
   type ResolvedChannelOptions,
   resolveRetention,
   type RetainOptions,
@@ -93,6 +96,9 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
    * @throws as `produce`; `BACKLOG_FULL` when there is not room for all
    */
   async produceAll(messages: readonly Input[], options?: ProduceOptions): Promise<Receipt[]> {
+    if (!Array.isArray(messages)) {
+      throw new TypeError(`Cannot produce all of ${typeof messages}: give the messages as an array`);
+    }
     if (messages.length > MAX_MESSAGES)
       throw new RangeError(`Cannot produce more than ${MAX_MESSAGES} messages at once`);
     if (messages.length === 0) return [];
@@ -124,7 +130,9 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
    * was cancelled; the signal's reason when it fires
    */
   async request(message: Input, options: RequestOptions = {}): Promise<Result> {
+    checkOptionsObject(options, 'request');
     const { signal, ...produce } = options;
+    checkSignal(signal);
     signal?.throwIfAborted();
     const prepared = this.#prepare(message, Object.keys(produce).length === 0 ? undefined : produce, true);
     const { ref, item } = prepared instanceof Promise ? await prepared : prepared;
@@ -143,6 +151,8 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
 
   /** Waits for what the handler of a stored message returned, or will. @throws as `request`; `NOT_FOUND` */
   async result(id: MessageId, options: { readonly signal?: AbortSignal } = {}): Promise<Result> {
+    refuseUnknown(options, ['signal'], 'result');
+    checkSignal(options.signal);
     return this.#result(id, this.#client.awaitEnd(parseMessageId(id), false), options.signal);
   }
 
@@ -170,6 +180,7 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
   /** Messages of one state: live ones in the order in which they come, ended ones the newest first. */
   async list(state: State, options: ListOptions = {}): Promise<StoredMessage<Message>[]> {
     if (!STATES.includes(state)) throw new TypeError(`Cannot list "${String(state)}": states are ${STATES.join(', ')}`);
+    refuseUnknown(options, ['offset', 'limit'], 'list');
     const offset = wholeNumber(options.offset ?? 0, 'offset', 0, 2 ** 40);
     const limit = wholeNumber(options.limit ?? 20, 'limit', 1, 100);
     const views = await this.#value({ kind: 'inspect', what: 'list', channel: this.name, state, offset, limit });
@@ -214,7 +225,10 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
   }
 
   /** @internal */
-  prepare(message: Input, options: ProduceOptions | undefined): Prepared | Promise<Prepared> {
+  prepare(client: Client, message: Input, options: ProduceOptions | undefined): Prepared | Promise<Prepared> {
+    if (client !== this.#client) {
+      throw new TypeError(`Cannot produce to "${this.name}" with this ack: the channel is of another instance`);
+    }
     return this.#prepare(message, options, false);
   }
 

@@ -4,7 +4,7 @@ import type { Work } from '../client/consumer.ts';
 import type { Delivery, Settle } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { deliveredId } from './messages.ts';
-import { refuseUnknown, wholeNumber } from './options.ts';
+import { checkSignal, refuseUnknown, wholeNumber } from './options.ts';
 
 export interface ConsumeOptions {
   /**
@@ -47,6 +47,8 @@ export function createConsumer(
 ): Consumer {
   refuseUnknown(options, ['concurrency', 'prefetch', 'signal', 'onError'], 'consume');
   const { signal, onError = ignore } = options;
+  checkSignal(signal);
+  if (typeof onError !== 'function') throw new TypeError('Cannot use "onError": it must be a function');
   if (client.failure !== undefined) {
     throw new HoldfastError('CLOSED', `Cannot consume "${channel}": the broker is closed`, { cause: client.failure });
   }

@@ -281,11 +281,21 @@ export function checkChannelName(name: string): void {
   }
 }
 
+/** @throws TypeError */
+export function checkOptionsObject(options: object, what: string): void {
+  if (typeof options === 'object' && options !== null) return;
+  throw new TypeError(`Cannot use ${String(options)} as ${what} options: they must be an object`);
+}
+
+/** @throws TypeError */
+export function checkSignal(signal: AbortSignal | undefined): void {
+  if (signal === undefined || signal instanceof AbortSignal) return;
+  throw new TypeError('Cannot use "signal": it must be an AbortSignal');
+}
+
 /** @throws TypeError naming the option that is unknown, and those that are known */
 export function refuseUnknown(options: object, known: readonly string[], what: string): void {
-  if (typeof options !== 'object' || options === null) {
-    throw new TypeError(`Cannot use ${String(options)} as ${what} options: they must be an object`);
-  }
+  checkOptionsObject(options, what);
   const unknown = Object.keys(options).find((name) => !known.includes(name));
   if (unknown === undefined) return;
   throw new TypeError(`Cannot use "${unknown}" as a ${what} option: known are ${known.join(', ')}`);

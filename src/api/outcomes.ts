@@ -1,5 +1,6 @@
 /** Outcomes that a handler returns instead of a result: values, not exceptions. */
 import { type Duration, parseDuration } from '../model/duration.ts';
+import { refuseUnknown } from './options.ts';
 
 /** What `retry`, `deadLetter` and `snooze` give. */
 export class HandlerOutcome {
@@ -16,16 +17,22 @@ export class HandlerOutcome {
 
 /** The attempt failed, and the next one comes after `delay` instead of the backoff. */
 export function retry(options: { readonly delay?: Duration; readonly reason?: string } = {}): HandlerOutcome {
+  refuseUnknown(options, ['delay', 'reason'], 'retry');
   const delayMs = options.delay === undefined ? undefined : parseDuration(options.delay, 'delay');
-  return new HandlerOutcome('retry', delayMs, options.reason ?? 'The handler asked for a retry');
+  return new HandlerOutcome('retry', delayMs, checkReason(options.reason ?? 'The handler asked for a retry'));
 }
 
 /** No attempt will help: the message is dead now, or goes to the dead-letter channel. */
 export function deadLetter(reason: string): HandlerOutcome {
-  return new HandlerOutcome('deadLetter', undefined, reason);
+  return new HandlerOutcome('deadLetter', undefined, checkReason(reason));
 }
 
 /** Not now: the message comes again after this time, and no attempt is counted. */
 export function snooze(duration: Duration): HandlerOutcome {
   return new HandlerOutcome('snooze', parseDuration(duration, 'snooze'), 'The handler asked for a pause');
+}
+
+function checkReason(reason: string): string {
+  if (typeof reason === 'string') return reason;
+  throw new TypeError(`Cannot use ${typeof reason} as "reason": it must be a text`);
 }

@@ -1,5 +1,5 @@
 /** A transaction: effects that a handler gathers and that commit with its ack. */
-import { blocksOf } from '../client/client.ts';
+import { blocksOf, type Client } from '../client/client.ts';
 import type { Item } from '../client/outbox.ts';
 import type { Settle } from '../model/command.ts';
 import type { ProduceOptions } from './options.ts';
@@ -8,7 +8,7 @@ import type { ProduceOptions } from './options.ts';
 export interface TransactionTarget<Input> {
   readonly name: string;
   /** @internal */
-  prepare(message: Input, options: ProduceOptions | undefined): Prepared | Promise<Prepared>;
+  prepare(client: Client, message: Input, options: ProduceOptions | undefined): Prepared | Promise<Prepared>;
 }
 
 /** A message ready to go, and the name of its channel and rules in the session. */
@@ -32,13 +32,18 @@ const MAX_PRODUCED = 10_000;
 const MAX_PRODUCED_BYTES: number = 8 * 1024 * 1024;
 
 export class HandlerTransaction implements Transaction {
+  readonly #client: Client;
   readonly #prepared: (Prepared | Promise<Prepared>)[] = [];
+
+  constructor(client: Client) {
+    this.#client = client;
+  }
 
   produce<Input>(channel: TransactionTarget<Input>, message: Input, options?: ProduceOptions): void {
     if (this.#prepared.length >= MAX_PRODUCED) {
       throw new RangeError(`Cannot produce more than ${MAX_PRODUCED} messages with one ack`);
     }
-    const prepared = channel.prepare(message, options);
+    const prepared = channel.prepare(this.#client, message, options);
     // A refusal is reported when the handler settles; until then nobody waits for it.
     if (prepared instanceof Promise) prepared.catch(() => {});
     this.#prepared.push(prepared);

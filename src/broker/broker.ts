@@ -429,8 +429,12 @@ export class Broker {
       if (this.#phase !== 'rebuilding') return;
       try {
         this.#lead = await takeLead(this.#options, this.#lead?.epoch);
+        // `close` may have come in between; it has closed the store before, so this one is left to us.
+        if ((this.#phase as Phase) === 'closed') return await this.#lead.store.close();
         this.#phase = 'leading';
         this.#options.log({ level: 'info', message: 'The store is open again' });
+        // Clients that came back meanwhile have not been heard yet.
+        this.#schedule();
         return;
       } catch (error) {
         last = error;

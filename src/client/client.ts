@@ -68,6 +68,7 @@ export class Client {
   #holding = false;
   #failure: HoldfastError | undefined;
   #nextConsumer = 1;
+  readonly #onFailure: (() => void)[] = [];
 
   constructor(options: ClientOptions) {
     this.#options = options;
@@ -190,6 +191,12 @@ export class Client {
       if (waiting === undefined) this.#roomWaiters.set(channel, [resolve]);
       else waiting.push(resolve);
     });
+  }
+
+  /** Calls back when the client has failed for good. */
+  onFailure(listener: () => void): void {
+    if (this.#failure === undefined) this.#onFailure.push(listener);
+    else listener();
   }
 
   /** Why the client has failed for good, if it has. */
@@ -382,6 +389,7 @@ export class Client {
       for (const resolve of waiting) resolve({ state: undefined, result: undefined, failure: undefined });
     }
     this.#awaited.clear();
+    for (const listener of this.#onFailure) listener();
   }
 }
 

@@ -41,5 +41,12 @@ export const FLOAT64_ARRAY = 0x8b;
 export const BIGINT64_ARRAY = 0x8c;
 export const BIGUINT64_ARRAY = 0x8d;
 
+/**
+ * The most numbers and bigints that the Maps of a message have as keys and its Sets as items, together. V8 hashes them
+ * without a secret, so that bytes can be made of which each one collides with all before it. The time grows with the
+ * square: this many take less than a second, but as many as fit into 4 MiB take minutes.
+ */
+export const MOST_HASHED_NUMBERS = 10_000;
+
 /** The last millisecond that a Date can hold, and negated the first one (ECMA-262, time values). */
 export const LAST_DATE_MS = 8_640_000_000_000_000;

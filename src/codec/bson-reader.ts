@@ -10,6 +10,7 @@ import {
   INT64,
   LAST_DATE_MS,
   MAP_TAG,
+  MOST_HASHED_NUMBERS,
   NULL,
   OBJECT_TAG,
   ROOT_TAG,
@@ -28,6 +29,7 @@ import { quote } from './refusal.ts';
 export class BsonReader {
   readonly #input: BsonInput;
   readonly #maxDepth: number;
+  #hashedNumbers = 0;
 
   constructor(bytes: Buffer, maxDepth: number) {
     this.#input = new BsonInput(bytes);
@@ -63,6 +65,7 @@ export class BsonReader {
 
   #map(limit: number, depth: number): Map<unknown, unknown> {
     const items = this.#array(this.#input.open(limit), depth);
+    for (let i = 0; i < items.length; i += 2) this.#countHashed(items[i]);
     const map = new Map<unknown, unknown>();
     for (let i = 0; i + 1 < items.length; i += 2) map.set(items[i], items[i + 1]);
     if (map.size * 2 !== items.length) throw this.#input.malformed('a Map has a key twice or without a value');
@@ -71,9 +74,17 @@ export class BsonReader {
 
   #set(limit: number, depth: number): Set<unknown> {
     const items = this.#array(this.#input.open(limit), depth);
+    for (const item of items) this.#countHashed(item);
     const set = new Set(items);
     if (set.size !== items.length) throw this.#input.malformed('a Set has an item twice');
     return set;
+  }
+
+  #countHashed(key: unknown): void {
+    if (typeof key !== 'number' && typeof key !== 'bigint') return;
+    if (++this.#hashedNumbers > MOST_HASHED_NUMBERS) {
+      throw this.#input.malformed(`more than ${MOST_HASHED_NUMBERS} numbers in Maps and Sets`);
+    }
   }
 
   #escaped(limit: number, depth: number): Record<string, unknown> {

@@ -1,12 +1,23 @@
 import { types } from 'node:util';
 import { bytesUnder, byteSubtype } from './binary-types.ts';
-import { ARRAY, DOCUMENT, MAP_TAG, NULL, OBJECT_TAG, SET_TAG, TAG_PREFIX, UNDEFINED } from './bson-format.ts';
+import {
+  ARRAY,
+  DOCUMENT,
+  MAP_TAG,
+  MOST_HASHED_NUMBERS,
+  NULL,
+  OBJECT_TAG,
+  SET_TAG,
+  TAG_PREFIX,
+  UNDEFINED,
+} from './bson-format.ts';
 import { BsonOutput } from './bson-output.ts';
 import {
   arrayRefusal,
   circularRefusal,
   depthRefusal,
   detachedRefusal,
+  hashedNumbersRefusal,
   keyRefusal,
   propertyRefusal,
   refusal,
@@ -25,6 +36,7 @@ export class BsonWriter {
   readonly #output: BsonOutput = new BsonOutput(() => this.#tooLarge());
   #maxBytes = 0;
   #maxDepth = 0;
+  #hashedNumbers = 0;
   /** The containers that are being written, outermost first, and the key of each in the one before. */
   readonly #containers: object[] = [];
   readonly #keys: (string | number)[] = [];
@@ -33,6 +45,7 @@ export class BsonWriter {
   write(root: unknown, maxBytes: number, maxDepth: number): Uint8Array {
     this.#maxBytes = maxBytes;
     this.#maxDepth = maxDepth;
+    this.#hashedNumbers = 0;
     this.#output.begin(maxBytes);
     return this.#output.finish(this.#value('', root));
   }
@@ -141,6 +154,7 @@ export class BsonWriter {
     return this.#collection(key, map, MAP_TAG, () => {
       let index = 0;
       for (const [mapKey, mapValue] of map) {
+        this.#countHashed(mapKey);
         this.#item(index++, mapKey);
         this.#item(index++, mapValue);
       }
@@ -150,8 +164,16 @@ export class BsonWriter {
   #set(key: string | number, set: Set<unknown>): number {
     return this.#collection(key, set, SET_TAG, () => {
       let index = 0;
-      for (const item of set) this.#item(index++, item);
+      for (const item of set) {
+        this.#countHashed(item);
+        this.#item(index++, item);
+      }
     });
+  }
+
+  #countHashed(key: unknown): void {
+    if (typeof key !== 'number' && typeof key !== 'bigint') return;
+    if (++this.#hashedNumbers > MOST_HASHED_NUMBERS) throw hashedNumbersRefusal(MOST_HASHED_NUMBERS, this.#steps());
   }
 
   #collection(key: string | number, collection: object, tag: string, writeItems: () => void): number {

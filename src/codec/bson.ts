@@ -43,7 +43,8 @@
  * What is refused: functions, symbols (as keys too), instances of classes other than those above (also of subclasses of
  * them), errors, RegExps, Promises, weak collections, SharedArrayBuffers, Float16Arrays, invalid Dates, holes in arrays,
  * named properties of arrays, Maps, Sets and Dates, circular references, and keys that are `__proto__` or contain NUL or
- * a lone surrogate. A Map takes these keys.
+ * a lone surrogate (a Map takes these keys). So are, both ways, more than 10,000 numbers and bigints as keys of the Maps
+ * and items of the Sets of one message: the hashes of numbers can be made to collide. Arrays have no such limit.
  *
  * To change the stored form: never change what bytes of {@link CODEC_BSON} mean, since stores and peers hold them. Even a
  * new tag makes messages that older processes refuse. Take the next free codec number, write with it only once all
@@ -91,7 +92,7 @@ let idleWriter: BsonWriter | undefined = new BsonWriter();
  * `ArrayBuffer` is transferred. An error that a getter throws is passed on.
  *
  * @throws {TypeError} The value, or a part of it, is not data that comes back as it was. The message says which part.
- * @throws {RangeError} The value is too large or nests too deep.
+ * @throws {RangeError} The value is too large, nests too deep, or has too many numbers in Maps and Sets.
  */
 export function encode(value: unknown, limits?: CodecLimits): Uint8Array {
   const { maxBytes, maxDepth } = limits === undefined ? DEFAULT_LIMITS : checkedLimits(limits);
@@ -107,9 +108,9 @@ export function encode(value: unknown, limits?: CodecLimits): Uint8Array {
 }
 
 /**
- * Decodes what {@link encode} made. It is safe on bytes from anywhere: it takes time and memory in proportion to them,
- * makes only the types of the table above, and sets no prototype. The value shares no memory with the bytes. A Buffer is
- * decoded a little faster than another Uint8Array.
+ * Decodes what {@link encode} made. It is safe on bytes from anywhere: the limits bound its time and memory, it makes only
+ * the types of the table above, and it sets no prototype. The value shares no memory with the bytes. A Buffer is decoded a
+ * little faster than another Uint8Array.
  *
  * @throws {HoldfastError} `UNDECODABLE`: the bytes are not of this codec, or beyond a limit.
  * @throws {TypeError} `bytes` is not a Uint8Array.

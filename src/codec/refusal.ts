@@ -57,14 +57,17 @@ export function circularRefusal(steps: readonly Step[]): TypeError {
 
 /** The error for a value that takes too many bytes. */
 export function sizeRefusal(maxBytes: number, steps: readonly Step[]): RangeError {
-  return new RangeError(
-    `Cannot encode more than ${maxBytes} bytes, reached${at(steps)}: store a reference to the data`,
-  );
+  return new RangeError(`Cannot encode more than ${maxBytes} bytes${reached(steps)}: store a reference to the data`);
 }
 
 /** The error for a value that nests too deep. */
 export function depthRefusal(maxDepth: number, steps: readonly Step[]): RangeError {
-  return new RangeError(`Cannot encode more than ${maxDepth} levels, reached${at(steps)}: store a flatter structure`);
+  return new RangeError(`Cannot encode more than ${maxDepth} levels${reached(steps)}: store a flatter structure`);
+}
+
+/** The error for more numbers as keys of Maps and items of Sets than can be decoded safely. */
+export function hashedNumbersRefusal(most: number, steps: readonly Step[]): RangeError {
+  return new RangeError(`Cannot encode more than ${most} numbers in Maps and Sets${reached(steps)}: store an array`);
 }
 
 /** A path such as `a.b[3]`; `<key 0>`, `<value 0>` and `<item 0>` are entries of a Map and of a Set, by their order. */
@@ -83,6 +86,10 @@ function stepText(container: object, key: string | number, isFirst: boolean): st
 
 function at(steps: readonly Step[]): string {
   return steps.length === 0 ? '' : ` at "${pathOf(steps)}"`;
+}
+
+function reached(steps: readonly Step[]): string {
+  return steps.length === 0 ? '' : `, reached at "${pathOf(steps)}"`;
 }
 
 function within(steps: readonly Step[]): string {

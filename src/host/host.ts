@@ -39,7 +39,7 @@ const OWN_PROCESS = { keepsLeases: true } as const;
 export async function startHost(options: HostOptions, { clock, random, log }: HostTools): Promise<Host> {
   const { folder, space, host, reserveBytes, sessionTimeoutMs } = options;
   if (folder !== undefined) await mkdir(folder, { recursive: true, mode: 0o700 });
-  const presence = folder === undefined ? undefined : await announcePresence(folder, host);
+  const presence = folder === undefined ? undefined : await announcePresence(folder, random);
   const disk = createMemoryDisk();
   const broker = new Broker({
     openStore: async () =>

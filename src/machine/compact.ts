@@ -2,9 +2,9 @@
  * Compaction: when few messages of a pack are left, say a dead one that is kept for a month, the payloads of the
  * others go. It waits a while first, because most packs are soon gone altogether.
  */
-import { type ColdView, lastEnd, type Need } from './cold.ts';
+import type { ColdView, Need } from './cold.ts';
 import { KIND } from './layout.ts';
-import { keptMessage } from './manage.ts';
+import { keptMessage, newestEnd } from './manage.ts';
 import { encodeSparsePack, openPack } from './pack.ts';
 import { type MachineState, put } from './state.ts';
 
@@ -31,7 +31,7 @@ export function applyCompaction(state: MachineState, view: ColdView): void {
   const kept = pack.indexes.filter((index) => {
     const at = { seq: number + index, pack: number };
     if (state.messages.has(at.seq)) return true;
-    const end = lastEnd(at, ends);
+    const end = newestEnd(state, at, ends);
     return end !== undefined && keptMessage(state, end) !== undefined;
   });
   if (kept.length === 0 || kept.length === pack.indexes.length) return;

@@ -22,7 +22,7 @@
  * Everything before `ids` is read at open; what comes after is read when it is needed. To change a record,
  * raise its version byte, keep reading the old one, and write the new one only; to change a key, take a new kind.
  */
-import { allocate } from '../model/bytes.ts';
+import { allocate, small31 } from '../model/bytes.ts';
 import type { Key, KeyRange } from '../model/records.ts';
 
 export const KIND = {
@@ -100,7 +100,7 @@ export class Layout {
   numberAt(key: Key, n: number): number {
     const at = this.#prefix.length + 1 + n * NUMBER_BYTES;
     const view = new DataView(key.buffer, key.byteOffset, key.byteLength);
-    return (view.getUint32(at) - HIGH_OFFSET) * 2 ** 32 + view.getUint32(at + 4);
+    return small31((view.getUint32(at) - HIGH_OFFSET) * 2 ** 32 + view.getUint32(at + 4));
   }
 }
 

@@ -1,6 +1,7 @@
 /** Acts on channels and on single messages: pause, purge, redrive, retain; cancel, promote. */
 import type { Control, Manage, Reply } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
+import type { Entry } from '../model/records.ts';
 import type { Channel, EndedMessage, Message } from './memory.ts';
 import { readyCount } from './channel.ts';
 import { type ColdView, lastEnd, locate, type Need } from './cold.ts';
@@ -60,7 +61,7 @@ export function applyRedrive(state: MachineState, channel: Channel, view: ColdVi
   for (const message of dead) {
     const ends = view.range(state.layout.range(KIND.ended, message.pack));
     // Others have left since the records were asked for, and this one has moved up: it is for the next step.
-    if (ends !== undefined) redrive(state, channel, message, lastEnd(message, ends));
+    if (ends !== undefined) redrive(state, channel, message, newestEnd(state, message, ends));
   }
   if (dead.length > 0) return;
   channel.redriveUntil = 0;
@@ -89,6 +90,15 @@ export function applyManage(state: MachineState, command: Manage, view: ColdView
   if (command.action !== 'redrive' || record.state !== 'dead') return wrongState(command.action, record.state);
   redrive(state, state.channelNumbers.get(record.channel) as Channel, kept, record);
   return DONE;
+}
+
+/** The newest record of a message's end: one that is not written yet, or the last of those that were. */
+export function newestEnd(
+  state: MachineState,
+  at: Pick<EndedMessage, 'seq' | 'pack'>,
+  entries: readonly Entry[],
+): EndedRecord | undefined {
+  return state.changes.ended.get(at.pack)?.findLast(({ seq }) => seq === at.seq) ?? lastEnd(at, entries);
 }
 
 /** The entry of an ended message in memory; a message that was removed has none, whatever the store still holds. */

@@ -7,7 +7,7 @@
  * ended = state seq(varint, from pack) endedAt(f64) channel policy priority claimedAt(f64) attempts second [result] [failure] [extra]
  * ```
  */
-import { type ByteReader, ByteWriter } from '../model/bytes.ts';
+import { type ByteReader, ByteWriter, small31 } from '../model/bytes.ts';
 import type { Failure, HistoryEntry } from '../model/command.ts';
 import { HAPPENINGS, type LiveState, STATES } from '../model/states.ts';
 import type { Extra, Message } from './memory.ts';
@@ -87,9 +87,9 @@ export function writeMessage(writer: ByteWriter, message: Message, baseOrder: nu
 
 export function readMessage(reader: ByteReader, baseOrder: number): StoredMessage {
   const flags = reader.u8();
-  const order = baseOrder + reader.signed();
-  const seq = order + reader.signed();
-  const pack = seq - reader.varint();
+  const order = small31(baseOrder + reader.signed());
+  const seq = small31(order + reader.signed());
+  const pack = small31(seq - reader.varint());
   const second = reader.varint();
   const policy = reader.varint();
   const used = (flags & FLAG.used) !== 0;

@@ -37,15 +37,18 @@ export function keepAnswer(session: Session, request: number, reply: Reply): voi
   }
 }
 
-/** The client has the answers up to this request. */
+/**
+ * The client has the answers up to this request, so all of them were applied. Those without an effect that lasts are
+ * not in the session's record, and a broker that was rebuilt from it hears of them here.
+ */
 export function confirmAnswers(session: Session, upTo: number): void {
-  for (let request = session.answeredUpTo + 1; request <= Math.min(upTo, session.applied); request++) {
-    const answer = session.answers.get(request);
-    if (answer === undefined) continue;
+  for (const [request, answer] of session.answers) {
+    if (request > upTo) break;
     session.answers.delete(request);
     session.answerBytes -= answerBytes(answer);
   }
-  session.answeredUpTo = Math.max(session.answeredUpTo, Math.min(upTo, session.applied));
+  session.applied = Math.max(session.applied, upTo);
+  session.answeredUpTo = Math.max(session.answeredUpTo, upTo);
 }
 
 /** Roughly what an answer takes in the session's record. */

@@ -18,6 +18,7 @@ import type {
 } from './memory.ts';
 import { compareDeadlines, compareDue, compareExpiries, compareRemovals, compareWindows } from './message.ts';
 import { OrderedIndex } from './ordered-index.ts';
+import { SeqTable } from './seq-table.ts';
 
 export interface MachineState {
   readonly layout: Layout;
@@ -38,7 +39,7 @@ export interface MachineState {
   readonly policyNumbers: Map<number, PolicyRef>;
   readonly sessions: Map<string, Session>;
   /** Messages that have not ended, by sequence number. */
-  readonly messages: Map<number, Message>;
+  readonly messages: SeqTable<Message>;
   /** How many messages of a pack are still there; a pack that is not listed has one. */
   readonly packs: Map<number, number>;
   /** Delayed messages by machine time and by wall time. */
@@ -144,7 +145,7 @@ export function createState(space: string): MachineState {
     policies: new Map(),
     policyNumbers: new Map(),
     sessions: new Map(),
-    messages: new Map(),
+    messages: new SeqTable(),
     packs: new Map(),
     due: [new OrderedIndex(compareDue), new OrderedIndex(compareDue)],
     expiries: new OrderedIndex(compareExpiries),

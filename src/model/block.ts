@@ -13,7 +13,7 @@
  * To change the form, raise `BLOCK_VERSION`, keep reading the old one (stored blocks live as long as their
  * messages), and describe both here and in `docs/protocol.md`.
  */
-import { ByteReader, ByteWriter } from './bytes.ts';
+import { ByteReader, ByteWriter, small31 } from './bytes.ts';
 import { MAX_DURATION_MS } from './duration.ts';
 import { HoldfastError } from './errors.ts';
 import { MESSAGE_ID_BYTES, messageIdTime } from './message-id.ts';
@@ -48,7 +48,7 @@ export interface ItemOptions {
 
 /** The second of an id, as blocks and the id index count it. */
 export function idSecond(id: Uint8Array, at: number = 0): number {
-  return Math.max(0, Math.floor(messageIdTime(id, at) / 1_000) - EPOCH_2020_SECONDS);
+  return small31(Math.max(0, Math.floor(messageIdTime(id, at) / 1_000) - EPOCH_2020_SECONDS));
 }
 
 /** Gathers messages into one block. */

@@ -32,6 +32,14 @@ const doubleBytes = new Uint8Array(double.buffer);
 const DOUBLE_ORDER =
   new Uint8Array(new Uint16Array([1]).buffer)[0] === 1 ? [0, 1, 2, 3, 4, 5, 6, 7] : [7, 6, 5, 4, 3, 2, 1, 0];
 
+/**
+ * The same number, held as a small integer where it is one: what comes out of floating-point arithmetic would take
+ * 16 bytes of its own in every object that keeps it.
+ */
+export function small31(value: number): number {
+  return value === (value | 0) ? value | 0 : value;
+}
+
 /** Writes into a buffer that grows. Multi-byte numbers are little endian. */
 export class ByteWriter {
   #bytes: Uint8Array;
@@ -175,16 +183,21 @@ export class ByteReader {
   }
 
   varint(): number {
-    const first = this.u8();
-    if (first < 0x80) return first;
-    let value = first & 0x7f;
-    let scale = 0x80;
-    for (let i = 1; i < 8; i++) {
+    // Up to four bytes stay within the engine's small integers, which take no memory of their own in an object.
+    let small = 0;
+    for (let shift = 0; shift < 28; shift += 7) {
+      const byte = this.u8();
+      if (byte < 0x80) return small | (byte << shift);
+      small |= (byte & 0x7f) << shift;
+    }
+    let value = small;
+    let scale = 2 ** 28;
+    for (let i = 4; i < 8; i++) {
       const byte = this.u8();
       value += (byte & 0x7f) * scale;
       if (byte < 0x80) {
         if (!Number.isSafeInteger(value)) break;
-        return value;
+        return small31(value);
       }
       scale *= 0x80;
     }
@@ -201,7 +214,8 @@ export class ByteReader {
 
   signed(): number {
     const folded = this.varint();
-    return folded % 2 === 0 ? folded / 2 : -(folded + 1) / 2;
+    if (folded < 2 ** 30) return (folded >>> 1) ^ -(folded & 1);
+    return small31(folded % 2 === 0 ? folded / 2 : -(folded + 1) / 2);
   }
 
   /** A view of the next `length` bytes, not a copy. */

@@ -7,6 +7,7 @@ import { unlink } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import type { Random } from '../model/random.ts';
 
 export interface Presence {
   /** Where the broker shows that it lives. */
@@ -21,8 +22,9 @@ const MAX_SOCKET_NAME_BYTES = 103;
 const ANSWER_MS = 5_000;
 
 /** Shows that this process lives, until it is closed or the process ends. */
-export async function announcePresence(folder: string, nonce: string): Promise<Presence> {
-  const address = socketName(folder, nonce);
+export async function announcePresence(folder: string, random: Random): Promise<Presence> {
+  // Each one has a name of its own, so that a broker never takes its own sign of life for that of the one before.
+  const address = socketName(folder, Buffer.from(random.fill(new Uint8Array(8))).toString('hex'));
   const server = createServer((socket) => socket.destroy());
   await listen(server, address);
   server.unref();
@@ -49,13 +51,12 @@ export async function isPresent(address: string): Promise<boolean> {
   return present;
 }
 
-function socketName(folder: string, nonce: string): string {
-  const short = nonce.slice(0, 16);
-  if (process.platform === 'win32') return `\\\\.\\pipe\\holdfast-${short}`;
-  const inFolder = join(resolve(folder), `broker-${short}.sock`);
+function socketName(folder: string, name: string): string {
+  if (process.platform === 'win32') return `\\\\.\\pipe\\holdfast-${name}`;
+  const inFolder = join(resolve(folder), `broker-${name}.sock`);
   if (Buffer.byteLength(inFolder) <= MAX_SOCKET_NAME_BYTES) return inFolder;
   const folderHash = createHash('sha256').update(resolve(folder)).digest('hex').slice(0, 16);
-  return join(tmpdir(), `holdfast-${folderHash}-${short}.sock`);
+  return join(tmpdir(), `holdfast-${folderHash}-${name}.sock`);
 }
 
 function listen(server: Server, address: string): Promise<void> {

@@ -1,6 +1,13 @@
-/** Opening and making the file of an LMDB store. */
+/**
+ * Opening and making the file of an LMDB store.
+ *
+ * When LMDB cannot open or make a file, the `lmdb` package ends the process with a segmentation fault. So
+ * everything that it would do is done or tried here before.
+ */
 import {
+  accessSync,
   closeSync,
+  constants,
   existsSync,
   fsyncSync,
   linkSync,
@@ -9,6 +16,8 @@ import {
   openSync,
   readSync,
   rmSync,
+  statSync,
+  writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { open } from 'lmdb';
@@ -16,50 +25,58 @@ import { StoreError } from '../model/errors.ts';
 import type { Key } from '../model/records.ts';
 import { checkHead } from './lmdb-check.ts';
 import { keyCodec, valueCodec } from './lmdb-codec.ts';
-import { PAGE_BYTES } from './lmdb-pages.ts';
+import { emptyFile, PAGE_BYTES } from './lmdb-pages.ts';
 import { Table, type Database } from './lmdb-table.ts';
 
 /**
- * The version of the format: of the header, of the keys and records of `lmdb.ts`, of the seal of a record,
- * and of the log.
+ * The version of the format: of the tables of `lmdb.ts`, of the checksum of a record, and of the log.
  *
- * To change any of them: raise this number; let `openLmdbFile` accept the versions that this package can
+ * To change any of them: raise this number; let `checkHeader` accept the versions that this package can
  * still read, and bring a file of an older one up to date in the transaction in which it writes the new
- * number; keep a file that the last release wrote under `test/store/` with a test that opens it; and note
- * in the changelog that a release before this one cannot open the file any more, which it says itself
- * with `STORE_TOO_NEW`.
+ * number; keep a file that the last release wrote under `test/store/`, with a test that opens it; and note
+ * in the changelog that a release before this one refuses the file, with `STORE_TOO_NEW`.
  */
-export const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 1;
 
 const APPLICATION = 'holdfast';
 /** The header has a table of its own, with the empty key. */
 const HEADER_TABLE = 0x00;
 const HEADER_KEY: Key = new Uint8Array();
 
+/** The table of readers and the mutexes, for the 126 readers that LMDB has by default. */
+const LOCK_FILE_BYTES = 8_272;
+/** LMDB opens fewer descriptors than this. */
+const DESCRIPTORS = 6;
+
 interface Header {
   readonly application: string;
   readonly format: number;
 }
 
-/** Opens the file, and makes it before when it is absent. `folder` gets mode 0700 and the file 0600 when they are made. */
+/** Opens the file, and makes it before when it is absent: the folder with mode 0700, the file with 0600. */
 export async function openLmdbFile(folder: string, file: string): Promise<Database> {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  if (!existsSync(file)) await makeFile(folder, file);
+  makeFile(folder, file, emptyFile());
+  // LMDB would make this file with a hole, and a full disk under a hole in mapped memory ends the process.
+  makeFile(folder, lockFileOf(file), new Uint8Array(LOCK_FILE_BYTES));
+  checkAccess(file);
   withFile(file, 'r', (fd) => checkHeadBesideWriters(fd));
   const database = openDatabase(file);
   try {
-    database.resetReadTxn();
-    const snapshot = database.useReadTransaction();
-    try {
-      checkHeader(new Table(database, HEADER_TABLE).get(HEADER_KEY, snapshot));
-    } finally {
-      snapshot.done();
-    }
+    checkHeader(database);
     return database;
   } catch (error) {
     await database.close();
     throw error;
   }
+}
+
+/** Puts the header into a file that has none yet, in the write transaction under way. */
+export function writeHeader(database: Database): void {
+  const headers = new Table(database, HEADER_TABLE);
+  if (headers.get(HEADER_KEY) !== undefined) return;
+  const header: Header = { application: APPLICATION, format: FORMAT_VERSION };
+  headers.put(HEADER_KEY, Buffer.from(JSON.stringify(header)));
 }
 
 /** Runs `use` with a descriptor of the file. */
@@ -73,33 +90,49 @@ export function withFile<T>(file: string, flags: 'r' | 'r+', use: (fd: number) =
 }
 
 /**
- * Makes a new file aside and gives it its name when it is whole and synced, so that there is never a part
- * of one under the name, whenever the power goes. Of several processes that do this at once one wins.
+ * Makes a file when it is absent: aside, and it gets its name when it is whole and synced. So there is never
+ * a part of one under the name, whenever the power goes, and of several processes that do this one wins.
  */
-async function makeFile(folder: string, file: string): Promise<void> {
+function makeFile(folder: string, file: string, contents: Uint8Array): void {
+  if (existsSync(file)) return;
   const aside = mkdtempSync(join(folder, '.new-'));
   try {
-    const made = join(aside, 'new.mdb');
-    const database = openDatabase(made);
-    const header: Header = { application: APPLICATION, format: FORMAT_VERSION };
-    database.transactionSync(() =>
-      new Table(database, HEADER_TABLE).put(HEADER_KEY, Buffer.from(JSON.stringify(header))),
-    );
-    await database.close();
-    try {
-      linkSync(made, file);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
-    }
+    const made = join(aside, 'file');
+    writeFileSync(made, contents, { mode: 0o600, flag: 'wx' });
+    withFile(made, 'r+', fsyncSync);
+    linkSync(made, file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   } finally {
     rmSync(aside, { recursive: true, force: true });
   }
-  for (const entry of [folder, dirname(folder)]) syncFolder(entry);
+  for (const each of [folder, dirname(folder)]) syncFolder(each);
 }
 
 /** Makes the names in a folder durable. Windows does so by itself, and cannot open a folder. */
 function syncFolder(folder: string): void {
   if (process.platform !== 'win32') withFile(folder, 'r', fsyncSync);
+}
+
+function lockFileOf(file: string): string {
+  return `${file}-lock`;
+}
+
+/**
+ * Throws when LMDB could not open its files. The lock file must not be opened for that: closing it would
+ * release the locks that LMDB holds for another store object of this process.
+ */
+function checkAccess(file: string): void {
+  for (const each of [file, lockFileOf(file)]) {
+    accessSync(each, constants.R_OK | constants.W_OK);
+    if (!statSync(each).isFile()) throw new Error(`"${each}" is not a file`);
+  }
+  const descriptors: number[] = [];
+  try {
+    while (descriptors.length < DESCRIPTORS) descriptors.push(openSync(file, 'r+'));
+  } finally {
+    descriptors.forEach(closeSync);
+  }
 }
 
 function openDatabase(file: string): Database {
@@ -133,13 +166,21 @@ function checkHeadBesideWriters(fd: number): void {
   }
 }
 
-function checkHeader(bytes: Uint8Array | undefined): void {
-  const header = bytes && (JSON.parse(Buffer.from(bytes).toString()) as Partial<Header>);
-  if (header?.application !== APPLICATION || header.format === undefined) {
-    throw new StoreError('STORE_CORRUPT', 'aborted', 'Cannot use the store: the file is of another application');
-  }
-  if (header.format > FORMAT_VERSION) {
-    const message = `Cannot use the store: its format ${header.format} is newer than ${FORMAT_VERSION}, upgrade this package`;
-    throw new StoreError('STORE_TOO_NEW', 'aborted', message);
+function checkHeader(database: Database): void {
+  const snapshot = database.useReadTransaction();
+  try {
+    const bytes = new Table(database, HEADER_TABLE).get(HEADER_KEY, snapshot);
+    const { entryCount } = database.getStats() as { readonly entryCount: number };
+    if (bytes === undefined && entryCount === 0) return;
+    const header = bytes && (JSON.parse(Buffer.from(bytes).toString()) as Partial<Header>);
+    if (header?.application !== APPLICATION || header.format === undefined) {
+      throw new StoreError('STORE_CORRUPT', 'aborted', 'Cannot use the store: the file is of another application');
+    }
+    if (header.format > FORMAT_VERSION) {
+      const message = `Cannot use the store: its format ${header.format} is newer than ${FORMAT_VERSION}, upgrade this package`;
+      throw new StoreError('STORE_TOO_NEW', 'aborted', message);
+    }
+  } finally {
+    snapshot.done();
   }
 }

@@ -24,6 +24,9 @@ const BIG_DATA = 0x01;
 const FREE_TREE_FLAGS = 0x4008;
 const NO_PAGE = 0xffff_ffff_ffff_ffffn;
 
+/** The first size of the map, which LMDB enlarges as it needs. */
+const MAP_BYTES = 0x20000n;
+
 /** One B-tree of the file, as a meta page describes it. */
 export interface Tree {
   readonly name: 'main' | 'free';
@@ -69,6 +72,25 @@ export function readPages(fd: number, first: number, count: number): Uint8Array 
     const read = readSync(fd, bytes, at, bytes.length - at, first * PAGE_BYTES + at);
     if (read === 0) throw damaged(`page ${first + Math.floor(at / PAGE_BYTES)} lies behind the end of the file`);
     at += read;
+  }
+  return bytes;
+}
+
+/** The contents of a new file: the two meta pages of transaction 0, with empty trees. */
+export function emptyFile(): Uint8Array {
+  const bytes = new Uint8Array(2 * PAGE_BYTES);
+  for (const number of [0, 1]) {
+    const view = new DataView(bytes.buffer, number * PAGE_BYTES, PAGE_BYTES);
+    const at = (offset: number): number => HEADER_BYTES + offset;
+    view.setBigUint64(0, BigInt(number), true);
+    view.setUint16(18, META, true);
+    view.setUint32(at(0), MAGIC, true);
+    view.setUint32(at(4), DATA_VERSION, true);
+    view.setBigUint64(at(16), MAP_BYTES, true);
+    view.setUint32(at(24), PAGE_BYTES, true);
+    view.setUint16(at(28), FREE_TREE_FLAGS, true);
+    for (const tree of [at(24), at(72)]) view.setBigUint64(tree + 40, NO_PAGE, true);
+    view.setBigUint64(at(120), 1n, true);
   }
   return bytes;
 }

@@ -1,6 +1,7 @@
 /** The records of an LMDB file whose keys begin with one byte: sealed when they are written, checked when they are read. */
 import type { RootDatabase, Transaction } from 'lmdb';
 import type { Entry, Key, KeyRange, Value } from '../model/records.ts';
+import { PAGE_BYTES } from './lmdb-pages.ts';
 import { openRecord, Sealer, writeChecksum } from './lmdb-record.ts';
 
 export type Database = RootDatabase<Uint8Array, Uint8Array>;
@@ -8,19 +9,32 @@ export type Database = RootDatabase<Uint8Array, Uint8Array>;
 /** A read transaction; without one a call works in the write transaction that is under way. */
 export type Snapshot = Transaction;
 
+/** What a write transaction has written, for the question whether there is room for it. */
+export interface WriteMeter {
+  /** Records put or deleted. */
+  records: number;
+  /** The bytes of the values that take pages of their own. */
+  largeBytes: number;
+}
+
 /** How many keys are collected before they are deleted. */
 const CLEAR_KEYS = 1_000;
+
+/** A longer record takes pages of its own, and at most one of them is not full. */
+const LARGE_BYTES = 1_024;
 
 const sealer = new Sealer();
 
 export class Table {
   readonly #database: Database;
   readonly #prefix: number;
+  readonly #meter: WriteMeter | undefined;
 
   /** `prefix` is the first byte of the keys in LMDB; the keys of the table do not have it, and may be empty. */
-  constructor(database: Database, prefix: number) {
+  constructor(database: Database, prefix: number, meter?: WriteMeter) {
     this.#database = database;
     this.#prefix = prefix;
+    this.#meter = meter;
   }
 
   get(key: Key, snapshot?: Snapshot): Value | undefined {
@@ -31,18 +45,18 @@ export class Table {
 
   put(key: Key, value: Value): void {
     const sealed = sealer.seal(this.#prefix, key, value);
-    this.#database.putSync(sealed.key, sealed.record);
+    this.#put(sealed.key, sealed.record);
   }
 
   /** Puts a record that has room for its checksum at the end. */
   putRecord(key: Key, record: Uint8Array): void {
     const full = sealer.prefixed(this.#prefix, key);
     writeChecksum(full, record);
-    this.#database.putSync(full, record);
+    this.#put(full, record);
   }
 
   remove(key: Key): void {
-    this.#database.removeSync(sealer.prefixed(this.#prefix, key));
+    this.#remove(sealer.prefixed(this.#prefix, key));
   }
 
   clear(from: Key, to: Key): void {
@@ -50,7 +64,7 @@ export class Table {
     const range = { start: this.#full(from), end: this.#full(to), limit: CLEAR_KEYS };
     for (let found = CLEAR_KEYS; found === CLEAR_KEYS;) {
       const keys = [...this.#database.getKeys(range)];
-      for (const key of keys) this.#database.removeSync(key);
+      for (const key of keys) this.#remove(key);
       found = keys.length;
     }
   }
@@ -74,6 +88,18 @@ export class Table {
     for (const { key, value } of this.#database.getRange(range)) {
       yield { key: withoutPrefix(key), value: openRecord(key, value) };
     }
+  }
+
+  #put(full: Key, record: Uint8Array): void {
+    this.#database.putSync(full, record);
+    if (this.#meter === undefined) return;
+    this.#meter.records++;
+    if (record.length > LARGE_BYTES) this.#meter.largeBytes += record.length + PAGE_BYTES;
+  }
+
+  #remove(full: Key): void {
+    this.#database.removeSync(full);
+    if (this.#meter !== undefined) this.#meter.records++;
   }
 
   #full(key: Key): Key {

@@ -16,7 +16,7 @@
  * | 02 | number | a record of the log, see `commit-log.ts` |
  * | 03 | key | value |
  */
-import { fdatasyncSync, statfsSync } from 'node:fs';
+import { fdatasyncSync } from 'node:fs';
 import { join } from 'node:path';
 import { StoreError } from '../model/errors.ts';
 import { systemRandom, type Random } from '../model/random.ts';
@@ -26,9 +26,9 @@ import { CommitLog } from './commit-log.ts';
 import { checkEpoch, leaderOf, resolveCommit, sameEpoch, succeed, type Leadership } from './epoch.ts';
 import { checkFile } from './lmdb-check.ts';
 import { asStoreError } from './lmdb-errors.ts';
-import { openLmdbFile, withFile } from './lmdb-file.ts';
-import { PAGE_BYTES } from './lmdb-pages.ts';
-import { Table, type Database, type Snapshot } from './lmdb-table.ts';
+import { openLmdbFile, withFile, writeHeader } from './lmdb-file.ts';
+import { checkRoom, freeBytesOnDisk, reusableBytes } from './lmdb-space.ts';
+import { Table, type Database, type Snapshot, type WriteMeter } from './lmdb-table.ts';
 import type { Store } from './store.ts';
 
 const [LEADER_TABLE, LOG_TABLE, DATA_TABLE] = [0x01, 0x02, 0x03];
@@ -71,6 +71,7 @@ class LmdbStore implements Store {
   readonly #database: Database;
   readonly #leaders: Table;
   readonly #log: CommitLog;
+  readonly #meter: WriteMeter = { records: 0, largeBytes: 0 };
   readonly #file: string;
   readonly #random: Random;
   /** The record of the leader that was read last: parsing it each time would take longer than comparing it. */
@@ -79,8 +80,11 @@ class LmdbStore implements Store {
 
   constructor(database: Database, file: string, random: Random) {
     this.#database = database;
-    this.#leaders = new Table(database, LEADER_TABLE);
-    this.#log = new CommitLog(new Table(database, LOG_TABLE), new Table(database, DATA_TABLE));
+    this.#leaders = new Table(database, LEADER_TABLE, this.#meter);
+    this.#log = new CommitLog(
+      new Table(database, LOG_TABLE, this.#meter),
+      new Table(database, DATA_TABLE, this.#meter),
+    );
     this.#file = file;
     this.#random = random;
   }
@@ -96,6 +100,7 @@ class LmdbStore implements Store {
       const current = this.#leadership();
       if (current !== undefined && !sameEpoch(current.epoch, seen?.epoch)) return { lost: leaderOf(current) };
       const next = succeed(current, address, this.#random);
+      writeHeader(this.#database);
       this.#leaders.put(LEADER_KEY, Buffer.from(JSON.stringify(next)));
       return { won: next.epoch };
     });
@@ -173,15 +178,17 @@ class LmdbStore implements Store {
   #transact<T>(doing: string, work: () => T): T {
     this.#checkFileOnce();
     let committing = false;
+    Object.assign(this.#meter, { records: 0, largeBytes: 0 });
     try {
       return this.#database.transactionSync(() => {
         const result = work();
+        if (this.#meter.records > 0) checkRoom(this.#database, this.#file, this.#meter);
         committing = true;
         return result;
       });
     } catch (cause) {
       const outcome = committing && !this.#surelyAborted() ? 'unknown' : 'aborted';
-      const error = asStoreError(cause, outcome, doing, freeBytesOnDisk(this.#file));
+      const error = asStoreError(cause, outcome, doing, () => freeBytesOnDisk(this.#file));
       if (error.code !== 'FENCED') this.#state = 'failed';
       throw error;
     }
@@ -234,23 +241,4 @@ class LmdbStore implements Store {
     }
     return this.#known.leadership;
   }
-}
-
-function freeBytesOnDisk(file: string): number {
-  const { bavail, bsize } = statfsSync(file);
-  return bavail * bsize;
-}
-
-interface TreeStats {
-  readonly treeBranchPageCount: number;
-  readonly treeLeafPageCount: number;
-  readonly overflowPages: number;
-}
-
-/** The pages of the file that no tree uses, in bytes; LMDB fills them before it lets the file grow. */
-function reusableBytes(database: Database): number {
-  const stats = database.getStats() as TreeStats & { readonly lastPageNumber: number; readonly free: TreeStats };
-  const pagesOf = (tree: TreeStats): number => tree.treeBranchPageCount + tree.treeLeafPageCount + tree.overflowPages;
-  const pages = stats.lastPageNumber - 1 - pagesOf(stats) - pagesOf(stats.free);
-  return Math.max(pages, 0) * PAGE_BYTES;
 }

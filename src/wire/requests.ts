@@ -18,6 +18,7 @@ import type { Command, Failure, LeaseKey, Outcome, Request, Settle } from '../mo
 import { MAX_DURATION_MS } from '../model/duration.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { readList } from '../model/reply.ts';
+import { checkDocument } from './documents.ts';
 import { FRAME } from './frames.ts';
 
 const KIND = { produce: 1, window: 2, started: 3, settle: 4, document: 5, holding: 6 } as const;
@@ -212,12 +213,6 @@ export function readFailure(frame: ByteReader): Failure {
   return { name, message, stack: stack === '' ? undefined : stack };
 }
 
-const DOCUMENT_KINDS: readonly string[] = ['declare', 'extend', 'annotate', 'control', 'manage', 'await', 'inspect'];
-
 function readDocument(bytes: Uint8Array): Command {
-  const document = decode(bytes, { maxBytes: MAX_DOCUMENT_BYTES }) as { kind?: unknown };
-  if (typeof document !== 'object' || document === null || !DOCUMENT_KINDS.includes(String(document.kind))) {
-    throw new HoldfastError('PROTOCOL', 'Cannot read a command: its document is of an unknown kind');
-  }
-  return document as Command;
+  return checkDocument(decode(bytes, { maxBytes: MAX_DOCUMENT_BYTES }));
 }

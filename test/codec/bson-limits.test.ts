@@ -58,7 +58,7 @@ describe('maxBytes', () => {
     ['broken text', (length) => '\ud800'.repeat(length)],
     ['bytes', (length) => new Uint8Array(length)],
     ['numbers', (length) => Array.from({ length: Math.floor(length / 8) }, (_, i) => i)],
-    ['a Map', (length) => new Map(Array.from({ length: Math.floor(length / 20) }, (_, i) => [i, {}]))],
+    ['a Map', (length) => new Map(Array.from({ length: Math.floor(length / 20) }, (_, i) => [`${i}`, {}]))],
     ['keys', (length) => ({ ['k'.repeat(length)]: 1 })],
     ['a bigint', (length) => 2n ** BigInt(8 * length)],
   ];
@@ -91,6 +91,33 @@ describe('maxBytes', () => {
   test('names the place', () => {
     const value = { a: [1, { b: 'x'.repeat(100) }] };
     expect(() => encode(value, { maxBytes: 50 })).toThrow('Cannot encode more than 50 bytes, reached at "a[1]": ');
+  });
+});
+
+describe('numbers in Maps and Sets', () => {
+  const numbers = (length: number): number[] => Array.from({ length }, (_, i) => i / 2);
+  const bigints = (length: number): bigint[] => Array.from({ length }, (_, i) => BigInt(i));
+
+  test('are kept up to 10,000 in a message', () => {
+    const value = [new Set([...numbers(4000), ...bigints(1000)]), new Map(numbers(5000).map((n) => [n, n]))];
+    expect(isSame(decode(encode(value)), value)).toBe(true);
+    expect(() => encode({ value: [...value, new Set([1])] })).toThrow(
+      new RangeError('Cannot encode more than 10000 numbers in Maps and Sets, reached at "value[2]": store an array'),
+    );
+  });
+
+  test('have no limit as values of Maps, in arrays and as strings', () => {
+    const value = [new Map(numbers(20_000).map((n) => [String(n), n])), numbers(20_000)];
+    expect(isSame(decode(encode(value)), value)).toBe(true);
+  });
+
+  // Bigints with the same lowest 64 bits have the same hash: without the limit this takes minutes.
+  test.each(['$hf:set', '$hf:map'])('that collide are refused in time, tagged %s', (tag) => {
+    const items = Array.from({ length: 100_000 }, (_, i) => (BigInt(i + 1) << 64n) + 5n);
+    const bytes = encode({ x: items });
+    const renamed = Buffer.concat([Buffer.alloc(4), Buffer.from(`\x04${tag}\0`), bytes.subarray(7)]);
+    renamed.writeInt32LE(renamed.length);
+    expect(() => decode(renamed)).toThrow('more than 10000 numbers in Maps and Sets');
   });
 });
 

@@ -17,7 +17,8 @@ const bytes = fc.uint8Array({ maxLength: 64 });
 const text = fc.string({ unit: 'binary', maxLength: 40 }).map(wellFormed);
 const name = fc
   .string({ unit: 'grapheme', minLength: 1, maxLength: 40 })
-  .map((given) => given.slice(0, 255)).map(wellFormed);
+  .map((given) => given.slice(0, 255))
+  .map(wellFormed);
 const id = fc.constant(0).map(() => Uint8Array.from(ids.next()));
 const delayMs = fc.double({ min: 0, max: 10 ** 9, noNaN: true });
 const lease: fc.Arbitrary<LeaseKey> = fc.record({ seq: count, token: count });
@@ -119,7 +120,7 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
     kind: fc.constant('annotate' as const),
     seq: count,
     token: count,
-    progress: fc.option(fc.constant(encode({ at: 5 })), { nil: undefined }),
+    progress: fc.option(fc.constant(Uint8Array.from(encode({ at: 5 }))), { nil: undefined }),
     line: fc.option(text, { nil: undefined }),
   }),
   fc.record({

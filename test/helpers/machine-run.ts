@@ -7,7 +7,8 @@ import {
   type Need,
   type Session,
 } from '#holdfast/machine/machine.js';
-import { BlockReader, BlockWriter, idSecond, type ItemOptions } from '#holdfast/model/block.js';
+import { openPack } from '#holdfast/machine/pack.js';
+import { BlockWriter, idSecond, type ItemOptions } from '#holdfast/model/block.js';
 import type { Command, Failure, Notice, Outcome, Reply, Settle } from '#holdfast/model/command.js';
 import { MessageIdSource, messageIdText } from '#holdfast/model/message-id.js';
 import { type ChannelSettings, DEFAULT_POLICY, type Policy } from '#holdfast/model/policy.js';
@@ -112,8 +113,8 @@ export class MachineRun {
   /** One tick with its cold records. */
   step(): void {
     const view = new AskedView(this.disk);
-    const need = this.machine.planTick();
-    if (need !== undefined) view.load(need);
+    for (let need = this.machine.planTick(view); need !== undefined; need = this.machine.planTick(view))
+      view.load(need);
     this.machine.tick(this.context, view);
     this.flush();
   }
@@ -189,8 +190,8 @@ export class MachineClient {
   /** Sends a command and gives its answer. */
   ask(command: Command): Reply {
     this.lastRequest += 1;
-    const reply = this.#run.apply(this.session, this.lastRequest, command);
     this.#run.machine.confirm(this.session, this.lastRequest - 1);
+    const reply = this.#run.apply(this.session, this.lastRequest, command);
     this.#run.flush();
     if (reply === undefined) throw new Error('A request got no answer');
     return reply;
@@ -310,12 +311,9 @@ export function dedupe(key: string): { readonly dedupe: Uint8Array } {
 }
 
 function idInPack(pack: Value, index: number): string {
-  const header = 1 + 8;
-  // The channel's number is a varint of one or two bytes behind the version and the time.
-  const blockAt = header + ((pack[header] as number) < 0x80 ? 1 : 2);
-  const reader = new BlockReader(pack, blockAt);
-  for (let i = 0; i <= index; i++) reader.next();
-  return messageIdText(reader.id);
+  const item = openPack(pack).item(index);
+  if (item === undefined) throw new Error(`The message at ${index} of a pack is missing`);
+  return messageIdText(item, 1);
 }
 
 /** Cold records as a command gets them: those that were asked for. */

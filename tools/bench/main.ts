@@ -25,7 +25,8 @@ const { values } = parseArgs({
 
 const { json, group, runs, folder } = values;
 const rounds = Number(runs);
-if (!(Number.isInteger(rounds) && rounds >= 1)) throw new RangeError(`Cannot run "${runs}" rounds: give a whole number`);
+if (!(Number.isInteger(rounds) && rounds >= 1))
+  throw new RangeError(`Cannot run "${runs}" rounds: give a whole number`);
 const groups = selectGroups(group);
 
 await mkdir(folder, { recursive: true });

@@ -55,16 +55,22 @@ async function runOnce(run: Run, base: string): Promise<void> {
   else await rm(folder, { recursive: true });
 }
 
+const CHILD = fileURLToPath(new URL('./child.js', import.meta.url));
+
+/** No step takes longer on a machine that is worth measuring; one that does hangs. */
+const STEP_TIMEOUT_MS = 120_000;
+
 /** Runs `child.js` and gives what it sends. */
 function inOwnProcess(args: readonly string[]): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    const child = fork(fileURLToPath(new URL('./child.js', import.meta.url)), args, { stdio: ['ignore', 2, 2, 'ipc'] });
+    const child = fork(CHILD, args, { stdio: ['ignore', 2, 2, 'ipc'], timeout: STEP_TIMEOUT_MS });
     let outcome: unknown;
     child.once('message', (message) => (outcome = message));
     child.once('error', reject);
     child.once('exit', (code, signal) => {
       if (code === 0 && outcome !== undefined) resolve(outcome);
-      else reject(new Error(`Cannot measure "${args.slice(0, 3).join(' / ')}": its process ended with ${signal ?? code}`));
+      else
+        reject(new Error(`Cannot measure "${args.slice(0, 3).join(' / ')}": its process ended with ${signal ?? code}`));
     });
   });
 }

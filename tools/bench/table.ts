@@ -2,35 +2,44 @@
 import type { CaseReport } from './case.ts';
 import type { MachineReport } from './machine.ts';
 
-const WHOLE = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
+const format = new Intl.NumberFormat('en-US', { maximumFractionDigits: 0 });
+const whole = (value: number): string => format.format(value);
 
 type Column = readonly [heading: string, cell: (report: CaseReport) => string];
 
 const COLUMNS: readonly Column[] = [
   ['case', ({ name }) => name],
-  ['messages', ({ messages }) => WHOLE.format(messages)],
-  ['a second', ({ perSecond }) => optional(perSecond, WHOLE.format)],
+  ['messages', ({ messages }) => whole(messages)],
+  ['a second', ({ perSecond }) => optional(perSecond, whole)],
   ['of limit', ({ perSecond, limit }) => (perSecond && limit ? share(perSecond, limit.perSecond) : '')],
   ['p50 ms', ({ p50Ms }) => optional(p50Ms, fixed(2))],
   ['p99 ms', ({ p99Ms }) => optional(p99Ms, fixed(2))],
-  ['open ms', ({ openMs }) => optional(openMs, WHOLE.format)],
-  ['memory MB', ({ rssBytes }) => optional(rssBytes, (bytes) => WHOLE.format(bytes / 1e6))],
+  ['open ms', ({ openMs }) => optional(openMs, whole)],
+  ['memory MB', ({ rssBytes }) => optional(rssBytes, (bytes) => whole(bytes / 1e6))],
   ['CPU us each', ({ cpuMicrosPerMessage }) => optional(cpuMicrosPerMessage, fixed(1))],
 ];
 
 export function formatTables(machine: MachineReport, reports: readonly CaseReport[]): string {
   const { cpu, cores, memoryBytes, platform, node, fileSystem } = machine;
-  const memory = `${WHOLE.format(memoryBytes / 2 ** 30)} GiB`;
+  const memory = `${whole(memoryBytes / 2 ** 30)} GiB`;
   const groups = [...new Set(reports.map(({ group }) => group))];
   return [
     `${cpu}, ${cores} cores, ${memory}, ${fileSystem}, ${platform}, Node ${node}`,
-    ...groups.flatMap((group) => formatGroup(group, reports.filter((report) => report.group === group))),
+    ...groups.flatMap((group) =>
+      formatGroup(
+        group,
+        reports.filter((report) => report.group === group),
+      ),
+    ),
   ].join('\n');
 }
 
 function formatGroup(group: string, reports: readonly CaseReport[]): string[] {
   const columns = COLUMNS.filter(([, cell]) => reports.some((report) => cell(report) !== ''));
-  const rows = [columns.map(([heading]) => heading), ...reports.map((report) => columns.map(([, cell]) => cell(report)))];
+  const rows = [
+    columns.map(([heading]) => heading),
+    ...reports.map((report) => columns.map(([, cell]) => cell(report))),
+  ];
   const widths = columns.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0)));
   const lines = rows.map((row) =>
     row.map((cell, i) => (i === 0 ? cell.padEnd(widths[i] ?? 0) : cell.padStart(widths[i] ?? 0))).join('  '),
@@ -42,7 +51,7 @@ function limitLines({ name, perSecond, limit, otherLimits = [] }: CaseReport): s
   if (limit === undefined) return [];
   return [limit, ...otherLimits].map((one) => {
     const reached = perSecond === undefined ? '' : `, ${share(perSecond, one.perSecond)} reached`;
-    return `limit of ${name}: ${one.name}, ${WHOLE.format(one.perSecond)} a second${reached}`;
+    return `limit of ${name}: ${one.name}, ${whole(one.perSecond)} a second${reached}`;
   });
 }
 
@@ -54,6 +63,6 @@ function fixed(digits: number): (value: number) => string {
   return (value) => value.toFixed(digits);
 }
 
-function optional(value: number | undefined, format: (value: number) => string): string {
-  return value === undefined ? '' : format(value);
+function optional(value: number | undefined, show: (value: number) => string): string {
+  return value === undefined ? '' : show(value);
 }

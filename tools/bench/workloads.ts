@@ -78,7 +78,11 @@ export async function measureDrain(channel: PayloadChannel, concurrency: number,
 }
 
 /** Produces for two seconds while a consumer is open; the rate counts until the last message is handled. */
-export async function measureBoth(channel: PayloadChannel, inFlight: number, concurrency: number): Promise<Measurement> {
+export async function measureBoth(
+  channel: PayloadChannel,
+  inFlight: number,
+  concurrency: number,
+): Promise<Measurement> {
   const tally = new Tally();
   const watch = startStopwatch();
   const consumer = await channel.consume(({ k }) => tally.add(k), { concurrency });

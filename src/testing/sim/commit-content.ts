@@ -8,8 +8,9 @@ import type { Write } from '../../model/records.ts';
 import { HAPPENINGS, type Happening } from '../../model/states.ts';
 import { decode } from '../../codec/bson.ts';
 import { readChannel, readPolicyRecord } from '../../machine/channels.ts';
-import { readEndedRecords, readPackHeader } from '../../machine/cold.ts';
+import { readEndedRecords } from '../../machine/cold.ts';
 import { KIND, Layout } from '../../machine/layout.ts';
+import { openPack } from '../../machine/pack.ts';
 import { readMessage, type StoredMessage } from '../../machine/message-record.ts';
 import { PAGE_ORDERS } from '../../machine/pages.ts';
 
@@ -17,6 +18,8 @@ export interface CommitContent {
   readonly transitions: readonly Transition[];
   readonly packs: readonly PackContent[];
   readonly erasedPacks: readonly number[];
+  /** Packs that were written anew with only these messages. */
+  readonly sparsePacks: readonly { readonly pack: number; readonly kept: readonly number[] }[];
   readonly pages: readonly PageContent[];
   readonly delayed: readonly LiveContent[];
   readonly ends: readonly EndContent[];
@@ -72,6 +75,7 @@ export interface LiveContent {
   readonly session: number;
   readonly claimedAt: number;
   readonly alone: boolean;
+  readonly failure: string | undefined;
 }
 
 export interface EndContent {
@@ -101,6 +105,7 @@ export class CommitReader {
       transitions: [],
       packs: [],
       erasedPacks: [],
+      sparsePacks: [],
       pages: [],
       delayed: [],
       ends: [],
@@ -147,7 +152,7 @@ export class CommitReader {
         content.transitions.push(...readJournal(value));
         break;
       case KIND.pack:
-        content.packs.push(readPack(layout.numberAt(key, 0), value));
+        readPack(content, layout.numberAt(key, 0), value);
         break;
       default:
         break;
@@ -198,6 +203,7 @@ function liveContent(stored: StoredMessage, channel: number, priority: number): 
     session: lease?.session ?? 0,
     claimedAt: lease?.claimedAt ?? 0,
     alone: lease?.alone ?? false,
+    failure: extra?.failure?.message,
   };
 }
 
@@ -212,14 +218,23 @@ function readJournal(value: Uint8Array): Transition[] {
   return transitions;
 }
 
-function readPack(pack: number, value: Uint8Array): PackContent {
-  const { producedAt, channel, blockAt } = readPackHeader(value);
-  const reader = new BlockReader(value, blockAt);
+/** The version of a pack that holds a whole block; see `machine/pack.ts`. */
+const WHOLE_PACK = 1;
+
+function readPack(content: Growing<CommitContent>, pack: number, value: Uint8Array): void {
+  const header = new ByteReader(value);
+  if (header.u8() !== WHOLE_PACK) {
+    content.sparsePacks.push({ pack, kept: openPack(value).indexes.map((index) => pack + index) });
+    return;
+  }
+  const producedAt = header.f64();
+  const channel = header.varint();
+  const reader = new BlockReader(value, header.at);
   const items: ItemContent[] = [];
   for (let i = 0; reader.next(); i++) {
     const { delayMs, dueAt, priority, lifo, dedupe } = reader;
-    const content = canonical(decode(reader.payload));
-    items.push({ seq: pack + i, id: messageIdText(reader.id), content, delayMs, dueAt, priority, lifo, dedupe });
+    const text = canonical(decode(reader.payload));
+    items.push({ seq: pack + i, id: messageIdText(reader.id), content: text, delayMs, dueAt, priority, lifo, dedupe });
   }
-  return { pack, channel, producedAt, items };
+  content.packs.push({ pack, channel, producedAt, items });
 }

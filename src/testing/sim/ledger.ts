@@ -23,6 +23,9 @@ export interface LedgerMessage extends ItemContent {
   /** Machine time before which a delay holds it back. */
   notBefore: number;
   failure: string | undefined;
+  /** Simulated time of its last transition, and of the first one that ended it. */
+  touchedAt: number;
+  endedAt: number | undefined;
 }
 
 export interface Claim {
@@ -41,6 +44,8 @@ export interface Impossible {
 }
 
 const LEAVES_LEASE: ReadonlySet<Happening> = new Set(['acked', 'nacked', 'released', 'leaseLost', 'snoozed', 'failed']);
+
+const ENDS: ReadonlySet<Happening> = new Set(['acked', 'failed', 'expired', 'cancelled', 'replaced', 'purged']);
 
 export class Ledger {
   readonly messages: Map<number, LedgerMessage> = new Map();
@@ -87,7 +92,8 @@ export class Ledger {
       const message = this.messages.get(seq);
       if (message !== undefined) message.failure = failure;
     }
-    for (const pack of content.erasedPacks) this.#erase(pack);
+    for (const pack of content.erasedPacks) this.#erase(pack, []);
+    for (const { pack, kept } of content.sparsePacks) this.#erase(pack, kept);
   }
 
   /** The messages of a channel that are ready, as the store has them. */
@@ -120,6 +126,9 @@ export class Ledger {
     const claim = message.claims.at(-1);
     if (claim !== undefined && message.state === 'leased') claim.ended = what;
     if (live !== undefined) message.policy = live.policy;
+    if (live?.failure !== undefined) message.failure = live.failure;
+    message.touchedAt = at;
+    if (ENDS.has(what)) message.endedAt ??= at;
     this.#count(what, message);
     switch (what) {
       case 'claimed':
@@ -169,6 +178,8 @@ export class Ledger {
       promoted: false,
       notBefore: item.dueAt === 0 ? producedAt + item.delayMs : 0,
       failure: undefined,
+      touchedAt: at,
+      endedAt: undefined,
     };
     if (this.byId.has(item.id)) this.repeated.push(item.id);
     this.messages.set(seq, message);
@@ -193,8 +204,9 @@ export class Ledger {
     else if (what === 'purged') totals.purged += 1;
   }
 
-  #erase(pack: number): void {
+  #erase(pack: number, kept: readonly number[]): void {
     for (const seq of this.#bySeqInPack.get(pack) ?? []) {
+      if (kept.includes(seq)) continue;
       const message = this.messages.get(seq);
       if (message !== undefined && isAlive(message)) this.lost.push(message);
     }

@@ -27,9 +27,11 @@ interface Timed {
   readonly at: number;
 }
 
-/** What the scenario lets channels and messages do, as far as invariants need to know. */
+/** A message on its way to a channel. */
 export interface ProducedMessage {
   readonly id: string;
+  /** What makes two messages the same for deduplication; empty where nothing does. */
+  readonly key: string;
   /** The content as canonical text. */
   readonly content: string;
 }
@@ -121,6 +123,7 @@ export interface Opened extends Timed {
 /** A fault, or a step of the simulation; for the trace. */
 export interface Noted extends Timed {
   readonly kind: 'noted';
+  readonly wall: number;
   readonly what: string;
 }
 

@@ -21,7 +21,9 @@ function caseOf(name: string, measure: (channel: PayloadChannel) => Promise<Meas
     name: `${name}, ${ownThread ? 'own thread' : 'in line'}`,
     async run(folder) {
       const holdfast = await open(`file:${folder}`, { thread: ownThread });
-      const measured = await measure(channelOf(holdfast));
+      const channel = channelOf(holdfast);
+      await channel.inspect();
+      const measured = await measure(channel);
       await holdfast.close();
       return measured;
     },

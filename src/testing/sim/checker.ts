@@ -1,0 +1,98 @@
+/** The checker: holds every record, as it comes, against every invariant. */
+import { DEDUPE } from './invariants/dedupe.ts';
+import { EFFECTS } from './invariants/effects.ts';
+import type { Invariant, Judge, Seen, SeenOp, SeenSettle } from './invariants/invariant.ts';
+import { LEASES } from './invariants/leases.ts';
+import { NO_LOSS } from './invariants/no-loss.ts';
+import { ORDER } from './invariants/order.ts';
+import { REST } from './invariants/rest.ts';
+import { RETRIES } from './invariants/retries.ts';
+import { Ledger } from './ledger.ts';
+import type { HandlerStarted, ProducedMessage, SimRecord } from './records.ts';
+
+export interface Violation {
+  /** The invariant's id, such as `S1`. */
+  readonly id: string;
+  readonly says: string;
+  readonly found: string;
+  readonly at: number;
+}
+
+/** All that is checked. */
+export const INVARIANTS: readonly Invariant[] = [
+  ...NO_LOSS,
+  ...LEASES,
+  ...EFFECTS,
+  ...DEDUPE,
+  ...ORDER,
+  ...RETRIES,
+  ...REST,
+];
+
+export class Checker implements Seen {
+  readonly ledger: Ledger = new Ledger();
+  readonly ops: Map<number, SeenOp> = new Map();
+  readonly asked: Map<string, { readonly op: SeenOp; readonly message: ProducedMessage }> = new Map();
+  readonly effects: Map<number, SeenOp[]> = new Map();
+  readonly settles: Map<number, SeenSettle> = new Map();
+  readonly starts: Map<number, HandlerStarted> = new Map();
+  readonly violations: Violation[] = [];
+  highestWall = 0;
+  previousNow = 0;
+  readonly #judges: readonly { readonly invariant: Invariant; readonly judge: Judge }[] = INVARIANTS.map((invariant) => ({
+    invariant,
+    judge: invariant.begin(),
+  }));
+
+  add(record: SimRecord): void {
+    if ('wall' in record) this.highestWall = Math.max(this.highestWall, record.wall);
+    this.previousNow = this.ledger.machineNow;
+    if (record.kind === 'commit') this.ledger.add(record.content, record.at);
+    else if (record.kind === 'produce.called') this.#called(record);
+    for (const { invariant, judge } of this.#judges) {
+      const found = judge(record, this);
+      if (found !== undefined) this.violations.push({ id: invariant.id, says: invariant.says, found, at: record.at });
+    }
+    this.#remember(record);
+  }
+
+  #called(record: Extract<SimRecord, { kind: 'produce.called' }>): void {
+    const op: SeenOp = { called: record, answered: undefined, machineNow: this.ledger.machineNow };
+    this.ops.set(record.op, op);
+    for (const message of record.messages) this.asked.set(message.id, { op, message });
+    if (record.withToken === undefined) return;
+    const others = this.effects.get(record.withToken);
+    if (others === undefined) this.effects.set(record.withToken, [op]);
+    else others.push(op);
+  }
+
+  #remember(record: SimRecord): void {
+    switch (record.kind) {
+      case 'produce.answered': {
+        const op = this.ops.get(record.op);
+        if (op !== undefined) op.answered = record;
+        break;
+      }
+      case 'handler.started':
+        this.starts.set(record.token, record);
+        break;
+      case 'settle.called':
+        this.settles.set(record.token, { called: record, answered: undefined });
+        break;
+      case 'settle.answered': {
+        const settle = this.settles.get(record.token);
+        if (settle !== undefined) settle.answered = record;
+        break;
+      }
+      default:
+        break;
+    }
+  }
+}
+
+/** Checks a whole history again. */
+export function checkHistory(history: readonly SimRecord[]): Violation[] {
+  const checker = new Checker();
+  for (const record of history) checker.add(record);
+  return checker.violations;
+}

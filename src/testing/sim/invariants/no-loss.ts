@@ -1,0 +1,79 @@
+/** Nothing is lost, nothing is invented, nothing is done twice. */
+import { isAlive } from '../ledger.ts';
+import { type Invariant, stateless } from './invariant.ts';
+
+export const NO_LOSS: readonly Invariant[] = [
+  stateless(
+    'S1',
+    'No loss: an acknowledged message is durable at its acknowledgement, and from then on ready, delayed, leased or ended',
+    (record, { ledger }) => {
+      if (record.kind === 'commit' && ledger.lost.length > 0) return `the record of ${ledger.lost[0]?.id} was erased`;
+      if (record.kind === 'produce.answered') {
+        const missing = record.receipts.find(({ id }) => !ledger.byId.has(id));
+        return missing && `${missing.id} was acknowledged and is not in the store`;
+      }
+      if (record.kind !== 'inspected') return undefined;
+      const kept = new Map(record.kept.map((message) => [message.id, message]));
+      for (const message of ledger.messages.values()) {
+        const { id, state } = message;
+        if (isAlive(message) && !kept.has(id)) return `${id} is alive in the store and is not shown`;
+        const shown = kept.get(id)?.state;
+        if (shown !== undefined && !isAlive(message) && shown !== state) return `${id} is ${state} and shown as ${shown}`;
+      }
+      return undefined;
+    },
+  ),
+  stateless(
+    'S2',
+    'No invention: every message in the store and at a handler was asked for, with the same content',
+    (record, { ledger, asked }) => {
+      if (record.kind === 'commit') {
+        for (const { id, content } of ledger.produced) {
+          const known = asked.get(id)?.message;
+          if (known === undefined) return `${id} is in the store and nobody asked for it`;
+          if (known.content !== content) return `${id} is stored as ${content} and was asked for as ${known.content}`;
+        }
+      }
+      if (record.kind === 'handler.started') {
+        const stored = ledger.byId.get(record.id);
+        if (stored === undefined) return `${record.id} came to a handler and is not in the store`;
+        if (stored.content !== record.content) return `${record.id} came to a handler with other content`;
+        const channel = ledger.channels.get(stored.channel)?.name;
+        if (channel !== record.channel && !stored.moved) return `${record.id} of "${channel}" came to a handler of "${record.channel}"`;
+      }
+      if (record.kind === 'inspected') {
+        for (const { id, content } of record.kept) {
+          const stored = ledger.byId.get(id);
+          if (stored === undefined) return `${id} is shown and is not in the store`;
+          if (stored.content !== content) return `${id} is shown with other content`;
+        }
+      }
+      return undefined;
+    },
+  ),
+  {
+    id: 'S8',
+    says: 'Idempotent retry: a request that is sent again is applied once, and a refusal is final',
+    begin: () => {
+      const rejected = new Set<string>();
+      return (record, { ledger, ops }) => {
+        if (record.kind === 'commit') {
+          if (ledger.repeated.length > 0) return `${ledger.repeated[0]} was produced twice`;
+          const late = ledger.produced.find(({ id }) => rejected.has(id));
+          return late && `${late.id} was refused and is in the store`;
+        }
+        if (record.kind === 'produce.answered' && record.outcome === 'rejected') {
+          for (const { id } of ops.get(record.op)?.called.messages ?? []) {
+            if (ledger.byId.has(id)) return `${id} was refused (${record.code}) and is in the store`;
+            rejected.add(id);
+          }
+        }
+        return undefined;
+      };
+    },
+  },
+  stateless('X1', 'No call fails in a way that is not documented, and no invariant of the broker breaks', (record) => {
+    if (record.kind === 'noted' && record.what.startsWith('broken: ')) return record.what;
+    return undefined;
+  }),
+];

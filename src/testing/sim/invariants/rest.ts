@@ -1,0 +1,82 @@
+/** What must be true at rest, and that rest comes. */
+import type { ChannelTotals, ChannelView } from '../../../model/command.ts';
+import { isAlive, type Ledger } from '../ledger.ts';
+import { type Invariant, stateless } from './invariant.ts';
+
+/** How long everything may take to end after all faults are over, in simulated milliseconds. */
+export const REST_WITHIN_MS: number = 30 * 60_000;
+
+/** How long a broker may take to open a healthy store, in simulated milliseconds. */
+export const OPEN_WITHIN_MS: number = 5_000;
+
+const COUNTED = ['produced', 'completed', 'dead', 'cancelled', 'purged'] as const satisfies readonly (keyof ChannelTotals)[];
+
+export const REST: readonly Invariant[] = [
+  stateless(
+    'S17',
+    'No lost wake-up: a ready message and a consumer with room do not stay apart',
+    (record, { ledger }) => {
+      if (record.kind !== 'idle') return undefined;
+      for (const messages of ledger.pages.values()) {
+        // A suspect empties a whole session for itself, so consumers may wait while one is about.
+        if (messages.some(({ suspect, alone }) => suspect || alone)) return undefined;
+      }
+      for (const name of record.channels) {
+        const channel = ledger.channelNamed(name);
+        if (channel === undefined || channel.paused) continue;
+        for (const { seq } of ledger.ready(channel.number)) {
+          const touchedAt = ledger.messages.get(seq)?.touchedAt ?? Infinity;
+          if (touchedAt <= record.sinceMs) return `message ${seq} of "${name}" is ready since ${touchedAt} ms and nobody takes it`;
+        }
+      }
+      return undefined;
+    },
+  ),
+  stateless('S18', 'Conservation: the counts that are shown are those of the ledger', (record, { ledger }) => {
+    if (record.kind === 'commit') {
+      for (const { number, name, totals } of record.content.channels) {
+        const wrong = COUNTED.find((count) => totals[count] !== ledger.totalsOf(number)[count]);
+        if (wrong) return `"${name}" counts ${totals[wrong]} ${wrong} and the ledger ${ledger.totalsOf(number)[wrong]}`;
+      }
+    }
+    if (record.kind !== 'inspected') return undefined;
+    for (const view of record.views) {
+      const found = compareCounts(view, ledger);
+      if (found !== undefined) return found;
+    }
+    return undefined;
+  }),
+  stateless('L1', 'Liveness: when the faults are over, every message ends within a bounded time', (record, { ledger }) => {
+    if (record.kind !== 'ended') return undefined;
+    const late = record.restAt === undefined || record.restAt - record.healedAt > REST_WITHIN_MS;
+    if (!late) return undefined;
+    const alive = [...ledger.messages.values()].filter(isAlive);
+    const [first] = alive;
+    return `${alive.length} messages have not ended, among them ${first?.id} (${first?.seq}), which ${first?.state === 'leased' ? 'is leased' : 'waits'}`;
+  }),
+  stateless('L2', 'Recovery: a store opens after any crash, within a bounded time', (record) => {
+    if (record.kind !== 'opened' || record.tookMs <= OPEN_WITHIN_MS) return undefined;
+    return `the store took ${record.tookMs} ms to open`;
+  }),
+  stateless('L3', 'Bounded: when everything has ended and is no longer kept, the store is as small as at the start', (record) => {
+    if (record.kind !== 'ended' || record.restAt === undefined) return undefined;
+    const { left } = record;
+    const gone = ['live', 'due', 'ended', 'dedupe', 'ids', 'pack', 'notes'].find((kind) => (left[kind] ?? 0) > 0);
+    if (gone !== undefined) return `${left[gone]} records of kind "${gone}" are left`;
+    if ((left['session'] ?? 0) > record.sessions) return `${left['session']} sessions are left of ${record.sessions}`;
+    if ((left['journal'] ?? 0) > 100) return `${left['journal']} records of the journal are left`;
+    return undefined;
+  }),
+];
+
+function compareCounts(view: ChannelView, ledger: Ledger): string | undefined {
+  const channel = ledger.channelNamed(view.channel);
+  if (channel === undefined) return `"${view.channel}" is shown and is not in the store`;
+  let alive = 0;
+  for (const message of ledger.messages.values()) if (message.channel === channel.number && isAlive(message)) alive += 1;
+  const shown = view.ready + view.delayed + view.leased + view.waiting;
+  if (shown !== alive) return `"${view.channel}" shows ${shown} live messages and holds ${alive}`;
+  const totals = ledger.totalsOf(channel.number);
+  const wrong = COUNTED.find((count) => view.totals[count] !== totals[count]);
+  return wrong && `"${view.channel}" shows ${view.totals[wrong]} ${wrong} and the ledger counts ${totals[wrong]}`;
+}

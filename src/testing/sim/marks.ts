@@ -1,0 +1,102 @@
+/** Coverage marks: states that are worth reaching, so that a simulation that never gets there is found out. */
+import type { Checker } from './checker.ts';
+import type { SimRecord } from './records.ts';
+
+/** What all seeds together must have reached. */
+export const MARKS = [
+  'a broker crashes',
+  'a broker is fenced',
+  'a broker rebuilds',
+  'a call is refused for a full backlog',
+  'a call is refused for a full disk',
+  'a commit fails and was applied',
+  'a commit fails and was not applied',
+  'a consumer is drained or closed',
+  'a frame comes twice',
+  'a handler ends after its lease was lost',
+  'a handler is timed out by the broker',
+  'a handler kills its process',
+  'a keepLast message takes over its key',
+  'a lease is settled over another link',
+  'a link goes silent',
+  'a link is cut',
+  'a message dies of dead processes',
+  'a message expires',
+  'a message is cancelled',
+  'a message is cancelled under its handler',
+  'a message is deduplicated',
+  'a message is delivered again',
+  'a message is promoted',
+  'a message is purged',
+  'a message is redriven',
+  'a message is released',
+  'a message is replaced',
+  'a message is snoozed',
+  'a message moves to the dead letters',
+  'a process is paused',
+  'a produce waits for room',
+  'a request gets its result',
+  'a request is answered from memory',
+  'a suspect is delivered alone',
+  'an ack brings messages along',
+  'an outcome is unknown',
+  'lifo goes first',
+  'the disk is full',
+  'the power is cut',
+  'the wall clock jumps ahead',
+  'the wall clock jumps back',
+] as const;
+
+export type Mark = (typeof MARKS)[number];
+
+const BY_TRANSITION: Readonly<Record<string, Mark>> = {
+  expired: 'a message expires',
+  moved: 'a message moves to the dead letters',
+  promoted: 'a message is promoted',
+  purged: 'a message is purged',
+  redriven: 'a message is redriven',
+  released: 'a message is released',
+  replaced: 'a message is replaced',
+  snoozed: 'a message is snoozed',
+  unblocked: 'a keepLast message takes over its key',
+};
+
+/** Says what a record shows; the checker has seen it already. */
+export function marksOf(record: SimRecord, checker: Checker): Mark[] {
+  switch (record.kind) {
+    case 'commit':
+      return commitMarks(record, checker);
+    case 'produce.answered':
+      if (record.code === 'BACKLOG_FULL') return ['a call is refused for a full backlog'];
+      if (record.code === 'STORE_FULL') return ['a call is refused for a full disk'];
+      if (record.code === 'UNKNOWN_OUTCOME') return ['an outcome is unknown'];
+      return record.receipts.some(({ deduplicated }) => deduplicated) ? ['a message is deduplicated'] : [];
+    case 'settle.answered':
+      return record.held === false ? ['a handler ends after its lease was lost'] : [];
+    case 'result':
+      return ['a request gets its result'];
+    default:
+      return [];
+  }
+}
+
+function commitMarks({ content }: Extract<SimRecord, { kind: 'commit' }>, checker: Checker): Mark[] {
+  const marks: Mark[] = [];
+  const { ledger } = checker;
+  for (const { what, seq } of content.transitions) {
+    const mark = BY_TRANSITION[what];
+    if (mark !== undefined) marks.push(mark);
+    const message = ledger.messages.get(seq);
+    const claim = message?.claims.at(-1);
+    if (what === 'cancelled') marks.push(claim?.ended === 'cancelled' ? 'a message is cancelled under its handler' : 'a message is cancelled');
+    if (what === 'claimed' && (message?.claims.length ?? 0) > 1) marks.push('a message is delivered again');
+    if (what === 'claimed' && claim?.alone === true) marks.push('a suspect is delivered alone');
+    if ((what === 'nacked' || what === 'failed') && message?.failure?.startsWith('The handler ran longer') === true) {
+      if (claim !== undefined && !checker.settles.has(claim.token)) marks.push('a handler is timed out by the broker');
+    }
+    if (what === 'failed' && message?.failure?.startsWith('The process died') === true) marks.push('a message dies of dead processes');
+    if (what === 'acked' && claim !== undefined && checker.effects.has(claim.token)) marks.push('an ack brings messages along');
+    if (what === 'claimed' && message?.lifo === true) marks.push('lifo goes first');
+  }
+  return marks;
+}

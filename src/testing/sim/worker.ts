@@ -1,0 +1,205 @@
+/** A worker: a client in a simulated process, with consumers, and a user who does this and that. */
+import type { Channel } from '../../api/channel.ts';
+import type { Consumer } from '../../api/consumer.ts';
+import { createHoldfast } from '../../api/holdfast.ts';
+import type { ProduceOptions } from '../../api/options.ts';
+import { Client } from '../../client/client.ts';
+import type { Settle } from '../../model/command.ts';
+import { HoldfastError } from '../../model/errors.ts';
+import { messageIdText } from '../../model/message-id.ts';
+import type { Chance } from './chance.ts';
+import { canonical } from './commit-content.ts';
+import { handlerOf } from './handlers.ts';
+import type { ChannelPlan } from './scenario.ts';
+import type { SimProcess } from './sim-process.ts';
+import type { Simulation } from './simulation.ts';
+
+/** What messages are in a simulation. */
+export interface Content {
+  readonly n: number;
+  /** What every handler of it does, if it is not left to chance. */
+  readonly fate: 'throws' | 'kills' | undefined;
+  readonly padding: string;
+}
+
+/** A channel as this worker's client sees it. */
+export interface OpenChannel {
+  readonly plan: ChannelPlan;
+  readonly channel: Channel<Content>;
+  consumer: Consumer | undefined;
+  /** Handlers that run, as the consumer counts them. */
+  running: number;
+}
+
+/** How often a worker looks after its channels when the faults are over. */
+const CARE_MS = 3_000;
+
+export class Worker {
+  readonly sim: Simulation;
+  readonly process: SimProcess;
+  readonly chance: Chance;
+  readonly channels: Map<string, OpenChannel> = new Map();
+  client: Client | undefined;
+  #captured: Uint8Array[] | undefined;
+  #connects = 0;
+  #lastConnectAt = 0;
+
+  constructor(sim: Simulation, process: SimProcess, chance: Chance) {
+    this.sim = sim;
+    this.process = process;
+    this.chance = chance;
+  }
+
+  /** Lives until the process dies: a client that has failed for good is followed by another. */
+  async run(): Promise<void> {
+    for (;;) {
+      await this.process.sleep(this.chance.between(1, 200));
+      try {
+        await this.#live();
+      } catch (error) {
+        if (!(error instanceof HoldfastError)) this.sim.broken('a worker', error);
+      }
+    }
+  }
+
+  /** Since when the client has had its present connection. */
+  get connectedAt(): number {
+    return this.#lastConnectAt;
+  }
+
+  get hasReconnected(): boolean {
+    return this.#connects > 1;
+  }
+
+  /** Takes part in bringing everything to its end, in a process whose user does nothing else any more. */
+  async care(): Promise<void> {
+    for (;;) {
+      for (const open of this.channels.values()) {
+        const { client } = this;
+        if (client === undefined || client.failure !== undefined) break;
+        if (open.consumer === undefined) await this.consume(open).catch((error: unknown) => this.sim.tolerate(error));
+        await open.channel.resume().catch((error: unknown) => this.sim.tolerate(error));
+      }
+      await this.process.sleep(CARE_MS);
+    }
+  }
+
+  async consume(open: OpenChannel): Promise<void> {
+    const { concurrency, prefetch } = open.plan;
+    const handler = handlerOf(this, open);
+    open.running = 0;
+    const consumer = await open.channel.consume(handler, { concurrency, prefetch });
+    open.consumer = consumer;
+    consumer.stopped.catch(() => {});
+    void consumer.stopped.then(
+      () => this.#stopped(open, consumer),
+      () => this.#stopped(open, consumer),
+    );
+  }
+
+  /** Whether a consumer of this channel has room for a message, as far as this process knows. */
+  isIdle(name: string): boolean {
+    const open = this.channels.get(name);
+    if (open?.consumer === undefined || this.process.isPaused || !this.process.isAlive) return false;
+    return open.running < open.plan.concurrency && this.sim.isConnected(this.process);
+  }
+
+  /** Asks for messages to be produced, and records what was asked and what became of it. */
+  async produce(open: OpenChannel, contents: readonly Content[], options: ProduceOptions | undefined, request: boolean): Promise<void> {
+    const { channel, plan } = open;
+    const key = (content: Content): string =>
+      plan.keys === 'none' ? '' : plan.keys === 'key' ? (options?.dedupeKey ?? canonical(content)) : canonical(content);
+    this.#captured = [];
+    let calling: Promise<unknown>;
+    if (request) calling = channel.request(contents[0] as Content, options);
+    else if (contents.length === 1) calling = channel.produce(contents[0] as Content, options);
+    else calling = channel.produceAll(contents, options);
+    const ids = this.#captured.map((id) => messageIdText(id));
+    this.#captured = undefined;
+    const messages = contents.map((content, i) => ({ id: ids[i] as string, key: key(content), content: canonical(content) }));
+    const op = this.sim.called(this, channel.name, messages, undefined);
+    try {
+      const answer = await calling;
+      if (request) {
+        this.sim.result(op, ids[0] as string, answer);
+        this.sim.answered(this, op, 'unknown', undefined, []);
+      } else {
+        const receipts = (Array.isArray(answer) ? answer : [answer]) as { id: string; deduplicated: boolean }[];
+        this.sim.answered(this, op, 'acked', undefined, receipts);
+      }
+    } catch (error) {
+      this.sim.answeredWith(this, op, error);
+    }
+  }
+
+  /** Runs `call` and gives the ids that were made meanwhile. */
+  capture(call: () => void): string[] {
+    const captured: Uint8Array[] = [];
+    this.#captured = captured;
+    call();
+    this.#captured = undefined;
+    return captured.map((id) => messageIdText(id));
+  }
+
+  async #live(): Promise<void> {
+    const client = new Client({
+      connect: async () => {
+        const link = this.sim.connect(this.process);
+        this.#connects += 1;
+        this.#lastConnectAt = this.sim.time.nowMs;
+        return link;
+      },
+      host: this.process.host,
+      clock: this.process.clock,
+      random: this.process.random,
+    });
+    this.#listen(client);
+    await client.open();
+    this.client = client;
+    const holdfast = createHoldfast(client, async () => {});
+    const failed = new Promise<void>((resolve) => client.onFailure(resolve));
+    this.channels.clear();
+    for (const plan of this.sim.scenario.channels) {
+      const channel = holdfast.channel<Content>(plan.name, plan.options);
+      this.channels.set(plan.name, { plan, channel, consumer: undefined, running: 0 });
+    }
+    for (const open of this.channels.values()) {
+      if (!this.sim.isHealed && this.chance.happens(0.3)) continue;
+      await this.consume(open).catch((error: unknown) => this.sim.tolerate(error));
+    }
+    await failed;
+    this.client = undefined;
+    this.channels.clear();
+  }
+
+  /** Learns the ids that the client makes, and how its settles end. */
+  #listen(client: Client): void {
+    const { nextId, settle, roomIn } = client;
+    Object.assign(client, {
+      nextId: (): Uint8Array => {
+        const id = nextId.call(client);
+        this.#captured?.push(id);
+        return id;
+      },
+      settle: async (one: Settle): Promise<boolean> => {
+        this.sim.settleCalled(this, one);
+        try {
+          const held = await settle.call(client, one);
+          this.sim.settleAnswered(this, one.token, held);
+          return held;
+        } catch (error) {
+          this.sim.settleAnswered(this, one.token, undefined);
+          throw error;
+        }
+      },
+      roomIn: (channel: string): Promise<void> => {
+        this.sim.reached('a produce waits for room');
+        return roomIn.call(client, channel);
+      },
+    });
+  }
+
+  #stopped(open: OpenChannel, consumer: Consumer): void {
+    if (open.consumer === consumer) open.consumer = undefined;
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * Commands that travel as documents, checked when they come in: the machine relies on their fields, and a client that
+ * sends others must lose its link, not stop the broker.
+ */
+import type { Command } from '../model/command.ts';
+import { MAX_DURATION_MS } from '../model/duration.ts';
+import { HoldfastError } from '../model/errors.ts';
+import { MESSAGE_ID_BYTES } from '../model/message-id.ts';
+import { STATES } from '../model/states.ts';
+
+type Check = (value: unknown) => boolean;
+
+const MAX_NAME_CHARACTERS = 255;
+
+const isText: Check = (value) => typeof value === 'string';
+const isFlag: Check = (value) => typeof value === 'boolean';
+const isName: Check = (value) => typeof value === 'string' && value.length > 0 && value.length <= MAX_NAME_CHARACTERS;
+const isCount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
+const isLimit: Check = (value) => isCount(value) && value !== 0;
+const isDuration: Check = (value) => typeof value === 'number' && value >= 0 && value <= MAX_DURATION_MS;
+const isBytes: Check = (value) => value instanceof Uint8Array;
+const isId: Check = (value) => value instanceof Uint8Array && value.length === MESSAGE_ID_BYTES;
+
+const isRetention = fields({ count: optional(isCount), ageMs: optional(isDuration) });
+const isSettings = fields({ completed: isRetention, dead: isRetention });
+const isJitter = within(0, 1);
+
+const isBackoff = anyOf(
+  fields({ kind: oneOf('fixed'), delayMs: isDuration, jitter: isJitter }),
+  fields({
+    kind: oneOf('exponential'),
+    delayMs: isDuration,
+    factor: within(1, 1_000),
+    maxMs: isDuration,
+    jitter: isJitter,
+  }),
+  fields({ kind: oneOf('schedule'), delaysMs: listOf(isDuration), jitter: isJitter }),
+  fields({ kind: oneOf('client'), delayMs: isDuration }),
+);
+
+const isPolicy = fields({
+  maxAttempts: isLimit,
+  backoff: isBackoff,
+  maxDeaths: isLimit,
+  maxUndecodable: isLimit,
+  timeoutMs: isDuration,
+  timeToLiveMs: isDuration,
+  deadLetter: optional(isName),
+  dedupe: optional(fields({ windowMs: isDuration, mode: oneOf('reject', 'replace', 'keepLast') })),
+  maxBacklog: isCount,
+});
+
+const isCommand = anyOf(
+  fields({ kind: oneOf('declare'), ref: isCount, channel: isName, policy: isPolicy, settings: optional(isSettings) }),
+  fields({ kind: oneOf('extend'), seq: isCount, token: isCount, forMs: isDuration }),
+  fields({
+    kind: oneOf('annotate'),
+    seq: isCount,
+    token: isCount,
+    progress: optional(isBytes),
+    line: optional(isText),
+  }),
+  fields({
+    kind: oneOf('control'),
+    channel: isText,
+    action: oneOf('pause', 'resume', 'purge', 'redrive', 'retain'),
+    settings: optional(isSettings),
+  }),
+  fields({ kind: oneOf('manage'), id: isId, action: oneOf('cancel', 'promote', 'redrive') }),
+  fields({ kind: oneOf('await'), id: isId, stop: isFlag }),
+  fields({ kind: oneOf('inspect'), what: oneOf('channels') }),
+  fields({ kind: oneOf('inspect'), what: oneOf('channel'), channel: isText }),
+  fields({ kind: oneOf('inspect'), what: oneOf('message'), id: isId }),
+  fields({
+    kind: oneOf('inspect'),
+    what: oneOf('list'),
+    channel: isText,
+    state: oneOf(...STATES),
+    offset: isCount,
+    limit: isCount,
+  }),
+);
+
+/** The document as a command. @throws HoldfastError `PROTOCOL` when it is none */
+export function checkDocument(document: unknown): Command {
+  if (isCommand(document)) return document as Command;
+  throw new HoldfastError('PROTOCOL', 'Cannot read a command: its document is not one of a known kind');
+}
+
+/** A plain object with these fields and no others; a field that may be missing is `optional`. */
+function fields(checks: Readonly<Record<string, Check>>): Check {
+  return (value) => {
+    if (typeof value !== 'object' || value === null) return false;
+    const given = value as Readonly<Record<string, unknown>>;
+    return (
+      Object.keys(given).every((key) => Object.hasOwn(checks, key)) &&
+      Object.entries(checks).every(([key, check]) => check(given[key]))
+    );
+  };
+}
+
+function optional(check: Check): Check {
+  return (value) => value === undefined || check(value);
+}
+
+function anyOf(...checks: readonly Check[]): Check {
+  return (value) => checks.some((check) => check(value));
+}
+
+function oneOf(...allowed: readonly string[]): Check {
+  return (value) => typeof value === 'string' && allowed.includes(value);
+}
+
+function listOf(check: Check): Check {
+  return (value) => Array.isArray(value) && value.length > 0 && value.every(check);
+}
+
+function within(least: number, most: number): Check {
+  return (value) => typeof value === 'number' && value >= least && value <= most;
+}

@@ -1,0 +1,105 @@
+import { describe, expect, test } from 'vitest';
+import type { MachineClient } from '../helpers/machine-run.ts';
+import { MachineRun } from '../helpers/machine-run.ts';
+import { messageOf, viewOf } from '../helpers/machine-views.ts';
+
+/** A process with room for many messages, and the messages it holds. */
+function start(): { run: MachineRun; client: MachineClient; ref: number; ids: string[] } {
+  const run = new MachineRun();
+  const client = run.client('client');
+  const ref = client.declare('mail', { maxDeaths: 2 });
+  client.window(1, ref, 10);
+  const ids = [client.produce(ref), client.produce(ref), client.produce(ref)];
+  client.started(client.take());
+  return { run, client, ref, ids };
+}
+
+/** The process dies together with its broker; another one starts. */
+function crash(run: MachineRun, name: string, room: number): MachineClient {
+  run.reload(`host of ${name}`);
+  const client = run.client(name);
+  client.window(1, client.declare('mail', { maxDeaths: 2 }), room);
+  return client;
+}
+
+describe('after a crash of the process with its broker', () => {
+  test('each message that was held is delivered alone, the first one first, and nothing is charged', () => {
+    const { run, ids } = start();
+    const client = crash(run, 'second', 10);
+    for (const id of ids) {
+      const taken = client.take();
+      expect(taken.map((delivered) => delivered.id)).toEqual([id]);
+      expect(messageOf(client, id)).toMatchObject({ state: 'leased', deaths: 0, attempts: 0 });
+      for (const delivered of taken) client.ack(delivered);
+    }
+    expect(viewOf(client, 'mail')).toMatchObject({ completed: 3 });
+  });
+
+  test('nothing else goes to the process while it works on a suspect', () => {
+    const { run, ids } = start();
+    const client = crash(run, 'second', 10);
+    const other = client.declare('other');
+    client.window(2, other, 10);
+    client.produce(other);
+    const taken = client.take();
+    expect(taken.map(({ id }) => id)).toEqual([ids[0]]);
+    client.ack(taken[0] as never);
+    expect(client.takeIds()).toContain(ids[1]);
+  });
+
+  test('a message that crashes its process again and again is dead in the end, and the others are done', () => {
+    const { run, ids } = start();
+    const [killer] = ids;
+    let client = crash(run, 'process 0', 10);
+    for (let crashes = 1; crashes < 20 && viewOf(client, 'mail').dead === 0; crashes++) {
+      for (let taken = client.take(); taken.length > 0; taken = client.take()) {
+        client.started(taken);
+        if (taken.some(({ id }) => id === killer)) break;
+        for (const delivered of taken) client.ack(delivered);
+      }
+      client = crash(run, `process ${crashes}`, 10);
+    }
+    for (let taken = client.take(); taken.length > 0; taken = client.take()) for (const each of taken) client.ack(each);
+    expect(messageOf(client, killer as string)).toMatchObject({
+      state: 'dead',
+      deaths: 2,
+      failure: { name: 'ProcessDied' },
+    });
+    for (const id of ids.slice(1)) expect(messageOf(client, id)).toMatchObject({ state: 'completed', deaths: 0 });
+  });
+
+  test('a message that was not held is no suspect', () => {
+    const { run, client, ref } = start();
+    client.window(1, ref, 3);
+    const waiting = [client.produce(ref), client.produce(ref)];
+    const next = crash(run, 'second', 10);
+    for (let i = 0; i < 3; i++) next.ack(next.take()[0] as never);
+    expect(next.takeIds()).toEqual(waiting);
+  });
+
+  test('a suspect that is purged or cancelled holds nobody up', () => {
+    const { run } = start();
+    run.reload('another host');
+    const client = run.client('second');
+    const ref = client.declare('mail');
+    client.ask({ kind: 'control', channel: 'mail', action: 'purge', settings: undefined });
+    run.run();
+    const ids = [client.produce(ref), client.produce(ref)];
+    client.window(1, ref, 10);
+    expect(client.takeIds()).toEqual(ids);
+  });
+});
+
+describe('after the death of a process whose broker lives', () => {
+  test('only messages whose handler had started are charged', () => {
+    const run = new MachineRun();
+    const client = run.client('client');
+    const ref = client.declare('mail');
+    client.window(1, ref, 2);
+    const ids = [client.produce(ref), client.produce(ref)];
+    client.started(client.take().slice(0, 1));
+    client.die();
+    const other = run.client('other');
+    expect(ids.map((id) => messageOf(other, id)?.deaths)).toEqual([1, 0]);
+  });
+});

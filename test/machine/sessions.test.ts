@@ -1,0 +1,198 @@
+import { describe, expect, test } from 'vitest';
+import { NOTHING_COLD } from '#holdfast/machine/machine.js';
+import type { Command, Reply } from '#holdfast/model/command.js';
+import { blockOf, type Delivered, MachineRun, SESSION_TIMEOUT_MS } from '../helpers/machine-run.ts';
+import { messageOf, viewOf } from '../helpers/machine-views.ts';
+
+function produceOf(run: MachineRun, ref = 1): Command {
+  return { kind: 'produce', ref, atomic: false, blocks: [blockOf([run.newId()], [{}])] };
+}
+
+describe('apply()', () => {
+  test.each([false, true])('a request that comes twice gets its first answer (after a restart: %s)', (restarts) => {
+    const run = new MachineRun();
+    const client = run.client('client');
+    client.declare('mail', { maxBacklog: 1 });
+    const stored = produceOf(run);
+    const refused = produceOf(run);
+    const answers: (Reply | undefined)[] = [
+      run.apply(client.session, 2, stored),
+      run.apply(client.session, 3, refused),
+    ];
+    run.flush();
+    if (restarts) run.reload();
+    expect(run.apply(client.session, 2, stored)).toEqual(answers[0]);
+    expect(run.apply(client.session, 3, refused)).toEqual(answers[1]);
+    expect(viewOf(run.client('other'), 'mail')).toMatchObject({ ready: 1, totals: { produced: 1 } });
+  });
+
+  test('a confirmed answer is no longer kept, and asking again has no second effect', () => {
+    const run = new MachineRun();
+    const client = run.client('client');
+    client.declare('mail');
+    const command = produceOf(run);
+    run.apply(client.session, 2, command);
+    run.machine.confirm(client.session, 2);
+    expect(run.apply(client.session, 2, command)).toMatchObject({ kind: 'refused', code: 'UNKNOWN_OUTCOME' });
+    expect(viewOf(run.client('other'), 'mail')).toMatchObject({ ready: 1 });
+  });
+
+  test('a request out of turn breaks the protocol and changes nothing', () => {
+    const run = new MachineRun();
+    const client = run.client('client');
+    client.declare('mail');
+    expect(() => run.apply(client.session, 3, produceOf(run))).toThrow('Cannot apply request 3: request 2 comes first');
+    expect(viewOf(run.client('other'), 'mail')).toMatchObject({ ready: 0 });
+  });
+
+  test('a restart does not ask again for requests that were answered and have no lasting effect', () => {
+    const run = new MachineRun();
+    const client = run.client('client');
+    const ref = client.declare('mail');
+    client.produce(ref);
+    for (let i = 0; i < 5; i++) viewOf(client, 'mail');
+    run.reload();
+    client.produce(ref);
+    expect(viewOf(client, 'mail')).toMatchObject({ ready: 2 });
+  });
+
+  test('a client that never confirms is refused at last, and nothing of its request is done', () => {
+    const run = new MachineRun();
+    const client = run.client('client');
+    client.declare('mail');
+    const action = { kind: 'control', channel: 'mail', action: 'pause', settings: undefined } as const;
+    for (let request = 2; request <= 4_097; request++)
+      run.machine.apply(client.session, { request, command: action }, run.context, NOTHING_COLD);
+    const resume = { ...action, action: 'resume' } as const;
+    expect(() => run.apply(client.session, 4_098, resume)).toThrow('Cannot hold more than 4096 unconfirmed answers');
+    expect(viewOf(run.client('other'), 'mail')).toMatchObject({ paused: true });
+  });
+
+  test('an unknown channel is refused', () => {
+    const run = new MachineRun();
+    const client = run.client('client');
+    expect(client.ask(produceOf(run, 7))).toMatchObject({ kind: 'refused', code: 'PROTOCOL' });
+    expect(client.ask({ kind: 'control', channel: 'nobody', action: 'pause', settings: undefined })).toMatchObject({
+      kind: 'refused',
+      code: 'NOT_FOUND',
+    });
+  });
+
+  test('refuse() is the answer for good', () => {
+    const run = new MachineRun();
+    const client = run.client('client');
+    client.declare('mail');
+    const refused = run.machine.refuse(client.session, 2, 'STORE_FULL', 'full');
+    run.reload();
+    expect(run.apply(client.session, 2, produceOf(run))).toEqual(refused);
+  });
+});
+
+describe('leases', () => {
+  function held(): {
+    run: MachineRun;
+    client: ReturnType<MachineRun['client']>;
+    delivered: Delivered;
+    ref: number;
+    id: string;
+  } {
+    const run = new MachineRun();
+    const client = run.client('client');
+    const ref = client.declare('mail');
+    const id = client.produce(ref);
+    client.window(1, ref, 1);
+    return { run, client, ref, id, delivered: client.take()[0] as Delivered };
+  }
+
+  test('settle() refuses a stale token, and nothing changes', () => {
+    const { client, delivered, id } = held();
+    client.nack(delivered, 0);
+    const [again] = client.take();
+    for (const outcome of ['ack', 'release'] as const) {
+      const settle = outcome === 'ack' ? ({ kind: 'ack', result: undefined } as const) : ({ kind: 'release' } as const);
+      expect(client.settle(delivered, settle)).toEqual({ kind: 'settled', lost: [0] });
+    }
+    expect(messageOf(client, id)).toMatchObject({ state: 'leased' });
+    expect(client.ack(again as Delivered)).toEqual({ kind: 'settled', lost: [] });
+    expect(client.ack(again as Delivered)).toEqual({ kind: 'settled', lost: [0] });
+  });
+
+  test('settle() refuses the token of another session', () => {
+    const { run, delivered } = held();
+    expect(run.client('thief').ack(delivered)).toEqual({ kind: 'settled', lost: [0] });
+  });
+
+  test('settle() settles each for itself, and says which were lost', () => {
+    const { client, ref, delivered } = held();
+    client.window(1, ref, 2);
+    client.produce(ref);
+    const [second] = client.take();
+    const ack = { outcome: { kind: 'ack', result: undefined }, produced: undefined } as const;
+    const settles = [
+      { seq: 99, token: 1, ...ack },
+      { ...keyOf(delivered), ...ack },
+      { ...keyOf(second), token: 0, ...ack },
+    ];
+    expect(client.ask({ kind: 'settle', settles })).toEqual({ kind: 'settled', lost: [0, 2] });
+    expect(viewOf(client, 'mail')).toMatchObject({ completed: 1, leased: 1 });
+  });
+
+  test('tokens of a later broker are above all that came before', () => {
+    const { run, client, ref, delivered } = held();
+    client.settle(delivered, { kind: 'release' });
+    client.take();
+    client.window(1, ref, 0);
+    run.reload('another host');
+    const other = run.client('other');
+    other.window(1, other.declare('mail'), 1);
+    const [later] = other.take();
+    expect(later?.token).toBeGreaterThan(2 ** 32);
+    expect(later?.token).toBeGreaterThan(delivered.token);
+  });
+
+  test('a lease outlives a restart with its session, and its token still counts', () => {
+    const { run, client, delivered } = held();
+    run.reload();
+    expect(client.ack(delivered)).toEqual({ kind: 'settled', lost: [] });
+    expect(viewOf(client, 'mail')).toMatchObject({ completed: 1, leased: 0 });
+  });
+
+  test('a stale token is refused after a restart too', () => {
+    const { run, client, delivered } = held();
+    client.nack(delivered, 0);
+    run.reload();
+    expect(client.ack(delivered)).toEqual({ kind: 'settled', lost: [0] });
+  });
+
+  test('holding() gives back, uncharged, what the client does not know of', () => {
+    const { client, ref, id } = held();
+    client.window(1, ref, 0);
+    client.note({ kind: 'holding', leases: [] });
+    expect(messageOf(client, id)).toMatchObject({ state: 'ready', attempts: 0, deaths: 0 });
+  });
+
+  test('a session whose client stays away loses its leases after the session timeout', () => {
+    const { run, client, id } = held();
+    run.machine.detach(client.session, true, run.now + SESSION_TIMEOUT_MS, run.context);
+    run.forget(client);
+    const other = run.client('other');
+    run.advance(SESSION_TIMEOUT_MS - 1);
+    expect(messageOf(other, id)).toMatchObject({ state: 'leased' });
+    run.advance(1);
+    expect(messageOf(other, id)).toMatchObject({ state: 'ready' });
+  });
+
+  test('a session that says goodbye gives everything back, uncharged', () => {
+    const { run, client, delivered, id } = held();
+    client.started([delivered]);
+    run.machine.close(client.session, run.context);
+    run.forget(client);
+    run.flush();
+    const other = run.client('other');
+    expect(messageOf(other, id)).toMatchObject({ state: 'ready', attempts: 0, deaths: 0 });
+  });
+});
+
+function keyOf(delivered: Delivered | undefined): { seq: number; token: number } {
+  return { seq: delivered?.seq ?? 0, token: delivered?.token ?? 0 };
+}

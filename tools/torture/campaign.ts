@@ -1,0 +1,119 @@
+/** A campaign: one fault after the other on the same data, and after some of them a strict count and new data. */
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { seededRandom } from '#holdfast/model/random.js';
+import { type Child, startChild } from './child.ts';
+import { Ledger, type Violations } from './ledger.ts';
+import type { LoadEvent } from './load.ts';
+import type { Place } from './place.ts';
+
+export interface Tally extends Violations {
+  readonly cycles: number;
+  /** Messages whose produce had resolved. */
+  readonly acknowledged: number;
+  /** Messages of which the end was known to be durable. */
+  readonly ended: number;
+  /** How long each opening took, in milliseconds. */
+  readonly reopenMs: readonly number[];
+}
+
+/** So many faults meet the same data before it is counted to the end; more would make the listings long. */
+const FAULTS_A_FOLDER = 10;
+/** The load lasts from the first to the second, in milliseconds. */
+const LOAD_MS = [50, 2_000] as const;
+/** One in so many faults comes while the store is opened, at most this long after the beginning, in milliseconds. */
+const OPENING_SHARE = 8;
+const OPENING_MS = 150;
+/** A process that was started again begins so far below what it had reached, to meet its own dedupe keys. */
+const OVERLAP = 40;
+
+export class Campaign {
+  readonly #place: Place;
+  readonly #random: () => number;
+  readonly #onCycle: (tally: Tally) => void;
+  readonly #reopenMs: number[] = [];
+  readonly #closed: Ledger[] = [];
+  #ledger = new Ledger();
+  #child: Child | undefined;
+  #cycles = 0;
+
+  constructor(place: Place, seed: number, onCycle: (tally: Tally) => void) {
+    this.#place = place;
+    const random = seededRandom(seed);
+    this.#random = () => random.fraction();
+    this.#onCycle = onCycle;
+  }
+
+  async run(cycles: number): Promise<Tally> {
+    for (let left = cycles; left > 0; left -= FAULTS_A_FOLDER) {
+      const data = join(this.#place.folder, `data-${this.#closed.length}`);
+      for (let i = 0; i < Math.min(left, FAULTS_A_FOLDER); i++) {
+        await this.#fault(data);
+        this.#cycles += 1;
+        this.#onCycle(this.tally);
+      }
+      await this.#finish(data);
+      if (this.isViolated) return this.tally;
+      rmSync(data, { recursive: true });
+      this.#closed.push(this.#ledger);
+      this.#ledger = new Ledger();
+    }
+    return this.tally;
+  }
+
+  get tally(): Tally {
+    const tally = { cycles: this.#cycles, acknowledged: 0, ended: 0, missing: 0, doubled: 0, altered: 0, revived: 0 };
+    for (const { acknowledged, ended, violations } of [...this.#closed, this.#ledger]) {
+      tally.acknowledged += acknowledged;
+      tally.ended += ended;
+      for (const kind of ['missing', 'doubled', 'altered', 'revived'] as const) tally[kind] += violations[kind];
+    }
+    return { ...tally, reopenMs: this.#reopenMs };
+  }
+
+  get isViolated(): boolean {
+    return this.describe().length > 0;
+  }
+
+  describe(): string[] {
+    return this.#ledger.describe();
+  }
+
+  /** Ends the process under torture and waits for it. */
+  async stop(): Promise<void> {
+    this.#child?.process.kill('SIGKILL');
+    await this.#child?.gone;
+  }
+
+  async #fault(data: string): Promise<void> {
+    const child = this.#start(data, 'load');
+    const whileOpening = this.#random() < 1 / OPENING_SHARE;
+    const share = this.#random();
+    await child.until(whileOpening ? 'opening' : 'listed');
+    await pause(whileOpening ? share * OPENING_MS : LOAD_MS[0] + share * (LOAD_MS[1] - LOAD_MS[0]));
+    if (child.process.exitCode !== null) throw new Error('The process under torture ended by itself under load');
+    this.#place.strike(child.process);
+    await child.gone;
+    this.#place.recover();
+  }
+
+  async #finish(data: string): Promise<void> {
+    const child = this.#start(data, 'finish');
+    await child.until('finished');
+    await child.gone;
+  }
+
+  #start(data: string, mode: 'load' | 'finish'): Child {
+    const first = Math.max(0, this.#ledger.highest - OVERLAP);
+    const hear = (event: LoadEvent): void => {
+      this.#ledger.take(event);
+      if (event.kind === 'opened') this.#reopenMs.push(event.ms);
+    };
+    this.#child = startChild({ data, mode, first }, hear);
+    return this.#child;
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

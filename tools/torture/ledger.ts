@@ -1,0 +1,111 @@
+/** The parent's book: what it was told is durable, held against what the store holds after each fault. */
+import type { State } from 'holdfast';
+import type { LoadEvent, StoredItem } from './load.ts';
+
+/** What must never happen, by kind. */
+export interface Violations {
+  /** Acknowledged and not there; or ended and not ended any more; or completed without its effect. */
+  readonly missing: number;
+  /** A message stored twice, or an effect that is there twice or without its ack. */
+  readonly doubled: number;
+  /** Messages or results whose content is another. */
+  readonly altered: number;
+  /** Messages that came to a handler after their end was durable. */
+  readonly revived: number;
+}
+
+const ENDED: ReadonlySet<State> = new Set(['completed', 'dead']);
+
+/** The book of one data folder. */
+export class Ledger {
+  readonly #acknowledged = new Set<string>();
+  readonly #ended = new Set<string>();
+  readonly #faults = {
+    missing: new Set<string>(),
+    doubled: new Set<string>(),
+    altered: new Set<string>(),
+    revived: new Set<string>(),
+  };
+  #listing: StoredItem[] = [];
+  #highest = 0;
+
+  take(event: LoadEvent): void {
+    switch (event.kind) {
+      case 'acknowledged':
+        this.#acknowledged.add(event.id);
+        this.#highest = Math.max(this.#highest, event.number);
+        break;
+      case 'ended':
+        this.#ended.add(event.id);
+        break;
+      case 'started':
+        if (this.#ended.has(event.id)) this.#faults.revived.add(event.id);
+        break;
+      case 'stored':
+        this.#listing.push(event);
+        break;
+      case 'opening':
+        // What a process told before it was killed in the middle of telling is not the whole.
+        this.#listing = [];
+        break;
+      case 'listed':
+        this.#check(false);
+        break;
+      case 'finished':
+        this.#check(true);
+        break;
+      case 'opened':
+        break;
+    }
+  }
+
+  get acknowledged(): number {
+    return this.#acknowledged.size;
+  }
+
+  get ended(): number {
+    return this.#ended.size;
+  }
+
+  /** The highest number that was acknowledged. */
+  get highest(): number {
+    return this.#highest;
+  }
+
+  get violations(): Violations {
+    const { missing, doubled, altered, revived } = this.#faults;
+    return { missing: missing.size, doubled: doubled.size, altered: altered.size, revived: revived.size };
+  }
+
+  /** All violations in words. */
+  describe(): string[] {
+    return Object.entries(this.#faults).flatMap(([kind, subjects]) => [...subjects].map((subject) => `${kind}: ${subject}`));
+  }
+
+  /** @param atEnd nothing may be left to do */
+  #check(atEnd: boolean): void {
+    const { missing, doubled, altered } = this.#faults;
+    const byId = new Map<string, StoredItem>();
+    const byNumber = new Map<number, StoredItem>();
+    const effects = new Set<number>();
+    for (const item of this.#listing) {
+      if (!item.intact) altered.add(item.id);
+      if (item.channel === 'effect') {
+        if (effects.has(item.number)) doubled.add(`effect of message ${item.number}`);
+        effects.add(item.number);
+      } else {
+        if (byNumber.has(item.number)) doubled.add(`message ${item.number}`);
+        byId.set(item.id, item);
+        byNumber.set(item.number, item);
+      }
+    }
+    for (const id of this.#acknowledged) if (!byId.has(id)) missing.add(id);
+    for (const id of this.#ended) if (!ENDED.has(byId.get(id)?.state ?? 'ready')) missing.add(`end of ${id}`);
+    for (const { number, state } of byNumber.values()) {
+      if (state === 'completed' && !effects.has(number)) missing.add(`effect of message ${number}`);
+      if (state !== 'completed' && effects.has(number)) doubled.add(`effect of message ${number}, which is ${state}`);
+      if (atEnd && !ENDED.has(state)) missing.add(`end of message ${number}`);
+    }
+    this.#listing = [];
+  }
+}

@@ -1,0 +1,174 @@
+/**
+ * The process under torture: lists what its store holds, then produces and consumes until it is killed. What it
+ * knows to be durable it tells its parent through a pipe, and only when the promise that says so has resolved.
+ */
+import { writeSync } from 'node:fs';
+import { type Channel, HoldfastError, open, type State, type StoredMessage } from 'holdfast';
+import { bodyOf, type Effect, isIntact, optionsOf, resultOf, type Work } from './work.ts';
+
+/** What the process is told. */
+export interface LoadOrder {
+  readonly data: string;
+  /** `load` goes on until it is killed; `finish` works on what is there until nothing is left. */
+  readonly mode: 'load' | 'finish';
+  /** The number of the first message to produce; those that were produced before meet their dedupe key. */
+  readonly first: number;
+}
+
+/** What the process says. */
+export type LoadEvent =
+  | { readonly kind: 'opening' }
+  | { readonly kind: 'opened'; readonly ms: number }
+  | ({ readonly kind: 'stored' } & StoredItem)
+  /** Everything stored was told, and the load begins. */
+  | { readonly kind: 'listed' }
+  | { readonly kind: 'acknowledged'; readonly id: string; readonly number: number }
+  | { readonly kind: 'started'; readonly id: string }
+  /** The message has ended, and its end is durable. */
+  | { readonly kind: 'ended'; readonly id: string }
+  | { readonly kind: 'finished' };
+
+export interface StoredItem {
+  readonly channel: 'work' | 'effect';
+  readonly id: string;
+  readonly state: State;
+  readonly number: number;
+  /** Its content, and its result if it has one, are what they should be. */
+  readonly intact: boolean;
+}
+
+const LANES = 16;
+const HANDLERS = 8;
+/** A lane pauses up to this long between two produces, so that the store does not grow beyond what can be listed. */
+const LONGEST_PAUSE_MS = 25;
+const LONGEST_WORK_MS = 4;
+const BATCH = 10;
+const PAGE = 100;
+
+const PIPE = 3;
+const order = JSON.parse(process.argv[2] as string) as LoadOrder;
+let nextNumber = order.first;
+// Who started this process ends it.
+process.on('SIGINT', () => {});
+
+tell({ kind: 'opening' });
+const startedAt = performance.now();
+const holdfast = await open(`file:${order.data}`);
+const work = holdfast.channel<Work, number>('torture/work', {
+  process: 'exactlyOnce',
+  deduplicationInterval: '1d',
+  attempts: 2,
+  backoff: 5,
+  maxBacklog: 500,
+  onFull: 'wait',
+  retain: { completed: false, dead: false },
+});
+const effects = holdfast.channel<Effect>('torture/effects');
+await work.inspect();
+tell({ kind: 'opened', ms: performance.now() - startedAt });
+await listEverything();
+tell({ kind: 'listed' });
+const consumer = await work.consume(
+  async ({ number }, { id, attempt, tx }) => {
+    tell({ kind: 'started', id });
+    await pause(Math.random() * LONGEST_WORK_MS);
+    if (number % 11 === 4 && attempt === 1) throw new Error('The first attempt fails');
+    if (number % 37 === 5) throw new Error('Every attempt fails');
+    tx.produce(effects, { number });
+    return resultOf(number);
+  },
+  { concurrency: HANDLERS },
+);
+if (order.mode === 'load') {
+  await Promise.all(Array.from({ length: LANES }, produceForEver));
+} else {
+  await allEnded();
+  await consumer.drain();
+  await listEverything();
+  await holdfast.close();
+  tell({ kind: 'finished' });
+}
+
+async function produceForEver(): Promise<never> {
+  for (;;) {
+    await pause(Math.random() * LONGEST_PAUSE_MS);
+    if (Math.random() < 1 / LANES) await produceBatch(takeNumbers(BATCH));
+    else await produceOne(takeNumbers(1)[0] as number);
+  }
+}
+
+async function produceOne(number: number): Promise<void> {
+  const { id } = await work.produce({ number, body: bodyOf(number) }, optionsOf(number));
+  acknowledged(id, number);
+}
+
+async function produceBatch(numbers: readonly number[]): Promise<void> {
+  const messages = numbers.map((number) => ({ number, body: bodyOf(number) }));
+  const receipts = await work.produceAll(messages);
+  receipts.forEach(({ id }, i) => acknowledged(id, numbers[i] as number));
+}
+
+function acknowledged(id: string, number: number): void {
+  tell({ kind: 'acknowledged', id, number });
+  if (number % 2 === 0) return;
+  const ended = (): void => tell({ kind: 'ended', id });
+  work.result(id).then(ended, (error: unknown) => {
+    if (!(error instanceof HoldfastError) || error.code !== 'DEAD') throw error;
+    ended();
+  });
+}
+
+function takeNumbers(count: number): number[] {
+  const first = nextNumber;
+  nextNumber += count;
+  return Array.from({ length: count }, (_, i) => first + i);
+}
+
+/** Tells of every message. Nothing is consumed meanwhile, but what is delayed can get ready between two pages. */
+async function listEverything(): Promise<void> {
+  for (;;) {
+    const found: StoredItem[] = [];
+    const before = await work.inspect();
+    for (const state of ['delayed', 'ready', 'leased', 'waiting', 'completed', 'dead'] as const) {
+      for await (const { id, message, result } of listAll(work, state)) {
+        const isRight = isIntact(message) && (state !== 'completed' || result === resultOf(message.number));
+        found.push({ channel: 'work', id, state, number: message.number, intact: isRight });
+      }
+    }
+    for await (const { id, message } of listAll(effects, 'ready')) {
+      found.push({ channel: 'effect', id, state: 'ready', number: message.number, intact: true });
+    }
+    const after = await work.inspect();
+    if (before.ready !== after.ready || before.delayed !== after.delayed) continue;
+    for (const item of found) tell({ kind: 'stored', ...item });
+    return;
+  }
+}
+
+async function* listAll<Message>(
+  channel: Channel<Message, Message>,
+  state: State,
+): AsyncGenerator<StoredMessage<Message>> {
+  for (let offset = 0; ; offset += PAGE) {
+    const page = await channel.list(state, { offset, limit: PAGE });
+    yield* page;
+    if (page.length < PAGE) return;
+  }
+}
+
+async function allEnded(): Promise<void> {
+  for (;;) {
+    const { ready, delayed, leased, waiting } = await work.inspect();
+    if (ready + delayed + leased + waiting === 0) return;
+    await pause(10);
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Written at once: what is told before the kill arrives, whatever the event loop had in mind. */
+function tell(event: LoadEvent): void {
+  writeSync(PIPE, `${JSON.stringify(event)}\n`);
+}
