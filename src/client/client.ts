@@ -246,15 +246,10 @@ export class Client {
       for (const consumer of this.#consumers.values()) consumer.loseAll();
     }
     if (again) {
-      for (const command of this.#declared) this.#outbox.note(command);
-      this.#outbox.note({
-        kind: 'holding',
-        leases: [...this.#consumers.values()].flatMap((consumer) => consumer.leases()),
-      });
+      const leases = [...this.#consumers.values()].flatMap((consumer) => consumer.leases());
       for (const consumer of this.#consumers.values()) consumer.reopen();
       for (const { id } of this.#awaited.values()) this.#outbox.note({ kind: 'await', id, stop: false });
-      const notes = this.#outbox.nextNotes();
-      if (notes !== undefined) link.send(notes);
+      link.send(this.#outbox.first([...this.#declared, { kind: 'holding', leases }]));
       const unanswered = this.#outbox.again();
       if (unanswered !== undefined) link.send(unanswered);
       for (const channel of this.#roomWaiters.keys()) this.#announceRoom(channel);

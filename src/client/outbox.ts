@@ -51,7 +51,11 @@ interface Pending {
 type Outgoing =
   | ProduceGroup
   | SettleGroup
-  | { readonly kind: 'command'; readonly command: Command; readonly answer: Answer<Reply> };
+  | { readonly kind: 'command'; readonly command: Command; readonly answer: Answer<Reply> }
+  | { readonly kind: 'note'; readonly command: Command };
+
+/** What is answered, and therefore has a number. */
+type Numbered = Exclude<Outgoing, { readonly kind: 'note' }>;
 
 /** A command of many messages is closed when it holds this many of them or this many bytes, to keep commits short. */
 const GROUP_MESSAGES = 1_000;
@@ -64,7 +68,6 @@ export class Outbox {
   #outgoing: Outgoing[] = [];
   #openProduces = new Map<number, ProduceGroup>();
   #openSettles: SettleGroup | undefined;
-  readonly #notes: Command[] = [];
   readonly #started = new Map<number, LeaseKey>();
   readonly #pending = new Map<number, Pending>();
   #nextRequest = 1;
@@ -72,7 +75,7 @@ export class Outbox {
 
   /** Whether anything is to be sent or waits for an answer. */
   get isIdle(): boolean {
-    return this.#outgoing.length + this.#pending.size + this.#notes.length + this.#started.size === 0;
+    return this.#outgoing.length + this.#pending.size + this.#started.size === 0;
   }
 
   produce(ref: number, item: Item, answer: Answer<ProduceOutcome>): void {
@@ -105,8 +108,9 @@ export class Outbox {
     this.#outgoing.push({ kind: 'command', command, answer });
   }
 
+  /** A note keeps its place among the commands: a window comes after the name of its channel. */
   note(command: Command): void {
-    this.#notes.push(command);
+    this.#outgoing.push({ kind: 'note', command });
   }
 
   /** Notes that a handler runs; one that ends within the tick is never mentioned. */
@@ -116,23 +120,23 @@ export class Outbox {
 
   /** The frame to send now, if there is anything to send. */
   next(): Uint8Array<ArrayBuffer> | undefined {
-    const requests: Request[] = this.#takeNotes();
+    const requests: Request[] = this.#takeStarted();
     this.#openProduces.clear();
     this.#openSettles = undefined;
     let taken = 0;
     for (const outgoing of this.#outgoing) {
       if (this.#pending.size >= MAX_UNANSWERED) break;
-      requests.push(this.#number(outgoing));
+      requests.push(outgoing.kind === 'note' ? { request: 0, command: outgoing.command } : this.#number(outgoing));
       taken += 1;
     }
     this.#outgoing = taken === this.#outgoing.length ? [] : this.#outgoing.slice(taken);
     return requests.length === 0 ? undefined : encodeRequests({ answeredUpTo: this.#answeredUpTo, requests });
   }
 
-  /** A frame of the notes alone, to go before what is repeated. */
-  nextNotes(): Uint8Array<ArrayBuffer> | undefined {
-    const requests = this.#takeNotes();
-    return requests.length === 0 ? undefined : encodeRequests({ answeredUpTo: this.#answeredUpTo, requests });
+  /** What a new link hears first: these notes, and which handlers run. */
+  first(notes: readonly Command[]): Uint8Array<ArrayBuffer> {
+    const requests = [...notes.map((command) => ({ request: 0, command })), ...this.#takeStarted()];
+    return encodeRequests({ answeredUpTo: this.#answeredUpTo, requests });
   }
 
   /** What was sent and not answered, for a new link of the same session. */
@@ -163,25 +167,23 @@ export class Outbox {
   /** Rejects everything. */
   fail(error: HoldfastError): void {
     this.restart(error);
-    this.#notes.length = 0;
     this.#openProduces.clear();
     this.#openSettles = undefined;
     for (const outgoing of this.#outgoing.splice(0)) {
+      if (outgoing.kind === 'note') continue;
       if (outgoing.kind === 'command') outgoing.answer.reject(error);
       else for (const answer of outgoing.answers) answer.reject(error);
     }
   }
 
-  #takeNotes(): Request[] {
-    const notes: Request[] = this.#notes.splice(0).map((command) => ({ request: 0, command }));
-    if (this.#started.size > 0) {
-      notes.push({ request: 0, command: { kind: 'started', leases: [...this.#started.values()] } });
-      this.#started.clear();
-    }
-    return notes;
+  #takeStarted(): Request[] {
+    if (this.#started.size === 0) return [];
+    const leases = [...this.#started.values()];
+    this.#started.clear();
+    return [{ request: 0, command: { kind: 'started', leases } }];
   }
 
-  #number(outgoing: Outgoing): Request {
+  #number(outgoing: Numbered): Request {
     const request: Request = { request: this.#nextRequest++, command: commandOf(outgoing) };
     this.#pending.set(request.request, { request, answer: answerOf(outgoing) });
     return request;
@@ -227,7 +229,7 @@ function bytesOf({ outcome, produced }: Settle): number {
 
 const STORED: ProduceOutcome = { what: 'stored' };
 
-function commandOf(outgoing: Outgoing): Command {
+function commandOf(outgoing: Numbered): Command {
   switch (outgoing.kind) {
     case 'produce':
       return {
@@ -243,7 +245,7 @@ function commandOf(outgoing: Outgoing): Command {
   }
 }
 
-function answerOf(outgoing: Outgoing): Answer<Reply> {
+function answerOf(outgoing: Numbered): Answer<Reply> {
   switch (outgoing.kind) {
     case 'command':
       return outgoing.answer;

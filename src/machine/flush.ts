@@ -52,7 +52,8 @@ export function flush(state: MachineState): Flushed {
 }
 
 export function isDirty({ changes }: MachineState): boolean {
-  return changes.dirty || changes.channels.size > 0 || changes.sessions.size > 0 || changes.slots.size > 0;
+  const { dirty, channels, sessions, slots, freedSlotRecords } = changes;
+  return dirty || channels.size + sessions.size + slots.size + freedSlotRecords.length > 0;
 }
 
 /** The rough number of bytes that the next flush will write. */

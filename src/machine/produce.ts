@@ -74,7 +74,6 @@ function admitBlock(
   let stored = 0;
   for (let i = 0; reader.next(); i++) {
     const { id } = reader;
-    fingerprints.set(id.subarray(12, 16), i * FINGERPRINT_BYTES);
     const slot = rule !== undefined && reader.dedupe !== '' ? findSlot(state, channel, reader.dedupe) : undefined;
     const standing = slot === undefined ? undefined : whatStands(state, slot, rule as DedupeRule);
     if (standing === 'first') {
@@ -86,6 +85,8 @@ function admitBlock(
       exceptions.push({ index: firstIndex + i, what: 'backlogFull', id: undefined });
       continue;
     }
+    // One that is refused for want of room may come again under its id, and is to be found in that later pack.
+    fingerprints.set(id.subarray(12, 16), stored * FINGERPRINT_BYTES);
     stored += 1;
     state.packs.set(pack, (state.packs.get(pack) as number) + 1);
     const message = createMessage(state, channel, policy, pack + i, pack, reader);
@@ -100,13 +101,15 @@ function admitBlock(
       claimKey(state, channel, message, reader.dedupe, textOf(id), rule, slot);
     }
   }
-  if (stored > 0) storePack(state, channel, pack, block, reader.second, fingerprints);
+  if (stored > 0) {
+    storePack(state, channel, pack, block, reader.second, fingerprints.subarray(0, stored * FINGERPRINT_BYTES));
+  }
   // Gives up the two holds of above; when nothing of the block is left, the pack goes again.
   dropHold(state, pack, reader.second, stored);
   return { stored, count: reader.count };
 }
 
-/** The bytes of an id that the index keeps: random ones, to tell most ids apart without reading the pack. */
+/** The bytes of an id that the index keeps for a stored message: random ones, to tell most apart without the pack. */
 export const FINGERPRINT_BYTES = 4;
 
 function dropHold(state: MachineState, pack: number, second: number, stored: number): void {

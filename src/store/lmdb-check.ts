@@ -35,8 +35,9 @@ const RUN_PAGES = 64;
 export function checkFile(fd: number): void {
   const [newest, older] = readMetas(fd);
   const used = new PageSet(newest, Math.floor(fstatSync(fd).size / PAGE_BYTES));
-  checkRoot(fd, newest);
-  checkRoot(fd, older);
+  checkRoot(fd, newest, newest.transaction);
+  // When a meta page could not be written, LMDB gave it back its number only, not the roots that it had.
+  checkRoot(fd, older, newest.transaction + 1);
   checkTree(fd, newest.main, used, (page, index) => checkRecord(page, index, used));
   const free: number[] = [];
   checkTree(fd, newest.free, used, (page, index) => collectFree(fd, page, index, used, free));
@@ -61,10 +62,12 @@ export function checkHead(fd: number): void {
  * Every transaction of ours writes the main tree, so the root of a meta page was written by the transaction
  * of that page. A meta page with a damaged transaction number is found by this.
  */
-function checkRoot(fd: number, { main, transaction }: Meta): void {
+function checkRoot(fd: number, { main, transaction }: Meta, orTransaction: number): void {
   if (main.root === undefined) return;
   const page = checkPage(readPages(fd, main.root, 1), main.root, main.depth > 1 ? 'branch' : 'leaf', main);
-  if (writtenBy(page) !== transaction) throw damaged(`the root of transaction ${transaction} is of another one`);
+  const writer = writtenBy(page);
+  if (writer === transaction || writer === orTransaction) return;
+  throw damaged(`the root of transaction ${transaction} is of transaction ${writer}`);
 }
 
 /** The pages that are in use, each once. */

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { encode } from '#holdfast/codec/bson.js';
+import { MAX_FAILURE_MESSAGE_CHARACTERS, MAX_FAILURE_STACK_CHARACTERS } from '#holdfast/model/command.js';
 import { parseMessageId } from '#holdfast/model/message-id.js';
 import type { ChannelSettings, Policy } from '#holdfast/model/policy.js';
 import { type Delivered, failureOf, type MachineClient, MachineRun } from '../helpers/machine-run.ts';
@@ -326,6 +327,6 @@ describe('history', () => {
     const failure = { name: 'n'.repeat(500), message: 'm'.repeat(5_000), stack: 's'.repeat(50_000) };
     client.settle(client.take()[0] as Delivered, { kind: 'nack', failure, delayMs: undefined });
     const kept = messageOf(client, id)?.failure;
-    expect([kept?.name.length, kept?.message.length, kept?.stack?.length]).toEqual([128, 1_024, 4_096]);
+    expect([kept?.name.length, kept?.message.length, kept?.stack?.length]).toEqual([128, MAX_FAILURE_MESSAGE_CHARACTERS, MAX_FAILURE_STACK_CHARACTERS]);
   });
 });

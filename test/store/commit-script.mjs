@@ -1,6 +1,6 @@
 /**
- * The process that the fault tests break: opens the store in the folder that is its argument, commits fifty
- * times, and tells on standard output, line by line, what it knows:
+ * The process that the fault tests break: opens the store in the folder that is its argument, makes a fixed
+ * series of commits, and tells on standard output, line by line, what it knows:
  *
  *     try 7 <digest>       commit 7 begins; the digest is of the contents behind it
  *     ack 7                commit 7 has resolved
@@ -13,7 +13,7 @@ import { writeSync } from 'node:fs';
 import { openLmdbStore } from '#holdfast/store/lmdb.js';
 import { openMemoryStore } from '#holdfast/store/memory.js';
 
-const COMMITS = 50;
+const COMMITS = 20;
 const ALL = { from: new Uint8Array(), to: Uint8Array.of(0xff, 0xff) };
 
 const model = openMemoryStore();
@@ -34,14 +34,14 @@ try {
   say(`error ${error.code} ${error.outcome} ${error.message}`);
 }
 
-/** About 10 KiB of small writes a commit, so that the log is folded from the 26th on; and the other kinds in between. */
+/** About 40 KiB of small writes a commit, so that the log is folded from the 8th to the 19th; other kinds in between. */
 function writesOf(i) {
   const writes = [put('last', 8, i)];
-  for (let j = 0; j < 5; j++) writes.push(put(`record ${(i * 31 + j * 17) % 97}`, 2_000 + i, i));
-  for (let j = 0; j < 3; j++) writes.push({ kind: 'delete', key: bytes(`record ${(i * 13 + j * 7) % 97}`) });
+  for (let j = 0; j < 10; j++) writes.push(put(`record ${(i + j) % 11}`, 4_000 + i, i));
+  writes.push({ kind: 'delete', key: bytes(`record ${(i * 7) % 11}`) });
   if (i % 6 === 5) writes.push(put(`large ${i % 4}`, 40_000 + i, i));
-  if (i % 10 === 9) writes.push({ kind: 'clear', from: bytes('record 3'), to: bytes('record 4') });
-  if (i === 20 || i === 45) for (let j = 0; j < 300; j++) writes.push(put(`bulk ${(j * 7) % 500}`, 250, i));
+  if (i % 10 === 9) writes.push({ kind: 'clear', from: bytes('record 3'), to: bytes('record 5') });
+  if (i === 3 || i === 19) for (let j = 0; j < 300; j++) writes.push(put(`bulk ${(j * 7) % 500}`, 250, i));
   return writes;
 }
 

@@ -19,8 +19,8 @@ export interface Tally extends Violations {
 
 /** So many faults meet the same data before it is counted to the end; more would make the listings long. */
 const FAULTS_A_FOLDER = 10;
-/** The load lasts from the first to the second, in milliseconds. */
-const LOAD_MS = [50, 2_000] as const;
+/** The load lasts at least this long, in milliseconds. */
+export const SHORTEST_LOAD_MS = 50;
 /** One in so many faults comes while the store is opened, at most this long after the beginning, in milliseconds. */
 const OPENING_SHARE = 8;
 const OPENING_MS = 150;
@@ -30,6 +30,7 @@ const OVERLAP = 40;
 export class Campaign {
   readonly #place: Place;
   readonly #random: () => number;
+  readonly #longestLoadMs: number;
   readonly #onCycle: (tally: Tally) => void;
   readonly #reopenMs: number[] = [];
   readonly #closed: Ledger[] = [];
@@ -37,8 +38,10 @@ export class Campaign {
   #child: Child | undefined;
   #cycles = 0;
 
-  constructor(place: Place, seed: number, onCycle: (tally: Tally) => void) {
+  /** @param longestLoadMs after at most this time under load the fault comes */
+  constructor(place: Place, seed: number, longestLoadMs: number, onCycle: (tally: Tally) => void) {
     this.#place = place;
+    this.#longestLoadMs = longestLoadMs;
     const random = seededRandom(seed);
     this.#random = () => random.fraction();
     this.#onCycle = onCycle;
@@ -90,8 +93,14 @@ export class Campaign {
     const whileOpening = this.#random() < 1 / OPENING_SHARE;
     const share = this.#random();
     await child.until(whileOpening ? 'opening' : 'listed');
-    await pause(whileOpening ? share * OPENING_MS : LOAD_MS[0] + share * (LOAD_MS[1] - LOAD_MS[0]));
-    if (child.process.exitCode !== null) throw new Error('The process under torture ended by itself under load');
+    await pause(
+      whileOpening ? share * OPENING_MS : SHORTEST_LOAD_MS + share * (this.#longestLoadMs - SHORTEST_LOAD_MS),
+    );
+    const { exitCode, signalCode } = child.process;
+    if (exitCode !== null || signalCode !== null) {
+      const end = signalCode ?? `exit code ${exitCode}`;
+      throw new Error(`The process under torture ended by itself under load (${end})\n${child.complaints()}`);
+    }
     this.#place.strike(child.process);
     await child.gone;
     this.#place.recover();

@@ -9,14 +9,24 @@ export interface Child {
   readonly process: ChildProcess;
   /** Resolves when the child has told this. Rejects when it ends before. */
   until(kind: LoadEvent['kind']): Promise<void>;
+  /** What it wrote to its standard error, at last. */
+  readonly complaints: () => string;
   /** Resolves when the child has ended and everything that it told was heard. */
   readonly gone: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>;
 }
 
+/** So many characters of what the child complained of are kept. */
+const MAX_COMPLAINTS = 4_096;
+
 export function startChild(order: LoadOrder, hear: (event: LoadEvent) => void): Child {
   const program = fileURLToPath(new URL('./load.js', import.meta.url));
   const child = spawn(process.execPath, [program, JSON.stringify(order)], {
-    stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
+    stdio: ['ignore', 'inherit', 'pipe', 'pipe'],
+  });
+  // A dying file system makes the store's library complain; that is of interest only when nothing struck.
+  let complaints = '';
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    complaints = (complaints + text).slice(-MAX_COMPLAINTS);
   });
   const told = new Set<LoadEvent['kind']>();
   const waiting = new Map<LoadEvent['kind'], () => void>();
@@ -39,12 +49,14 @@ export function startChild(order: LoadOrder, hear: (event: LoadEvent) => void): 
   });
   return {
     process: child,
+    complaints: () => complaints,
     gone,
     async until(kind) {
       if (told.has(kind)) return;
       const early = gone.then(({ code, signal }) => {
         if (told.has(kind)) return;
-        throw new Error(`The process under torture ended by itself before it was "${kind}" (${signal ?? `exit code ${code}`})`);
+        const end = signal ?? `exit code ${code}`;
+        throw new Error(`The process under torture ended by itself before it was "${kind}" (${end})\n${complaints}`);
       });
       await Promise.race([new Promise<void>((resolve) => waiting.set(kind, resolve)), early]);
     },

@@ -79,7 +79,9 @@ export class Ledger {
 
   /** All violations in words. */
   describe(): string[] {
-    return Object.entries(this.#faults).flatMap(([kind, subjects]) => [...subjects].map((subject) => `${kind}: ${subject}`));
+    return Object.entries(this.#faults).flatMap(([kind, subjects]) =>
+      [...subjects].map((subject) => `${kind}: ${subject}`),
+    );
   }
 
   /** @param atEnd nothing may be left to do */

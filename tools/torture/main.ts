@@ -1,10 +1,10 @@
 /** `npm run torture`: faults on real processes and real file systems, and a count of what was acknowledged. */
 import { parseCommandLine, USAGE_EXIT_CODE, UsageError, wholeNumber } from '../command-line.ts';
-import { Campaign, type Tally } from './campaign.ts';
+import { Campaign, SHORTEST_LOAD_MS, type Tally } from './campaign.ts';
 import { type FileSystem, killPlace, type Place, powerCutPlace } from './place.ts';
 
-const HELP = `Usage: npm run torture -- kill --cycles N [--seed S] [--json]
-       npm run torture -- powercut --cycles N --fs ext4|xfs [--seed S] [--json]
+const HELP = `Usage: npm run torture -- kill --cycles N [--seed S] [--load MS] [--json]
+       npm run torture -- powercut --cycles N --fs ext4|xfs [--seed S] [--load MS] [--json]
 
 A process that produces and consumes is struck at random moments and started again on the same data.
 
@@ -14,6 +14,7 @@ A process that produces and consumes is struck at random moments and started aga
   --cycles N   how many faults
   --fs NAME    the file system that loses its power: ext4 or xfs
   --seed S     decides the moments of the faults
+  --load MS    the longest time under load before a fault; 2000 when left out
   --json       prints one JSON object as the last line`;
 
 interface TortureRequest {
@@ -21,11 +22,14 @@ interface TortureRequest {
   readonly fileSystem: FileSystem | undefined;
   readonly cycles: number;
   readonly seed: number;
+  readonly longestLoadMs: number;
   readonly json: boolean;
 }
 
 const MAX_CYCLES = 1_000_000;
 const MAX_SEED: number = 2 ** 32 - 1;
+const LONGEST_LOAD_MS = 2_000;
+const MAX_LOAD_MS = 600_000;
 /** How many violations are shown. */
 const SHOWN = 10;
 
@@ -46,7 +50,7 @@ async function torture(request: TortureRequest): Promise<number> {
   const startedAt = performance.now();
   const seconds = (): number => Number(((performance.now() - startedAt) / 1_000).toFixed(1));
   console.log(`${fault}${fileSystem === undefined ? '' : ` on ${fileSystem}`}, ${cycles} cycles, seed ${seed}`);
-  const campaign = new Campaign(place, seed, (tally) => showCycle(tally, cycles, seconds()));
+  const campaign = new Campaign(place, seed, request.longestLoadMs, (tally) => showCycle(tally, cycles, seconds()));
   const release = cleanUpOnSignals(campaign, place);
   try {
     const tally = await campaign.run(cycles);
@@ -102,7 +106,14 @@ function showSummary(tally: Tally, seconds: number): void {
 
 function summaryOf(request: TortureRequest, tally: Tally, seconds: number): Record<string, unknown> {
   const { fault, fileSystem, seed } = request;
-  return { fault, ...(fileSystem !== undefined && { fs: fileSystem }), seed, ...tally, reopenMs: reopening(tally), seconds };
+  return {
+    fault,
+    ...(fileSystem !== undefined && { fs: fileSystem }),
+    seed,
+    ...tally,
+    reopenMs: reopening(tally),
+    seconds,
+  };
 }
 
 function reopening({ reopenMs }: Tally): { median: number; max: number } {
@@ -111,17 +122,25 @@ function reopening({ reopenMs }: Tally): { median: number; max: number } {
 }
 
 function readRequest(args: readonly string[]): TortureRequest | undefined {
-  const line = parseCommandLine(args, { words: 1, values: ['cycles', 'fs', 'seed'], flags: ['json', 'help'] });
+  const line = parseCommandLine(args, { words: 1, values: ['cycles', 'fs', 'seed', 'load'], flags: ['json', 'help'] });
   if (line.flags.has('help')) return undefined;
   const [fault] = line.words;
   if (fault !== 'kill' && fault !== 'powercut') throw new UsageError(`Cannot go on: name the fault\n\n${HELP}`);
   const fileSystem = line.values.get('fs');
-  if (fault === 'kill' && fileSystem !== undefined) throw new UsageError('Cannot use "--fs" with kill: it is for powercut');
+  if (fault === 'kill' && fileSystem !== undefined)
+    throw new UsageError('Cannot use "--fs" with kill: it is for powercut');
   if (fault === 'powercut' && fileSystem !== 'ext4' && fileSystem !== 'xfs') {
     throw new UsageError(`Cannot use "${fileSystem ?? ''}" as "--fs": it must be ext4 or xfs`);
   }
   const cycles = wholeNumber(line, 'cycles', 1, MAX_CYCLES);
   if (cycles === undefined) throw new UsageError('Cannot go on: give the number of faults with --cycles N');
   const seed = wholeNumber(line, 'seed', 0, MAX_SEED) ?? Math.floor(Math.random() * MAX_SEED);
-  return { fault, fileSystem: fileSystem as FileSystem | undefined, cycles, seed, json: line.flags.has('json') };
+  return {
+    fault,
+    fileSystem: fileSystem as FileSystem | undefined,
+    cycles,
+    seed,
+    longestLoadMs: wholeNumber(line, 'load', SHORTEST_LOAD_MS, MAX_LOAD_MS) ?? LONGEST_LOAD_MS,
+    json: line.flags.has('json'),
+  };
 }

@@ -49,7 +49,12 @@ export function powerCutPlace(fileSystem: FileSystem): Place {
   if (process.getuid?.() !== 0) {
     throw new UsageError('Cannot cut the power as this user: mounting a file system needs root, so run it as root');
   }
-  run('bash', [fileURLToPath(new URL('../../../scripts/need.sh', import.meta.url)), `mkfs.${fileSystem}`, 'mount', 'umount']);
+  run('bash', [
+    fileURLToPath(new URL('../../../scripts/need.sh', import.meta.url)),
+    `mkfs.${fileSystem}`,
+    'mount',
+    'umount',
+  ]);
   const base = mkdtempSync(join(tmpdir(), 'holdfast-powercut-'));
   const [image, folder] = [join(base, 'image'), join(base, 'mounted')];
   let mounted = false;
@@ -94,7 +99,11 @@ export function powerCutPlace(fileSystem: FileSystem): Place {
 function run(program: string, args: readonly string[]): void {
   // The programs that make file systems live where an ordinary user's PATH does not look.
   const env = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/local/sbin:/usr/sbin:/sbin` };
-  const { status, stderr, error } = spawnSync(program, args, { env, encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'] });
+  const { status, stderr, error } = spawnSync(program, args, {
+    env,
+    encoding: 'utf8',
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
   if (error !== undefined) throw error;
   if (status !== 0) throw new Error(`Cannot run ${program}: ${stderr.trim()}`);
 }

@@ -162,7 +162,10 @@ export class CommitReader {
   #delete(content: Growing<CommitContent>, key: Uint8Array): void {
     const kind = this.layout.kindOf(key);
     if (kind === KIND.live) content.pages.push({ page: pageName(this.layout, key), messages: [] });
-    else if (kind === KIND.pack) content.erasedPacks.push(this.layout.numberAt(key, 0));
+    else if (kind === KIND.due) {
+      const gone = content.delayed.findIndex(({ seq }) => seq === this.layout.numberAt(key, 2));
+      if (gone >= 0) content.delayed.splice(gone, 1);
+    } else if (kind === KIND.pack) content.erasedPacks.push(this.layout.numberAt(key, 0));
     else if (kind === KIND.session) content.endedSessions += 1;
   }
 

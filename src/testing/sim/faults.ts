@@ -18,6 +18,7 @@ export class FaultInjector {
   readonly #chance: Chance;
   readonly #deposed = new Set<string>();
   #active = true;
+  #furthestWallMs = 0;
 
   constructor(sim: Simulation, chance: Chance) {
     this.#sim = sim;
@@ -49,7 +50,8 @@ export class FaultInjector {
     const sim = this.#sim;
     this.#active = false;
     sim.disk.freeBytes = Infinity;
-    sim.time.wallOffsetMs = 0;
+    // Forward, so that no moment that was asked for lies a day ahead.
+    sim.time.wallOffsetMs = this.#furthestWallMs;
     for (const entry of sim.connections) if (entry.silent) this.#mend(entry);
     for (const worker of sim.workers) worker.process.resume();
     sim.host?.process.resume();
@@ -200,6 +202,7 @@ export class FaultInjector {
     const ahead = this.#chance.happens(0.5);
     const by = this.#chance.oneOf([500, 10_000, 3_600_000, 86_400_000]) * this.#chance.between(0.5, 1);
     this.#sim.time.wallOffsetMs += ahead ? by : -by;
+    this.#furthestWallMs = Math.max(this.#furthestWallMs, this.#sim.time.wallOffsetMs);
     this.#note(`the wall clock jumps by ${Math.floor(ahead ? by : -by)} ms`);
     this.#sim.reached(ahead ? 'the wall clock jumps ahead' : 'the wall clock jumps back');
   }

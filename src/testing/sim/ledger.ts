@@ -19,6 +19,7 @@ export interface LedgerMessage extends ItemContent {
   /** Failed attempts since it was produced, moved or redriven. */
   nacks: number;
   moved: boolean;
+  /** It became ready before the end of its delay: promoted, moved or redriven. */
   promoted: boolean;
   /** Machine time before which a delay holds it back. */
   notBefore: number;
@@ -81,12 +82,12 @@ export class Ledger {
       for (const item of items) this.#items.set(item.seq, { item, channel, producedAt });
     }
     const live = new Map<number, LiveContent>();
+    for (const message of content.delayed) live.set(message.seq, message);
     for (const { page, messages } of content.pages) {
       if (messages.length === 0) this.pages.delete(page);
       else this.pages.set(page, messages);
       for (const message of messages) live.set(message.seq, message);
     }
-    for (const message of content.delayed) live.set(message.seq, message);
     for (const transition of content.transitions) this.#apply(transition, live.get(transition.seq), at);
     for (const { seq, failure } of content.ends) {
       const message = this.messages.get(seq);
@@ -140,11 +141,11 @@ export class Ledger {
         message.state = 'waits';
         break;
       case 'moved':
-        Object.assign(message, { state: 'waits', nacks: 0, moved: true, channel: live?.channel ?? message.channel });
+        Object.assign(message, { state: 'waits', nacks: 0, moved: true, promoted: true, channel: live?.channel ?? message.channel });
         this.totalsOf(message.channel).produced += 1;
         break;
       case 'redriven':
-        Object.assign(message, { state: 'waits', nacks: 0 });
+        Object.assign(message, { state: 'waits', nacks: 0, promoted: true });
         break;
       case 'promoted':
         message.promoted = true;

@@ -62,6 +62,7 @@ async function live(sim: Simulation): Promise<number> {
   await sim.pass(sim.scenario.chaosMs);
   const healedAt = heal(sim);
   const restAt = await rest(sim);
+  sim.isAtRest = true;
   const busyMs = sim.time.nowMs;
   if (sim.violations.length > 0) return busyMs;
   if (restAt !== undefined) {
@@ -78,6 +79,7 @@ async function live(sim: Simulation): Promise<number> {
 
 function watchIdle(sim: Simulation): void {
   sim.time.after(1_000, () => {
+    if (sim.isAtRest) return;
     sim.lookForIdle();
     watchIdle(sim);
   });
@@ -168,7 +170,7 @@ async function sweep(sim: Simulation): Promise<void> {
   await sim.pass(AFTERMATH_MS);
   await ask(sim, async (worker) => {
     const open = worker.channels.get('follow/ups');
-    if (open !== undefined) await worker.produce(open, [sim.newContent(undefined)], undefined, true);
+    if (open !== undefined) await worker.produce(open, [sim.newContent(undefined)], undefined, false);
   });
   await sim.pass(120_000);
 }

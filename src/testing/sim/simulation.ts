@@ -54,8 +54,10 @@ export class Simulation {
   readonly faults: FaultInjector;
   host: BrokerHost | undefined;
   readonly workers: Set<Worker> = new Set();
+  /** The faults are over, and everything is to come to its end. */
   isHealed = false;
-  failedOpens = 0;
+  /** Everything has ended; nobody needs to look after it any more. */
+  isAtRest = false;
   readonly #chance: Chance;
   readonly #options: SimulationOptions;
   readonly #watch: CommitWatch;

@@ -34,6 +34,10 @@ export interface OpenChannel {
 /** How often a worker looks after its channels when the faults are over. */
 const CARE_MS = 3_000;
 
+/** How often it looks whether its client has failed for good. */
+const WATCH_MS = 500;
+const LONG_MS = 600_000;
+
 export class Worker {
   readonly sim: Simulation;
   readonly process: SimProcess;
@@ -73,7 +77,7 @@ export class Worker {
 
   /** Takes part in bringing everything to its end, in a process whose user does nothing else any more. */
   async care(): Promise<void> {
-    for (;;) {
+    while (!this.sim.isAtRest) {
       for (const open of this.channels.values()) {
         const { client } = this;
         if (client === undefined || client.failure !== undefined) break;
@@ -157,7 +161,6 @@ export class Worker {
     await client.open();
     this.client = client;
     const holdfast = createHoldfast(client, async () => {});
-    const failed = new Promise<void>((resolve) => client.onFailure(resolve));
     this.channels.clear();
     for (const plan of this.sim.scenario.channels) {
       const channel = holdfast.channel<Content>(plan.name, plan.options);
@@ -167,7 +170,7 @@ export class Worker {
       if (!this.sim.isHealed && this.chance.happens(0.3)) continue;
       await this.consume(open).catch((error: unknown) => this.sim.tolerate(error));
     }
-    await failed;
+    while (client.failure === undefined) await this.process.sleep(this.sim.isAtRest ? LONG_MS : WATCH_MS);
     this.client = undefined;
     this.channels.clear();
   }

@@ -1,0 +1,414 @@
+import { describe, expect, test } from 'vitest';
+import { deadLetter, type HandlerContext, type HoldfastError, retry, snooze } from 'holdfast';
+import { settled, until } from '../helpers/manual-clock.ts';
+import { setups, timelessSetups } from '../helpers/instances.ts';
+
+describe.each(timelessSetups)('consume() [$name]', ({ start }) => {
+  test('runs the handler once for each message, in order, and keeps what it returns', async () => {
+    const { hf } = await start();
+    const channel = hf.channel<number, number>('squares');
+    const receipts = await channel.produceAll([1, 2, 3, 4]);
+    const seen: number[] = [];
+    const consumer = await channel.consume(async (number) => {
+      seen.push(number);
+      return number ** 2;
+    });
+    expect(await channel.result(receipts[3]?.id ?? '')).toBe(16);
+    await consumer.drain();
+    expect(seen).toEqual([1, 2, 3, 4]);
+    expect(await channel.get(receipts[1]?.id ?? '')).toMatchObject({ state: 'completed', result: 4, attempts: 1 });
+    expect(await channel.inspect()).toMatchObject({ ready: 0, leased: 0, completed: 4 });
+  });
+
+  test('never runs more handlers than `concurrency`, and as many when there is work', async () => {
+    const { hf } = await start();
+    const channel = hf.channel<number>('jobs');
+    await channel.produceAll(Array.from({ length: 200 }, (_, i) => i));
+    let running = 0;
+    let most = 0;
+    let done = 0;
+    await channel.consume(
+      async () => {
+        running += 1;
+        most = Math.max(most, running);
+        await settled(2);
+        running -= 1;
+        done += 1;
+      },
+      { concurrency: 7 },
+    );
+    await until(() => done === 200, 'all messages');
+    expect(most).toBe(7);
+  });
+
+  test('runs one handler at a time by default', async () => {
+    const { hf } = await start();
+    const channel = hf.channel<number>('jobs');
+    await channel.produceAll([1, 2, 3]);
+    let running = 0;
+    let most = 0;
+    let done = 0;
+    await channel.consume(async () => {
+      most = Math.max(most, ++running);
+      await settled(3);
+      running -= 1;
+      done += 1;
+    });
+    await until(() => done === 3);
+    expect(most).toBe(1);
+  });
+
+  test('drain() settles what runs, gives back what waits, and takes no more', async () => {
+    const { hf } = await start();
+    const channel = hf.channel<number>('jobs');
+    await channel.produceAll([1, 2, 3]);
+    const started: number[] = [];
+    let finish = (): void => {};
+    const consumer = await channel.consume(
+      (number) =>
+        new Promise<void>((resolve) => {
+          started.push(number);
+          finish = resolve;
+        }),
+      { prefetch: 2 },
+    );
+    await until(() => started.length === 1);
+    const drained = consumer.drain();
+    await settled();
+    finish();
+    await drained;
+    await consumer.stopped;
+    await consumer.drain();
+    expect(started).toEqual([1]);
+    expect(await channel.inspect()).toMatchObject({ ready: 2, leased: 0, completed: 1, consumers: 0 });
+    expect((await channel.list('ready')).map(({ message }) => message)).toEqual([2, 3]);
+  });
+
+  test('close() aborts what runs and gives everything back, uncounted', async () => {
+    const { hf } = await start();
+    const channel = hf.channel<number>('jobs');
+    const { id } = await channel.produce(1);
+    let context: HandlerContext | undefined;
+    const consumer = await channel.consume((_number, given) => {
+      context = given;
+      return new Promise<void>((resolve) => {
+        given.signal.addEventListener('abort', () => resolve());
+      });
+    });
+    await until(() => context !== undefined);
+    await consumer.close();
+    await consumer.close();
+    await consumer.stopped;
+    expect(context?.signal.reason).toMatchObject({ code: 'CLOSED' });
+    expect(await channel.get(id)).toMatchObject({ state: 'ready', attempts: 0 });
+    expect(await channel.inspect()).toMatchObject({ completed: 0, consumers: 0 });
+  });
+
+  test('a signal closes the consumer, and one that has fired opens none', async () => {
+    const { hf } = await start();
+    const channel = hf.channel<number>('jobs');
+    const controller = new AbortController();
+    const consumer = await channel.consume(() => {}, { signal: controller.signal });
+    controller.abort();
+    await consumer.stopped;
+    await expect(channel.consume(() => {}, { signal: controller.signal })).rejects.toBe(controller.signal.reason);
+    expect(await channel.inspect()).toMatchObject({ consumers: 0 });
+  });
+
+  test('Symbol.asyncDispose closes a consumer', async () => {
+    const { hf } = await start();
+    const channel = hf.channel<number>('jobs');
+    const consumer = await channel.consume(() => {});
+    await consumer[Symbol.asyncDispose]();
+    expect(await channel.inspect()).toMatchObject({ consumers: 0 });
+  });
+
+  test('gives the handler all that belongs to its message', async () => {
+    const { hf } = await start();
+    const channel = hf.channel<string>('mail');
+    const { id } = await channel.produce('hello');
+    const seen: object[] = [];
+    await channel.consume((_message, { id: own, channel: name, attempt, token, redelivered, producedAt, signal }) => {
+      seen.push({ own, name, attempt, redelivered, producedAt, aborted: signal.aborted, hasToken: token > 0 });
+    });
+    await until(() => seen.length === 1);
+    const producedAt = (await channel.get(id))?.producedAt;
+    expect(seen).toEqual([
+      { own: id, name: 'mail', attempt: 1, redelivered: false, producedAt, aborted: false, hasToken: true },
+    ]);
+  });
+
+  test('progress() and log() are kept with the message', async () => {
+    const { hf } = await start();
+    const channel = hf.channel<string>('mail');
+    const { id } = await channel.produce('hello');
+    await channel.produce('of the same block');
+    let done = 0;
+    await channel.consume(async (_message, { progress, log, ...context }) => {
+      expect(context).toBeDefined();
+      done += 1;
+      void [progress, log];
+    });
+    await until(() => done === 2);
+    expect(await channel.get(id)).toMatchObject({ progress: undefined, log: [] });
+  });
+});
+
+describe.each(setups)('handlers [$name]', ({ start }) => {
+  test('a throw is a failed attempt, retried with backoff, dead with the last error', async () => {
+    const { hf, clock } = await start();
+    const channel = hf.channel<string>('mail', { attempts: 3, backoff: ['1s', '5s'] });
+    const { id } = await channel.produce('hello');
+    const attempts: [number, boolean][] = [];
+    await channel.consume((_message, { attempt, redelivered }) => {
+      attempts.push([attempt, redelivered]);
+      throw new RangeError(`boom ${attempt}`);
+    });
+    await clock.advance(999);
+    expect(attempts).toEqual([[1, false]]);
+    await clock.advance(5_001);
+    expect(attempts).toEqual([
+      [1, false],
+      [2, true],
+      [3, true],
+    ]);
+    expect(await channel.get(id)).toMatchObject({ state: 'dead', failure: { name: 'RangeError', message: 'boom 3' } });
+  });
+
+  test.each<[string, unknown, object]>([
+    ['a text', 'just text', { name: 'Error', message: 'just text' }],
+    ['undefined', undefined, { name: 'Error', message: 'undefined' }],
+    ['an object without a prototype', Object.create(null), { message: 'An error that cannot be shown' }],
+    [
+      'an error with strange fields',
+      Object.assign(new Error('x'), { message: { a: 1 }, name: 5, stack: 7 }),
+      { name: '5' },
+    ],
+    ['an error that throws itself', hostileError(), { name: 'Error', message: 'An error that cannot be shown' }],
+    ['an error as long as a book', new Error('m'.repeat(100_000)), { message: 'm'.repeat(1_024) }],
+  ])('a handler may throw %s', async (_name, thrown, failure) => {
+    const { hf } = await start();
+    const channel = hf.channel<string>('mail', { attempts: 1 });
+    const { id } = await channel.produce('hello');
+    await channel.consume(() => {
+      throw thrown as Error;
+    });
+    await settled();
+    expect((await channel.get(id))?.state).toBe('dead');
+    expect((await channel.get(id))?.failure).toMatchObject(failure);
+  });
+
+  test('retry(), snooze() and deadLetter() do what they say', async () => {
+    const { hf, clock } = await start();
+    const channel = hf.channel<string>('mail', { attempts: 2 });
+    const seen: [string, number][] = [];
+    await channel.consume((message, { attempt }) => {
+      seen.push([message, attempt]);
+      if (message === 'give up') return deadLetter('no such address');
+      if (message === 'later') return seen.length < 5 ? snooze('10s') : undefined;
+      return retry({ delay: '1s', reason: 'busy' });
+    });
+    const retried = await channel.produce('again');
+    const dead = await channel.produce('give up');
+    const snoozed = await channel.produce('later');
+    await settled();
+    expect(await channel.get(dead.id)).toMatchObject({
+      state: 'dead',
+      failure: { name: 'DeadLettered', message: 'no such address' },
+    });
+    await clock.advance(1_000);
+    expect(await channel.get(retried.id)).toMatchObject({
+      state: 'dead',
+      attempts: 2,
+      failure: { name: 'Retry', message: 'busy' },
+    });
+    await clock.advance(9_000);
+    expect(seen).toEqual([
+      ['again', 1],
+      ['give up', 1],
+      ['later', 1],
+      ['again', 2],
+      ['later', 1],
+    ]);
+    expect(await channel.get(snoozed.id)).toMatchObject({ state: 'completed', attempts: 1 });
+  });
+
+  test('a result that cannot be stored is a failed attempt', async () => {
+    const { hf } = await start();
+    const channel = hf.channel<string>('mail', { attempts: 1 });
+    const { id } = await channel.produce('hello');
+    await channel.consume(() => () => 'a function');
+    await settled();
+    expect(await channel.get(id)).toMatchObject({ state: 'dead', failure: { name: 'TypeError' } });
+  });
+
+  test('a timeout fires the signal and fails the attempt', async () => {
+    const { hf, clock } = await start();
+    const channel = hf.channel<string>('mail', { timeout: '5s', attempts: 1 });
+    const { id } = await channel.produce('hello');
+    let signal: AbortSignal | undefined;
+    await channel.consume((_message, context) => {
+      ({ signal } = context);
+      return new Promise<void>(() => {});
+    });
+    await clock.advance(4_999);
+    expect(signal?.aborted).toBe(false);
+    await clock.advance(1);
+    expect(signal?.aborted).toBe(true);
+    expect(await channel.get(id)).toMatchObject({ state: 'dead', failure: { name: 'TimeoutError' } });
+  });
+
+  test('extend() gives a handler more time', async () => {
+    const { hf, clock } = await start();
+    const channel = hf.channel<string>('mail', { timeout: '5s', attempts: 1 });
+    const { id } = await channel.produce('hello');
+    let finish = (): void => {};
+    await channel.consume(async (_message, context) => {
+      await context.extend('60s');
+      await new Promise<void>((resolve) => {
+        finish = resolve;
+      });
+    });
+    await clock.advance(59_000);
+    finish();
+    await settled();
+    expect(await channel.get(id)).toMatchObject({ state: 'completed' });
+  });
+
+  test('a custom backoff function gives the delay, or gives up', async () => {
+    const { hf, clock } = await start();
+    const asked: [number, string][] = [];
+    const channel = hf.channel<string>('mail', {
+      attempts: 100,
+      backoff: (attempt, error) => {
+        asked.push([attempt, (error as Error).message]);
+        return attempt === 3 ? undefined : attempt * 1_000;
+      },
+    });
+    const { id } = await channel.produce('hello');
+    await channel.consume((_message, { attempt }) => {
+      throw new Error(`boom ${attempt}`);
+    });
+    await clock.advance(1_000);
+    await clock.advance(2_000);
+    expect(asked).toEqual([
+      [1, 'boom 1'],
+      [2, 'boom 2'],
+      [3, 'boom 3'],
+    ]);
+    expect(await channel.get(id)).toMatchObject({ state: 'dead', attempts: 3, failure: { message: 'boom 3' } });
+  });
+
+  test('a backoff function that throws does not hide the error of the handler', async () => {
+    const { hf, clock } = await start();
+    const channel = hf.channel<string>('mail', {
+      attempts: 2,
+      backoff: () => {
+        throw new Error('bad function');
+      },
+    });
+    const { id } = await channel.produce('hello');
+    await channel.consume(() => {
+      throw new Error('boom');
+    });
+    await clock.advance(1_000);
+    expect((await channel.get(id))?.failure?.message).toMatch(
+      /^boom \(and the backoff function failed: .*bad function\)$/,
+    );
+  });
+
+  test('cancel() fires the signal of a running handler, and what it returns is lost', async () => {
+    const { hf } = await start();
+    const channel = hf.channel<string>('mail');
+    const { id } = await channel.produce('hello');
+    const errors: HoldfastError[] = [];
+    let finish = (): void => {};
+    let signal: AbortSignal | undefined;
+    await channel.consume(
+      (_message, context) => {
+        ({ signal } = context);
+        return new Promise<void>((resolve) => {
+          finish = resolve;
+        });
+      },
+      { onError: (error) => errors.push(error) },
+    );
+    await settled();
+    await channel.cancel(id);
+    await settled();
+    expect(signal?.reason).toMatchObject({ code: 'LEASE_LOST' });
+    finish();
+    await settled();
+    expect(errors).toMatchObject([{ code: 'LEASE_LOST' }]);
+    expect(await channel.get(id)).toMatchObject({ state: 'cancelled' });
+  });
+
+  test('progress(), log() and extend() of a message that is lost reject with LEASE_LOST', async () => {
+    const { hf } = await start();
+    const channel = hf.channel<string>('mail');
+    const { id } = await channel.produce('hello');
+    let context: HandlerContext | undefined;
+    await channel.consume((_message, given) => {
+      context = given;
+      return new Promise<void>(() => {});
+    });
+    await settled();
+    await context?.progress({ percent: 10 });
+    await context?.log('one');
+    await context?.log('two');
+    expect(await channel.get(id)).toMatchObject({ progress: { percent: 10 }, log: ['one', 'two'] });
+    await expect(context?.log(5 as never)).rejects.toThrow('a line must be a text');
+    await expect(context?.progress('x'.repeat(20_000))).rejects.toThrow(RangeError);
+    await channel.cancel(id);
+    await expect(context?.progress(1)).rejects.toMatchObject({ code: 'LEASE_LOST' });
+    await expect(context?.log('late')).rejects.toMatchObject({ code: 'LEASE_LOST' });
+    await expect(context?.extend('5s')).rejects.toMatchObject({ code: 'LEASE_LOST' });
+  });
+
+  test("prefetch: 'auto' keeps nothing in advance for slow handlers, and much for fast ones", async () => {
+    const { hf, clock } = await start();
+    const slow = hf.channel<number>('slow');
+    await slow.produceAll(Array.from({ length: 50 }, (_, i) => i));
+    let finish = (): void => {};
+    await slow.consume(
+      () =>
+        new Promise<void>((resolve) => {
+          finish = resolve;
+        }),
+    );
+    for (let i = 0; i < 10; i++) {
+      await clock.advance(1_000);
+      finish();
+      await settled();
+    }
+    expect((await slow.inspect()).leased).toBe(1);
+    const fast = hf.channel<number>('fast');
+    await fast.produceAll(Array.from({ length: 3_000 }, (_, i) => i));
+    let most = 0;
+    let done = 0;
+    await fast.consume(async () => {
+      done += 1;
+      if (done % 100 === 0) most = Math.max(most, (await fast.inspect()).leased);
+    });
+    await until(() => done === 3_000);
+    expect(most).toBeGreaterThan(50);
+    expect(most).toBeLessThanOrEqual(501);
+  });
+
+  test('prefetch as a number is the most that is held in advance', async () => {
+    const { hf } = await start();
+    const channel = hf.channel<number>('jobs');
+    await channel.produceAll([1, 2, 3, 4, 5, 6]);
+    await channel.consume(() => new Promise<void>(() => {}), { concurrency: 2, prefetch: 3 });
+    await settled();
+    expect((await channel.inspect()).leased).toBe(5);
+  });
+});
+
+function hostileError(): Error {
+  return Object.defineProperty(new Error('x'), 'message', {
+    get() {
+      throw new Error('no');
+    },
+  });
+}

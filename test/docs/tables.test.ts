@@ -1,0 +1,156 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { resolveChannelOptions } from '#holdfast/api/options.js';
+import { HISTORY_LENGTH } from '#holdfast/machine/message.js';
+import { JOURNAL_AGE_MS, JOURNAL_ENTRIES } from '#holdfast/machine/flush.js';
+import { MAX_CHANNEL_NAME_CHARACTERS } from '#holdfast/machine/channel.js';
+import { MAX_CHANNELS } from '#holdfast/machine/channels.js';
+import { MAX_LIST } from '#holdfast/machine/inspect.js';
+import { MAX_LOG_LINE_CHARACTERS, MAX_LOG_LINES, MAX_PROGRESS_BYTES } from '#holdfast/machine/notes.js';
+import { MAX_PRIORITY } from '#holdfast/model/block.js';
+import { MAX_FAILURE_MESSAGE_CHARACTERS, MAX_FAILURE_STACK_CHARACTERS } from '#holdfast/model/command.js';
+import { MAX_DURATION_MS } from '#holdfast/model/duration.js';
+import { DEFAULT_DEDUPLICATION_MS, DEFAULT_POLICY, DEFAULT_SETTINGS, type Retention } from '#holdfast/model/policy.js';
+import { HAPPENINGS, nextState, STATES } from '#holdfast/model/states.js';
+import { readDocuments, root, rowsUnder } from './markdown.ts';
+
+const documents = new Map(readDocuments().map((document) => [document.path, document]));
+
+function rows(path: string, heading: string): string[][] {
+  const document = documents.get(path);
+  if (document === undefined) throw new Error(`Cannot find the document "${path}"`);
+  return rowsUnder(document, heading);
+}
+
+describe('docs/guarantees.md', () => {
+  const defaults = rows('docs/guarantees.md', 'Defaults');
+  const limits = rows('docs/guarantees.md', 'Limits');
+
+  test('names every default as the code has it', () => {
+    const resolved = resolveChannelOptions({});
+    const { policy, onFull, maxPayloadBytes } = resolved;
+    expect(policy).toEqual(DEFAULT_POLICY);
+    const expected: Readonly<Record<string, string>> = {
+      attempts: String(policy.maxAttempts),
+      backoff: backoffText(policy.backoff),
+      timeout: orFalse(policy.timeoutMs),
+      timeToLive: orFalse(policy.timeToLiveMs),
+      process: policy.dedupe === undefined ? "'atLeastOnce'" : "'exactlyOnce'",
+      deduplicationInterval: duration(DEFAULT_DEDUPLICATION_MS),
+      'dedupe.mode': `'${resolveChannelOptions({ process: 'exactlyOnce' }).policy.dedupe?.mode}'`,
+      maxDeaths: String(policy.maxDeaths),
+      maxUndecodable: String(policy.maxUndecodable),
+      deadLetter: policy.deadLetter ?? 'none',
+      maxBacklog: policy.maxBacklog === 0 ? 'Infinity' : String(policy.maxBacklog),
+      onFull: `'${onFull}'`,
+      'retain.completed': retention(DEFAULT_SETTINGS.completed),
+      'retain.dead': retention(DEFAULT_SETTINGS.dead),
+      maxPayloadBytes: String(maxPayloadBytes),
+      priority: documentedDefault('api/options.ts', 'priority'),
+      concurrency: documentedDefault('api/consumer.ts', 'concurrency'),
+      prefetch: documentedDefault('api/consumer.ts', 'prefetch'),
+      space: documentedDefault('open.ts', 'space'),
+      thread: documentedDefault('open.ts', 'thread'),
+      sessionTimeout: documentedDefault('open.ts', 'sessionTimeout').replaceAll("'", ''),
+      reserveBytes: String(constant('open.ts', 'RESERVE_BYTES')),
+    };
+    const found = Object.fromEntries(defaults.map(([option = '', value = '']) => [option, value]));
+    expect(found).toMatchObject(expected);
+  });
+
+  test('leaves out no option of a channel', () => {
+    const message = errorOf(() => resolveChannelOptions({ unknown: 1 } as object));
+    const known = message.slice(message.indexOf('known are ') + 'known are '.length).split(', ');
+    const named = defaults.map(([option = '']) => option.split('.')[0]);
+    expect(known.filter((option) => option !== 'schema' && !named.includes(option))).toEqual([]);
+  });
+
+  test('names every limit as the code has it', () => {
+    const found = Object.fromEntries(limits.map(([what = '', limit = '']) => [what, limit]));
+    expect(found).toMatchObject({
+      'an encoded message, at most': `${resolveChannelOptions({}).maxPayloadBytes} bytes`,
+      'messages of one produceAll': String(constant('api/channel.ts', 'MAX_MESSAGES')),
+      'bytes of one produceAll': String(constant('api/channel.ts', 'MAX_BYTES')),
+      'messages of one tx': String(constant('api/transaction.ts', 'MAX_PRODUCED')),
+      'bytes of the messages of one tx': String(constant('api/transaction.ts', 'MAX_PRODUCED_BYTES')),
+      "characters of a channel's name": String(MAX_CHANNEL_NAME_CHARACTERS),
+      'channels of a space': String(MAX_CHANNELS),
+      priority: `-${MAX_PRIORITY} to ${MAX_PRIORITY}`,
+      'handlers of a consumer at a time': String(constant('api/consumer.ts', 'MAX_CONCURRENCY')),
+      'messages of one list': `${MAX_LIST}, 20 by default`,
+      'encoded progress of a message': `${MAX_PROGRESS_BYTES} bytes`,
+      "lines of a message's log, and characters of a line": `${MAX_LOG_LINES}, ${MAX_LOG_LINE_CHARACTERS}`,
+      "entries of a message's history": String(HISTORY_LENGTH),
+      'characters of an error that is kept, and of its stack': `${MAX_FAILURE_MESSAGE_CHARACTERS}, ${MAX_FAILURE_STACK_CHARACTERS}`,
+      'a duration': `${MAX_DURATION_MS / (365 * 86_400_000)} years`,
+      'entries of the journal, and their age': `${JOURNAL_ENTRIES}, ${JOURNAL_AGE_MS / 3_600_000}h`,
+    });
+  });
+});
+
+test('docs/lifecycle.md has the table of transitions of the code', () => {
+  const expected = STATES.flatMap((state) =>
+    HAPPENINGS.flatMap((happening) => {
+      const after = nextState(state, happening);
+      return after === undefined ? [] : [`${state} ${happening} ${after}`];
+    }),
+  );
+  const [, ...found] = rows('docs/lifecycle.md', 'All transitions').map((cells) => cells.join(' '));
+  expect(found.sort()).toEqual(expected.sort());
+});
+
+const DAY_MS = 86_400_000;
+
+function duration(ms: number): string {
+  const units = [
+    [DAY_MS, 'd'],
+    [3_600_000, 'h'],
+    [60_000, 'm'],
+    [1_000, 's'],
+  ] as const;
+  const [size, unit] = units.find(([unitMs]) => ms % unitMs === 0) ?? ([1, 'ms'] as const);
+  return `${ms / size}${unit}`;
+}
+
+function orFalse(ms: number): string {
+  return ms === 0 ? 'false' : duration(ms);
+}
+
+function retention({ count, ageMs }: Retention): string {
+  return `${count} or ${ageMs === undefined ? 'for ever' : duration(ageMs)}`;
+}
+
+function backoffText(backoff: typeof DEFAULT_POLICY.backoff): string {
+  if (backoff.kind !== 'exponential') return backoff.kind;
+  const { delayMs, factor, maxMs, jitter } = backoff;
+  return `exponential, ${duration(delayMs)}, factor ${factor}, max ${duration(maxMs)}, jitter ${jitter}`;
+}
+
+function errorOf(run: () => unknown): string {
+  try {
+    run();
+  } catch (error) {
+    return (error as Error).message;
+  }
+  throw new Error('Cannot read the message of an error: there was none');
+}
+
+/** What the documentation of an option says is its default. */
+function documentedDefault(path: string, option: string): string {
+  const source = readFileSync(join(root, 'src', path), 'utf8');
+  const found = new RegExp(`@default ([^\\n]*?)(?: \\*/)?\\n(?: *\\*/\\n)? *readonly ${option}\\?:`).exec(source)?.[1];
+  if (found === undefined) throw new Error(`Cannot find the default of "${option}" in src/${path}`);
+  return found;
+}
+
+/** A constant that a file keeps to itself: a product of integers. */
+function constant(path: string, name: string): number {
+  const source = readFileSync(join(root, 'src', path), 'utf8');
+  const found = new RegExp(`^(?:export )?const ${name}(?:: number)? = ([\\d_ *]+);`, 'm').exec(source)?.[1];
+  if (found === undefined) throw new Error(`Cannot find the constant "${name}" in src/${path}`);
+  return found
+    .replaceAll('_', '')
+    .split('*')
+    .reduce((product, factor) => product * Number(factor), 1);
+}
