@@ -1,4 +1,4 @@
-/** The smallest program: one message, one handler, one result. Run it with `node hello.ts` on Node 24. */
+/** The smallest program: one message, one handler, one result. From Node 22.18 on, `node hello.ts` runs it. */
 import { open } from 'holdfast';
 
 const hf = await open('memory:');

@@ -294,7 +294,8 @@ export class Client {
         for (const consumer of this.#consumers.values()) consumer.revoke(notice.token, notice.reason);
         break;
       case 'room':
-        this.#announceRoom(notice.channel);
+        // The refusal may have come in the same frame, and whoever got it is about to wait.
+        this.clock.afterInput(() => this.#announceRoom(notice.channel));
         break;
       case 'ended': {
         const key = messageIdText(notice.id);

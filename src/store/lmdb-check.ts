@@ -38,9 +38,9 @@ export function checkFile(fd: number): void {
   checkRoot(fd, newest, newest.transaction);
   // When a meta page could not be written, LMDB gave it back its number only, not the roots that it had.
   checkRoot(fd, older, newest.transaction + 1);
-  checkTree(fd, newest.main, used, (page, index) => checkRecord(page, index, used));
+  checkTree(fd, newest.main, used, (page, index) => checkRecord(newest.main, page, index, used));
   const free: number[] = [];
-  checkTree(fd, newest.free, used, (page, index) => collectFree(fd, page, index, used, free));
+  checkTree(fd, newest.free, used, (page, index) => collectFree(fd, newest.free, page, index, used, free));
   for (const page of free) {
     if (used.has(page)) throw damaged(`page ${page} is in use and listed as free`);
   }
@@ -64,7 +64,8 @@ export function checkHead(fd: number): void {
  */
 function checkRoot(fd: number, { main, transaction }: Meta, orTransaction: number): void {
   if (main.root === undefined) return;
-  const page = checkPage(readPages(fd, main.root, 1), main.root, main.depth > 1 ? 'branch' : 'leaf', main);
+  const tree = { ...main, transaction: orTransaction };
+  const page = checkPage(readPages(fd, main.root, 1), main.root, main.depth > 1 ? 'branch' : 'leaf', tree);
   const writer = writtenBy(page);
   if (writer === transaction || writer === orTransaction) return;
   throw damaged(`the root of transaction ${transaction} is of transaction ${writer}`);
@@ -181,8 +182,8 @@ function checkBounds(tree: Tree, page: Page, firstIndex: number, { from, to }: P
   if (low || high) throw damaged(`page ${page.number} holds keys of another page`);
 }
 
-function checkRecord(page: Page, index: number, used: PageSet): void {
-  const overflow = overflowOf(page, index);
+function checkRecord(tree: Tree, page: Page, index: number, used: PageSet): void {
+  const overflow = overflowOf(page, index, tree);
   if (overflow !== undefined) return used.add(overflow.first, overflow.pages);
   const { keyLength, bytes } = inlineOf(page, index);
   if (!matchesChecksum(bytes, keyLength))
@@ -190,8 +191,8 @@ function checkRecord(page: Page, index: number, used: PageSet): void {
 }
 
 /** Collects the pages of one list of free pages: 0 is a gap, a negative number the length of the run at the next one. */
-function collectFree(fd: number, page: Page, index: number, used: PageSet, free: number[]): void {
-  const overflow = overflowOf(page, index);
+function collectFree(fd: number, tree: Tree, page: Page, index: number, used: PageSet, free: number[]): void {
+  const overflow = overflowOf(page, index, tree);
   if (overflow !== undefined) used.add(overflow.first, overflow.pages);
   const list =
     overflow === undefined

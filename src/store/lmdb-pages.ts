@@ -5,7 +5,7 @@
  * file is checked here first. The layout is that of data version 2 of the `lmdb` package, in
  * `dependencies/lmdb/libraries/liblmdb/mdb.c`: MDB_page_header, MDB_meta, MDB_db and MDB_node.
  */
-import { readSync } from 'node:fs';
+import { fstatSync, readSync } from 'node:fs';
 import { StoreError } from '../model/errors.ts';
 
 /** The page size of our files; pages of 4 KiB would take keys up to 1,978 bytes only. */
@@ -22,6 +22,8 @@ const [BRANCH, LEAF, META] = [0x01, 0x02, 0x08];
 const BIG_DATA = 0x01;
 /** MDB_NOSUBDIR, and MDB_INTEGERKEY for the tree of free pages. */
 const FREE_TREE_FLAGS = 0x4008;
+/** A transaction cannot leave more pages at the end unwritten: LMDB lists no more changed pages than these. */
+const MOST_UNWRITTEN_PAGES = 2 ** 17;
 const NO_PAGE = 0xffff_ffff_ffff_ffffn;
 
 /** The first size of the map, which LMDB enlarges as it needs. */
@@ -30,6 +32,8 @@ const MAP_BYTES = 0x20000n;
 /** One B-tree of the file, as a meta page describes it. */
 export interface Tree {
   readonly name: 'main' | 'free';
+  /** The last transaction, which no page of the tree can be younger than. */
+  readonly transaction: number;
   readonly depth: number;
   readonly branchPages: number;
   readonly leafPages: number;
@@ -100,6 +104,9 @@ export function readMetas(fd: number): readonly [Meta, Meta] {
   const bytes = new Uint8Array(2 * PAGE_BYTES);
   if (readSync(fd, bytes, 0, bytes.length, 0) < bytes.length) throw damaged('the file is too short to be a store');
   const [even, odd] = [parseMeta(bytes, 0), parseMeta(bytes, 1)];
+  // LMDB maps as much as the meta page asks for, and cannot say when that is refused.
+  const mostPages = Math.floor(fstatSync(fd).size / PAGE_BYTES) + MOST_UNWRITTEN_PAGES;
+  if (even.lastPage > mostPages || odd.lastPage > mostPages) throw damaged('the end of the file is missing');
   // Commits write the two pages in turn, so their numbers follow each other; both are 0 in a new file.
   if (Math.abs(even.transaction - odd.transaction) !== 1 && even.transaction + odd.transaction !== 0) {
     throw damaged('the two meta pages are not of successive transactions');
@@ -119,11 +126,12 @@ function parseMeta(bytes: Uint8Array, number: number): Meta {
       `Cannot use the store: its LMDB data version ${version} is unknown here`,
     );
   }
+  const transaction = toNumber(view.getBigUint64(at(128), true));
   const meta: Meta = {
-    transaction: toNumber(view.getBigUint64(at(128), true)),
+    transaction,
     lastPage: toNumber(view.getBigUint64(at(120), true)),
-    free: parseTree(view, at(24), 'free'),
-    main: parseTree(view, at(72), 'main'),
+    free: { name: 'free', transaction, ...parseTree(view, at(24)) },
+    main: { name: 'main', transaction, ...parseTree(view, at(72)) },
   };
   const sound =
     version === DATA_VERSION &&
@@ -137,10 +145,9 @@ function parseMeta(bytes: Uint8Array, number: number): Meta {
   return meta;
 }
 
-function parseTree(view: DataView, offset: number, name: Tree['name']): Tree {
+function parseTree(view: DataView, offset: number): Omit<Tree, 'name' | 'transaction'> {
   const root = view.getBigUint64(offset + 40, true);
   return {
-    name,
     depth: view.getUint16(offset + 6, true),
     branchPages: toNumber(view.getBigUint64(offset + 8, true)),
     leafPages: toNumber(view.getBigUint64(offset + 16, true)),
@@ -168,6 +175,8 @@ export function checkPage(bytes: Uint8Array, number: number, kind: 'branch' | 'l
   const flags = kind === 'leaf' ? LEAF : BRANCH;
   const sound =
     toNumber(view.getBigUint64(0, true)) === number &&
+    // LMDB takes a page of a later transaction for one that it has in memory.
+    writtenBy(page) <= tree.transaction &&
     view.getUint32(16, true) >>> 16 === flags &&
     lower % 2 === 0 &&
     lower <= upper &&
@@ -241,7 +250,7 @@ export function childOf(page: Page, index: number): number {
 }
 
 /** The pages that hold the value of a node of a leaf page, or `undefined` when it is in the node. */
-export function overflowOf(page: Page, index: number): Overflow | undefined {
+export function overflowOf(page: Page, index: number, { transaction }: Tree): Overflow | undefined {
   const node = nodeAt(page, index);
   const { view } = page;
   if (view.getUint16(node + 4, true) !== BIG_DATA) return undefined;
@@ -251,6 +260,9 @@ export function overflowOf(page: Page, index: number): Overflow | undefined {
     pages: toNumber(view.getBigUint64(reference + 16, true)),
   };
   const needed = Math.ceil((HEADER_BYTES + view.getUint32(node, true)) / PAGE_BYTES);
+  if (toNumber(view.getBigUint64(reference + 8, true)) > transaction) {
+    throw damaged(`node ${index} of page ${page.number} is of a later transaction`);
+  }
   // A value that was replaced by a shorter one within a transaction keeps the pages of the longer one.
   if (!(overflow.pages >= needed)) throw damaged(`node ${index} of page ${page.number} has too few pages`);
   return overflow;

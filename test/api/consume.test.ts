@@ -137,21 +137,6 @@ describe.each(timelessSetups)('consume() [$name]', ({ start }) => {
       { own: id, name: 'mail', attempt: 1, redelivered: false, producedAt, aborted: false, hasToken: true },
     ]);
   });
-
-  test('progress() and log() are kept with the message', async () => {
-    const { hf } = await start();
-    const channel = hf.channel<string>('mail');
-    const { id } = await channel.produce('hello');
-    await channel.produce('of the same block');
-    let done = 0;
-    await channel.consume(async (_message, { progress, log, ...context }) => {
-      expect(context).toBeDefined();
-      done += 1;
-      void [progress, log];
-    });
-    await until(() => done === 2);
-    expect(await channel.get(id)).toMatchObject({ progress: undefined, log: [] });
-  });
 });
 
 describe.each(setups)('handlers [$name]', ({ start }) => {
@@ -348,7 +333,7 @@ describe.each(setups)('handlers [$name]', ({ start }) => {
     const channel = hf.channel<string>('mail');
     const { id } = await channel.produce('hello');
     let context: HandlerContext | undefined;
-    await channel.consume((_message, given) => {
+    const consumer = await channel.consume((_message, given) => {
       context = given;
       return new Promise<void>(() => {});
     });
@@ -363,6 +348,7 @@ describe.each(setups)('handlers [$name]', ({ start }) => {
     await expect(context?.progress(1)).rejects.toMatchObject({ code: 'LEASE_LOST' });
     await expect(context?.log('late')).rejects.toMatchObject({ code: 'LEASE_LOST' });
     await expect(context?.extend('5s')).rejects.toMatchObject({ code: 'LEASE_LOST' });
+    await consumer.close();
   });
 
   test("prefetch: 'auto' keeps nothing in advance for slow handlers, and much for fast ones", async () => {
@@ -370,7 +356,7 @@ describe.each(setups)('handlers [$name]', ({ start }) => {
     const slow = hf.channel<number>('slow');
     await slow.produceAll(Array.from({ length: 50 }, (_, i) => i));
     let finish = (): void => {};
-    await slow.consume(
+    const consumer = await slow.consume(
       () =>
         new Promise<void>((resolve) => {
           finish = resolve;
@@ -382,6 +368,7 @@ describe.each(setups)('handlers [$name]', ({ start }) => {
       await settled();
     }
     expect((await slow.inspect()).leased).toBe(1);
+    await consumer.close();
     const fast = hf.channel<number>('fast');
     await fast.produceAll(Array.from({ length: 3_000 }, (_, i) => i));
     let most = 0;
@@ -399,9 +386,10 @@ describe.each(setups)('handlers [$name]', ({ start }) => {
     const { hf } = await start();
     const channel = hf.channel<number>('jobs');
     await channel.produceAll([1, 2, 3, 4, 5, 6]);
-    await channel.consume(() => new Promise<void>(() => {}), { concurrency: 2, prefetch: 3 });
+    const consumer = await channel.consume(() => new Promise<void>(() => {}), { concurrency: 2, prefetch: 3 });
     await settled();
     expect((await channel.inspect()).leased).toBe(5);
+    await consumer.close();
   });
 });
 

@@ -57,7 +57,9 @@ test.concurrent.each(programs.map((program, i) => ({ ...program, i })).filter(({
 );
 
 async function readPrograms(): Promise<Program[]> {
-  const blocks = readDocuments().flatMap(codeBlocksOf).filter(({ language }) => language === 'ts');
+  const blocks = readDocuments()
+    .flatMap(codeBlocksOf)
+    .filter(({ language }) => language === 'ts');
   const inDocuments = blocks.map(({ path, line, marks, code }) => ({
     name: `${path}:${line}`,
     code,

@@ -46,14 +46,23 @@ export function linksOf({ text }: Document): string[] {
 
 /** The paths of this repository that stand in code, such as `src/store/store.ts`. */
 export function pathsIn({ text }: Document): string[] {
-  const paths = [...text.matchAll(/`((?:src|test|tools|docs|examples)\/[\w./*-]+)`/g)].map((match) => match[1] as string);
+  const paths = [...text.matchAll(/`((?:src|test|tools|docs|examples)\/[\w./*-]+)`/g)].map(
+    (match) => match[1] as string,
+  );
   return paths.filter((path) => !path.includes('*'));
 }
 
 /** The anchors that headings give, as GitHub makes them. */
 export function anchorsOf({ text }: Document): Set<string> {
   const headings = [...text.matchAll(/^#+ (.*)$/gm)].map((match) => match[1] as string);
-  return new Set(headings.map((heading) => heading.toLowerCase().replaceAll(/[^\w\- ]/g, '').replaceAll(' ', '-')));
+  return new Set(
+    headings.map((heading) =>
+      heading
+        .toLowerCase()
+        .replaceAll(/[^\w\- ]/g, '')
+        .replaceAll(' ', '-'),
+    ),
+  );
 }
 
 /** The rows of all tables below a heading, up to the next one: cells without the marks of code. */

@@ -327,6 +327,10 @@ describe('history', () => {
     const failure = { name: 'n'.repeat(500), message: 'm'.repeat(5_000), stack: 's'.repeat(50_000) };
     client.settle(client.take()[0] as Delivered, { kind: 'nack', failure, delayMs: undefined });
     const kept = messageOf(client, id)?.failure;
-    expect([kept?.name.length, kept?.message.length, kept?.stack?.length]).toEqual([128, MAX_FAILURE_MESSAGE_CHARACTERS, MAX_FAILURE_STACK_CHARACTERS]);
+    expect([kept?.name.length, kept?.message.length, kept?.stack?.length]).toEqual([
+      128,
+      MAX_FAILURE_MESSAGE_CHARACTERS,
+      MAX_FAILURE_STACK_CHARACTERS,
+    ]);
   });
 });

@@ -30,7 +30,7 @@ export function channelOf(holdfast: Holdfast): PayloadChannel {
   return holdfast.channel<Payload>('bench');
 }
 
-export function payload(k: number): Payload {
+function payload(k: number): Payload {
   return { k, t: Date.now(), p: FILLING };
 }
 

@@ -30,7 +30,7 @@ const RESERVE_BYTES = 64 * 1024;
 const IDLE_MS = 5_000;
 
 /** Errors that a call may meet when things fail around it; it may have had its effect, or may still have it. */
-const UNKNOWN: ReadonlySet<ErrorCode> = new Set(['UNKNOWN_OUTCOME', 'CLOSED', 'FENCED', 'STORE_FAILED', 'LEASE_LOST', 'DEAD', 'NOT_FOUND', 'WRONG_STATE']);
+const UNKNOWN: ReadonlySet<ErrorCode> = new Set(['UNKNOWN_OUTCOME', 'CLOSED', 'FENCED', 'STORE_IN_USE', 'STORE_FAILED', 'LEASE_LOST', 'DEAD', 'NOT_FOUND', 'WRONG_STATE']);
 
 /** Errors that say that nothing was stored. */
 const REFUSED: ReadonlySet<ErrorCode> = new Set(['BACKLOG_FULL', 'STORE_FULL']);
@@ -62,7 +62,12 @@ export class Simulation {
   readonly #options: SimulationOptions;
   readonly #watch: CommitWatch;
   readonly #reader: CommitReader = new CommitReader(SPACE);
-  readonly #connections = new Set<{ readonly process: SimProcess; readonly connection: SimConnection; silent: boolean }>();
+  readonly #connections = new Set<{
+    readonly process: SimProcess;
+    readonly host: BrokerHost;
+    readonly connection: SimConnection;
+    silent: boolean;
+  }>();
   readonly #idleSince = new Map<string, number>();
   readonly #produced = new Map<string, string[]>();
   /** Calls without an answer, with the process that waits for it. */
@@ -212,14 +217,17 @@ export class Simulation {
       doubled: () => this.faults.doublesFrame(),
     });
     for (const entry of this.#connections) if (!entry.connection.isOpen && !entry.silent) this.#connections.delete(entry);
-    this.#connections.add({ process, connection, silent: false });
+    this.#connections.add({ process, host: target, connection, silent: false });
     target.process.enter(() => target.broker.accept(connection.broker, { keepsLeases: own || this.scenario.keepsLeases }));
     return connection.client;
   }
 
   isConnected(process: SimProcess): boolean {
-    if (this.host?.phase !== 'serving' || !this.host.process.isAlive || this.host.process.isPaused) return false;
-    return [...this.#connections].some((entry) => entry.process === process && entry.connection.isOpen && !entry.silent);
+    const { host } = this;
+    if (host?.phase !== 'serving' || !host.process.isAlive || host.process.isPaused) return false;
+    return [...this.#connections].some(
+      (entry) => entry.process === process && entry.host === host && entry.connection.isOpen && !entry.silent,
+    );
   }
 
   /** Open connections, for faults to choose from. */

@@ -1,0 +1,7 @@
+/** What tests of applications, and of stores, need. */
+export { drain, type Drainable, type DrainOptions } from './drain.ts';
+export { expectProduced, type Matcher } from './expect-produced.ts';
+export { runOne, type RunOutcome } from './run-one.ts';
+export { type ConformanceCase, storeConformance, type StoreFactory, type StoreUnderTest } from './store-conformance.ts';
+export { TestClock, type TestClockOptions } from './test-clock.ts';
+export { createTestHoldfast, type TestHoldfast, type TestHoldfastOptions } from './test-holdfast.ts';

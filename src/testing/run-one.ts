@@ -1,0 +1,69 @@
+/** Running a handler on exactly one message. */
+import type { Handler } from '../api/attempt.ts';
+import type { Channel } from '../api/channel.ts';
+import type { Consumer } from '../api/consumer.ts';
+import { HandlerOutcome } from '../api/outcomes.ts';
+import type { State } from '../model/states.ts';
+import { breathe } from './settled.ts';
+
+/** What became of the one message. */
+export interface RunOutcome<Message> {
+  readonly id: string;
+  readonly message: Message;
+  /** 1 for the first. */
+  readonly attempt: number;
+  /** What the handler returned; `undefined` when it threw or returned `retry`, `deadLetter` or `snooze`. */
+  readonly result: unknown;
+  /** The outcome that the handler returned instead of a result. */
+  readonly outcome: HandlerOutcome['kind'] | undefined;
+  /** What the handler threw. */
+  readonly error: unknown;
+  /** Where the message stands now; `undefined` when it is not kept. A message in a dead-letter channel is `ready`. */
+  readonly state: State | undefined;
+}
+
+/**
+ * Runs the next ready message of a channel through a handler, with everything that belongs to it (decoding, schema,
+ * `tx`, settling), and says how it ended. The others stay where they are.
+ *
+ * ```ts
+ * await mails.produce({ to: 'nobody' });
+ * const run = await runOne(mails, sendMail);
+ * expect(run.error).toMatchObject({ code: 'UNKNOWN_RECIPIENT' });
+ * expect(run.state).toBe('delayed');   // it will be tried again
+ * ```
+ *
+ * @throws Error when nothing is ready, or the channel is paused
+ */
+export async function runOne<Input, Message, Result>(
+  channel: Channel<Input, Message, Result>,
+  handler: Handler<Message, Result>,
+): Promise<RunOutcome<Message>> {
+  const view = await channel.inspect();
+  if (view === null || view === undefined || view.ready === 0 || view.paused) {
+    const { delayed = 0, leased = 0, paused = false } = view ?? {};
+    const why = paused ? 'it is paused' : `none is ready, ${delayed} are delayed and ${leased} are with other consumers`;
+    throw new Error(`Cannot run a message of "${channel.name}": ${why}`);
+  }
+  let ran: Omit<RunOutcome<Message>, 'state'> | undefined;
+  const consumer: Consumer = await channel.consume(
+    async (message, context) => {
+      const { id, attempt } = context;
+      // No other message comes: this is said to the broker before the end of this one.
+      void consumer.drain();
+      try {
+        const returned = await handler(message, context);
+        const outcome = returned instanceof HandlerOutcome ? returned.kind : undefined;
+        ran = { id, message, attempt, result: outcome === undefined ? returned : undefined, outcome, error: undefined };
+        return returned;
+      } catch (error) {
+        ran = { id, message, attempt, result: undefined, outcome: undefined, error };
+        throw error;
+      }
+    },
+    { concurrency: 1, prefetch: 0 },
+  );
+  await consumer.stopped;
+  while (ran === undefined) await breathe();
+  return { ...ran, state: (await channel.get(ran.id))?.state };
+}
