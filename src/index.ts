@@ -18,8 +18,10 @@ export { deadLetter, type HandlerOutcome, retry, snooze } from './api/outcomes.t
 export { InvalidMessageError } from './api/schema.ts';
 export type { Transaction, TransactionTarget } from './api/transaction.ts';
 export type { ChannelTotals, ChannelView, Failure, HistoryEntry } from './model/command.ts';
+export type { CancelTimer, Clock } from './model/clock.ts';
 export type { Duration } from './model/duration.ts';
 export { type ErrorCode, HoldfastError, StoreError } from './model/errors.ts';
 export type { MessageId } from './model/message-id.ts';
 export type { ChannelSettings, Retention } from './model/policy.ts';
+export type { Random } from './model/random.ts';
 export type { EndedState, Happening, LiveState, State } from './model/states.ts';

@@ -119,7 +119,7 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
       if (!outcomes.some(({ what }) => what === 'backlogFull')) {
         return outcomes.map((outcome, i) => this.#receipt((prepared[i] as Prepared).item.id, outcome));
       }
-      await this.#waitForRoom();
+      await this.#waitForRoom(items.length);
     }
   }
 
@@ -166,7 +166,7 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
     return createConsumer(this.#client, this.name, this.#plainRef, run, options);
   }
 
-  /** What the channel holds at one moment; `undefined` for one that nobody has produced to. */
+  /** What the channel holds at one moment. */
   async inspect(): Promise<ChannelView> {
     return (await this.#value({ kind: 'inspect', what: 'channel', channel: this.name })) as ChannelView;
   }
@@ -269,9 +269,13 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
     };
   }
 
-  async #waitForRoom(): Promise<void> {
+  async #waitForRoom(wanted: number = 1): Promise<void> {
+    const { maxBacklog } = this.#options.policy;
+    if (wanted > maxBacklog) {
+      const message = `Cannot produce ${wanted} messages to "${this.name}" at once: it holds at most ${maxBacklog}`;
+      throw new HoldfastError('BACKLOG_FULL', message);
+    }
     if (this.#options.onFull === 'reject') {
-      const { maxBacklog } = this.#options.policy;
       throw new HoldfastError(
         'BACKLOG_FULL',
         `Cannot produce to "${this.name}": it holds ${maxBacklog} messages already`,

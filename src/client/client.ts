@@ -102,6 +102,8 @@ export class Client {
     this.#declared.push(command);
     const done = this.request(command).then((reply) => {
       if (reply.kind !== 'done') throw refusal(reply);
+      // They were applied; over the next link they would undo what was set since.
+      this.#declared[command.ref - 1] = { ...command, settings: undefined };
     });
     return { ref: command.ref, done };
   }
@@ -144,10 +146,12 @@ export class Client {
     this.#flushSoon();
   }
 
-  started(seq: number, token: number): void {
+  /** @param isTimed the broker must hear it now: the handler may block this thread for longer than it may take */
+  started(seq: number, token: number, isTimed: boolean): void {
     if (this.#failure !== undefined) return;
     this.#outbox.started({ seq, token });
-    this.#flushSoon();
+    if (isTimed) this.#flush();
+    else this.#flushSoon();
   }
 
   /** Opens a consumer of a declared channel. */

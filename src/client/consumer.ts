@@ -37,7 +37,7 @@ export interface ConsumerClient {
   readonly clock: Clock;
   request(command: Command): Promise<Reply>;
   note(command: Command): void;
-  started(seq: number, token: number): void;
+  started(seq: number, token: number, isTimed: boolean): void;
   settle(settle: Settle): Promise<boolean>;
 }
 
@@ -128,7 +128,7 @@ class ClientConsumer implements Consumer {
     this.#ask();
     const waiting = new Set(this.#buffer);
     for (const { delivery } of this.#held.values()) {
-      if (!waiting.has(delivery)) this.#client.started(delivery.seq, delivery.token);
+      if (!waiting.has(delivery)) this.#client.started(delivery.seq, delivery.token, false);
     }
   }
 
@@ -231,7 +231,7 @@ class ClientConsumer implements Consumer {
     const { delivery } = work;
     const { clock } = this.#client;
     this.#running += 1;
-    this.#client.started(delivery.seq, delivery.token);
+    this.#client.started(delivery.seq, delivery.token, delivery.timeoutMs !== 0);
     const startedAt = clock.monotonicMs();
     const settlement = await this.#options.run(delivery, work);
     // A consumer that was closed meanwhile has given the message back already.

@@ -27,7 +27,11 @@ export interface ThreadHost {
 
 /** @throws HoldfastError as `startHost` */
 export async function startThread(options: HostOptions, log: (line: LogLine) => void): Promise<ThreadHost> {
-  const worker = new Worker(new URL('./thread.js', import.meta.url), { workerData: options, name: 'holdfast broker' });
+  const worker = new Worker(new URL('./thread.js', import.meta.url), {
+    workerData: options,
+    name: 'holdfast broker',
+    execArgv: threadFlags(),
+  });
   const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
   let died: HoldfastError | undefined;
   worker.on('error', (cause) => {
@@ -68,4 +72,9 @@ export async function startThread(options: HostOptions, log: (line: LogLine) => 
       await worker.terminate();
     },
   };
+}
+
+/** The flags of the process, but for the one that speaks of the script it was given as a text: a thread refuses it. */
+function threadFlags(): string[] {
+  return process.execArgv.filter((flag) => !flag.startsWith('--input-type'));
 }

@@ -60,24 +60,29 @@ export interface MoveTo {
   readonly dueAt?: number;
 }
 
+/** What is known of a message's end. */
+export interface EndOutcome {
+  readonly result?: Uint8Array | undefined;
+  readonly failure?: Failure | undefined;
+  /** The attempt that ended it, when it has been counted already. */
+  readonly attempt?: number;
+}
+
 /** Ends a message for good. */
-export function end(
-  state: MachineState,
-  message: Message,
-  happening: Happening,
-  outcome: { readonly result?: Uint8Array | undefined; readonly failure?: Failure | undefined },
-): void {
+export function end(state: MachineState, message: Message, happening: Happening, outcome: EndOutcome): void {
   const next = nextState(message.state, happening);
   if (next !== 'completed' && next !== 'dead' && next !== 'cancelled') throw illegal(message.state, happening);
   const { channel, lease } = message;
   const claimedAt = lease?.claimedAt ?? 0;
   channel.totals[next] += 1;
   state.changes.channels.add(channel);
-  journal(state, happening, message.seq, attemptNumber(message), lease?.session.number ?? 0);
+  const attempt = outcome.attempt ?? attemptNumber(message);
+  journal(state, happening, message.seq, attempt, lease?.session.number ?? 0);
   leave(state, message);
   if (outcome.failure !== undefined) extraOf(message).failure = outcome.failure;
   if (next === 'dead' && message.policy.policy.deadLetter !== undefined) {
-    return moveToDeadLetters(state, message, happening, message.policy.policy.deadLetter);
+    remember(message, { at: state.now, what: happening, attempt, note: message.extra?.failure?.message });
+    return moveToDeadLetters(state, message, message.policy.policy.deadLetter);
   }
   state.messages.delete(message.seq);
   const record: EndedRecord = {
@@ -227,10 +232,12 @@ export function tellWaiters(
     const notice = { kind: 'ended', id: parseMessageId(id), state: ended, result, failure } as const;
     state.changes.notices.push({ session, notice });
   }
-  if (ended === undefined) {
-    state.awaited.delete(id);
-    state.awaitedSeqs.delete(seq);
-  }
+  if (ended === undefined) stopWaiters(state, seq);
+}
+
+function stopWaiters(state: MachineState, seq: number): void {
+  state.awaited.delete(state.awaitedSeqs.get(seq) ?? '');
+  state.awaitedSeqs.delete(seq);
 }
 
 /** The bytes of a text that holds one byte a character. */
@@ -269,9 +276,11 @@ function forgottenRecord(message: Message): Omit<EndedRecord, 'endedAt'> {
 }
 
 /** The message goes on in another channel, under the same id, with its attempts counted anew. */
-function moveToDeadLetters(state: MachineState, message: Message, happening: Happening, name: string): void {
+function moveToDeadLetters(state: MachineState, message: Message, name: string): void {
   const extra = extraOf(message);
-  remember(message, { at: state.now, what: happening, attempt: attemptNumber(message), note: extra.failure?.message });
+  // Whoever waits for a result waits in vain: what the dead-letter channel makes of the message is another matter.
+  tellWaiters(state, message.seq, 'dead', undefined, extra.failure);
+  stopWaiters(state, message.seq);
   remember(message, { at: state.now, what: 'moved', attempt: 0, note: `from ${message.channel.name}` });
   afterLeavingBacklog(state, message);
   const origin = message.channel;

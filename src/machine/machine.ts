@@ -91,7 +91,7 @@ export class Machine {
       case 'inspect':
         return planInspect(this.#state, command, view);
       case 'await':
-        return this.#planAwait(command.id, view);
+        return command.stop ? undefined : this.#planAwait(command.id, view);
       case 'annotate': {
         const message = heldMessage(session, command);
         if (message?.extra?.annotated !== true) return undefined;
@@ -260,7 +260,6 @@ export class Machine {
   }
 
   #planAwait(id: Uint8Array, view: ColdView): Need | undefined {
-    if (this.#state.awaited.has(messageIdText(id))) return undefined;
     const located = locate(this.#state.layout, id, view);
     if (!('found' in located)) return located;
     if (located.found === undefined || this.#state.messages.has(located.found.seq)) return undefined;

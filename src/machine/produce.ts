@@ -96,10 +96,11 @@ function admitBlock(
       admit(state, message);
       continue;
     }
+    const keyed = rule !== undefined && reader.dedupe !== '' ? rule : undefined;
+    // Before it is admitted, for the record of a delayed message is made there.
+    if (keyed !== undefined && endsWithMessage(keyed)) extraOf(message).dedupe = reader.dedupe;
     admit(state, message);
-    if (rule !== undefined && reader.dedupe !== '') {
-      claimKey(state, channel, message, reader.dedupe, textOf(id), rule, slot);
-    }
+    if (keyed !== undefined) claimKey(state, channel, message, reader.dedupe, textOf(id), keyed, slot);
   }
   if (stored > 0) {
     storePack(state, channel, pack, block, reader.second, fingerprints.subarray(0, stored * FINGERPRINT_BYTES));
@@ -129,6 +130,11 @@ function whatStands(state: MachineState, slot: DedupeSlot, rule: DedupeRule): 'f
   return standing.state === 'leased' || standing.deliveries > 0 ? 'first' : 'second';
 }
 
+/** Whether the end of the message that holds a key ends or hands over the key. */
+function endsWithMessage({ windowMs, mode }: DedupeRule): boolean {
+  return windowMs === 0 || mode === 'keepLast';
+}
+
 function claimKey(
   state: MachineState,
   channel: Channel,
@@ -138,7 +144,6 @@ function claimKey(
   rule: DedupeRule,
   slot: DedupeSlot | undefined,
 ): void {
-  if (rule.windowMs === 0 || rule.mode === 'keepLast') extraOf(message).dedupe = hash;
   if (slot === undefined) return takeSlot(state, channel, hash, message.seq, id, rule);
   const replaced = state.messages.get(slot.seq) as Message;
   slot.seq = message.seq;
@@ -153,6 +158,9 @@ function claimKey(
 function waitBehind(state: MachineState, slot: DedupeSlot, message: Message, id: string): void {
   const before = state.messages.get(slot.nextSeq);
   message.state = 'waiting';
+  // It waits for an end and not for a time.
+  message.dueAt = 0;
+  message.dueClock = 0;
   extraOf(message).dedupe = slot.hash;
   slot.nextSeq = message.seq;
   slot.nextId = id;

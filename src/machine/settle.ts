@@ -96,7 +96,7 @@ export function failAttempt(
   extraOf(message).failure = cut;
   const { policy } = message.policy;
   if (message.attempts >= policy.maxAttempts) {
-    end(state, message, 'failed', { failure: cut });
+    end(state, message, 'failed', { failure: cut, attempt });
     return;
   }
   remember(message, { at: state.now, what: 'nacked', attempt, note: cut.message });
@@ -112,7 +112,7 @@ export function countDeath(state: MachineState, message: Message): void {
   extra.deaths += 1;
   const note = 'The process died while the handler ran';
   if (extra.deaths >= message.policy.policy.maxDeaths) {
-    end(state, message, 'failed', { failure: { name: 'ProcessDied', message: note, stack: undefined } });
+    end(state, message, 'failed', { failure: { name: 'ProcessDied', message: note, stack: undefined }, attempt });
     return;
   }
   remember(message, { at: state.now, what: 'leaseLost', attempt, note });
@@ -160,11 +160,13 @@ function settleOne(
       remember(message, { at: state.now, what: 'snoozed', attempt: attemptNumber(message), note: undefined });
       comeBack(state, message, 'snoozed', outcome.delayMs);
       break;
-    case 'fail':
-      rememberClaim(message, attemptNumber(message));
+    case 'fail': {
+      const attempt = attemptNumber(message);
+      rememberClaim(message, attempt);
       message.attempts += 1;
-      end(state, message, 'failed', { failure: cutFailure(outcome.failure) });
+      end(state, message, 'failed', { failure: cutFailure(outcome.failure), attempt });
       break;
+    }
   }
 }
 

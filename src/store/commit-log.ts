@@ -28,7 +28,6 @@ import { ByteReader, ByteWriter } from '../model/bytes.ts';
 import { compareKeys, type Entry, type Key, type KeyRange, type Value, type Write } from '../model/records.ts';
 import { keyAfter } from './chunks.ts';
 import type { LastCommit } from './epoch.ts';
-import { CHECKSUM_BYTES } from './lmdb-record.ts';
 import type { Snapshot, Table } from './lmdb-table.ts';
 import { OrderedMap, type Item } from './ordered-map.ts';
 
@@ -130,10 +129,9 @@ export class CommitLog {
       if (bulk) this.#writeInPlace(write);
       else this.#write(write, writer);
     }
-    writer.raw(new Uint8Array(CHECKSUM_BYTES));
     const record = writer.take();
-    this.#log.putRecord(recordKey(this.#lastRecord + 1), record);
-    this.#replay(record.subarray(0, record.length - CHECKSUM_BYTES));
+    this.#log.put(recordKey(this.#lastRecord + 1), record);
+    this.#replay(record);
   }
 
   get #lastRecord(): number {

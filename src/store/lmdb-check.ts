@@ -17,7 +17,7 @@ import {
   type Page,
   type Tree,
 } from './lmdb-pages.ts';
-import { matchesChecksum } from './lmdb-record.ts';
+import { matchesChecksum, matchesKey } from './lmdb-record.ts';
 
 /** A node of the tree of free pages has the number of a transaction as its key. */
 const FREE_KEY_BYTES = 8;
@@ -27,8 +27,9 @@ const RUN_GAP_PAGES = 4;
 const RUN_PAGES = 64;
 
 /**
- * Checks everything that LMDB will rely on, and every record but the large ones, whose values lie on pages
- * of their own and are checked when they are read. Throws `STORE_CORRUPT` and says what is damaged.
+ * Checks everything that LMDB will rely on, and every record; of the values that lie on pages of their own
+ * only the beginning, because the rest is checked when it is read. Throws `STORE_CORRUPT` and says what is
+ * damaged.
  *
  * Nobody may commit meanwhile. The time is that of reading all but the large values once.
  */
@@ -38,7 +39,7 @@ export function checkFile(fd: number): void {
   checkRoot(fd, newest, newest.transaction);
   // When a meta page could not be written, LMDB gave it back its number only, not the roots that it had.
   checkRoot(fd, older, newest.transaction + 1);
-  checkTree(fd, newest.main, used, (page, index) => checkRecord(newest.main, page, index, used));
+  checkTree(fd, newest.main, used, (page, index) => checkRecord(fd, newest.main, page, index, used));
   const free: number[] = [];
   checkTree(fd, newest.free, used, (page, index) => collectFree(fd, newest.free, page, index, used, free));
   for (const page of free) {
@@ -182,12 +183,16 @@ function checkBounds(tree: Tree, page: Page, firstIndex: number, { from, to }: P
   if (low || high) throw damaged(`page ${page.number} holds keys of another page`);
 }
 
-function checkRecord(tree: Tree, page: Page, index: number, used: PageSet): void {
+function checkRecord(fd: number, tree: Tree, page: Page, index: number, used: PageSet): void {
   const overflow = overflowOf(page, index, tree);
-  if (overflow !== undefined) return used.add(overflow.first, overflow.pages);
-  const { keyLength, bytes } = inlineOf(page, index);
-  if (!matchesChecksum(bytes, keyLength))
-    throw damaged(`the checksum of record ${index} of page ${page.number} does not match`);
+  if (overflow === undefined) {
+    const { keyLength, bytes } = inlineOf(page, index);
+    if (matchesChecksum(bytes, keyLength)) return;
+  } else {
+    used.add(overflow.first, overflow.pages);
+    if (matchesKey(keyOf(page, index), readOverflow(fd, page, index, overflow, false))) return;
+  }
+  throw damaged(`the checksum of record ${index} of page ${page.number} is wrong`);
 }
 
 /** Collects the pages of one list of free pages: 0 is a gap, a negative number the length of the run at the next one. */
@@ -197,7 +202,7 @@ function collectFree(fd: number, tree: Tree, page: Page, index: number, used: Pa
   const list =
     overflow === undefined
       ? inlineOf(page, index).bytes.subarray(FREE_KEY_BYTES)
-      : readOverflow(fd, page, index, overflow);
+      : readOverflow(fd, page, index, overflow, true);
   const view = new DataView(list.buffer, list.byteOffset, list.length);
   const count = list.length >= 8 ? Number(view.getBigInt64(0, true)) : NaN;
   if (keyOf(page, index).length !== FREE_KEY_BYTES || !(count >= 0 && count * 8 + 8 <= list.length)) {

@@ -18,12 +18,14 @@ const OVERFLOW_REFERENCE_BYTES = 24;
 
 const MAGIC = 0xbeefc0de;
 const DATA_VERSION = 2;
-const [BRANCH, LEAF, META] = [0x01, 0x02, 0x08];
+const [BRANCH, LEAF, OVERFLOW, META] = [0x01, 0x02, 0x04, 0x08];
 const BIG_DATA = 0x01;
 /** MDB_NOSUBDIR, and MDB_INTEGERKEY for the tree of free pages. */
 const FREE_TREE_FLAGS = 0x4008;
 /** A transaction cannot leave more pages at the end unwritten: LMDB lists no more changed pages than these. */
 const MOST_UNWRITTEN_PAGES = 2 ** 17;
+/** Numbers above this occur in damaged files only. */
+const MOST_PAGES = 2 ** 39;
 const NO_PAGE = 0xffff_ffff_ffff_ffffn;
 
 /** The first size of the map, which LMDB enlarges as it needs. */
@@ -71,6 +73,7 @@ export function damaged(what: string): StoreError {
 
 /** Reads `count` pages from `first` on. */
 export function readPages(fd: number, first: number, count: number): Uint8Array {
+  if (first > MOST_PAGES) throw damaged(`page ${first} lies behind the end of the file`);
   const bytes = new Uint8Array(count * PAGE_BYTES);
   for (let at = 0; at < bytes.length;) {
     const read = readSync(fd, bytes, at, bytes.length - at, first * PAGE_BYTES + at);
@@ -140,9 +143,15 @@ function parseMeta(bytes: Uint8Array, number: number): Meta {
     view.getUint32(at(24), true) === PAGE_BYTES &&
     view.getUint16(at(28), true) === FREE_TREE_FLAGS &&
     view.getUint16(at(76), true) === 0 &&
+    isPage(meta.main.root, meta) &&
+    isPage(meta.free.root, meta) &&
     (meta.transaction === 0 || meta.transaction % 2 === number);
   if (!sound) throw damaged(`meta page ${number} is damaged`);
   return meta;
+}
+
+function isPage(root: number | undefined, { lastPage }: Meta): boolean {
+  return root === undefined || (root >= 2 && root <= lastPage);
 }
 
 function parseTree(view: DataView, offset: number): Omit<Tree, 'name' | 'transaction'> {
@@ -276,8 +285,22 @@ export function inlineOf(page: Page, index: number): { keyLength: number; bytes:
   return { keyLength, bytes: page.bytes.subarray(start, start + keyLength + page.view.getUint32(node, true)) };
 }
 
-/** The value of a node that is on pages of its own. */
-export function readOverflow(fd: number, page: Page, index: number, { first, pages }: Overflow): Uint8Array {
+/** The beginning of a value that is on pages of its own, or the whole of it. */
+export function readOverflow(
+  fd: number,
+  page: Page,
+  index: number,
+  { first, pages }: Overflow,
+  whole: boolean,
+): Uint8Array {
   const length = page.view.getUint32(nodeAt(page, index), true);
-  return readPages(fd, first, pages).subarray(HEADER_BYTES, HEADER_BYTES + length);
+  const bytes = readPages(fd, first, whole ? pages : 1);
+  const view = new DataView(bytes.buffer);
+  const sound =
+    toNumber(view.getBigUint64(0, true)) === first &&
+    toNumber(view.getBigUint64(8, true)) <= writtenBy(page) &&
+    view.getUint16(18, true) === OVERFLOW &&
+    view.getUint32(20, true) === pages;
+  if (!sound) throw damaged(`page ${first} is not the first one of the value that it should be`);
+  return bytes.subarray(HEADER_BYTES, Math.min(HEADER_BYTES + length, bytes.length));
 }

@@ -2,7 +2,7 @@
 import type { RootDatabase, Transaction } from 'lmdb';
 import type { Entry, Key, KeyRange, Value } from '../model/records.ts';
 import { PAGE_BYTES } from './lmdb-pages.ts';
-import { openRecord, Sealer, writeChecksum } from './lmdb-record.ts';
+import { openRecord, Sealer } from './lmdb-record.ts';
 
 export type Database = RootDatabase<Uint8Array, Uint8Array>;
 
@@ -46,13 +46,6 @@ export class Table {
   put(key: Key, value: Value): void {
     const sealed = sealer.seal(this.#prefix, key, value);
     this.#put(sealed.key, sealed.record);
-  }
-
-  /** Puts a record that has room for its checksum at the end. */
-  putRecord(key: Key, record: Uint8Array): void {
-    const full = sealer.prefixed(this.#prefix, key);
-    writeChecksum(full, record);
-    this.#put(full, record);
   }
 
   remove(key: Key): void {

@@ -46,7 +46,8 @@ export async function drain(target: Holdfast | Drainable, options: DrainOptions 
     const busy = (await look(target)).filter(({ ready, leased, paused }) => leased > 0 || (ready > 0 && !paused));
     if (busy.length === 0) return;
     const alone = busy.find(({ consumers, leased }) => consumers === 0 && leased === 0);
-    if (alone !== undefined) throw new Error(`Cannot drain "${alone.channel}": ${describe(alone)}, and it has no consumer`);
+    if (alone !== undefined)
+      throw new Error(`Cannot drain "${alone.channel}": ${describe(alone)}, and it has no consumer`);
     const isLate = systemClock.monotonicMs() > givesUpAt;
     if (isLate) throw new Error(`Cannot drain: handlers do not end: ${busy.map(describe).join('; ')}`);
     if (clock === undefined || !busy.some(({ leased }) => leased > 0)) continue;

@@ -3,6 +3,7 @@ import type { Handler } from '../api/attempt.ts';
 import type { Channel } from '../api/channel.ts';
 import type { Consumer } from '../api/consumer.ts';
 import { HandlerOutcome } from '../api/outcomes.ts';
+import type { ChannelView } from '../model/command.ts';
 import type { State } from '../model/states.ts';
 import { breathe } from './settled.ts';
 
@@ -39,10 +40,14 @@ export async function runOne<Input, Message, Result>(
   channel: Channel<Input, Message, Result>,
   handler: Handler<Message, Result>,
 ): Promise<RunOutcome<Message>> {
-  const view = await channel.inspect();
-  if (view === null || view === undefined || view.ready === 0 || view.paused) {
-    const { delayed = 0, leased = 0, paused = false } = view ?? {};
-    const why = paused ? 'it is paused' : `none is ready, ${delayed} are delayed and ${leased} are with other consumers`;
+  const view: ChannelView | null = await channel.inspect();
+  if (view === null || view.ready === 0 || view.paused) {
+    const why =
+      view === null
+        ? 'nobody has produced to it'
+        : view.paused
+          ? 'it is paused'
+          : `none is ready, ${view.delayed} are delayed and ${view.leased} are with other consumers`;
     throw new Error(`Cannot run a message of "${channel.name}": ${why}`);
   }
   let ran: Omit<RunOutcome<Message>, 'state'> | undefined;

@@ -183,7 +183,7 @@ describe.each(setups)('produce() with options [$name]', ({ start }) => {
     await channel.consume((number) => void order.push(number));
     await Promise.all([...produced, all]);
     await settled();
-    expect([...order].sort()).toEqual([0, 1, 2, 3, 4, 5, 6]);
+    expect(order.toSorted((a, b) => a - b)).toEqual([0, 1, 2, 3, 4, 5, 6]);
   });
 
   test("onFull: 'wait' ends with the instance", async () => {

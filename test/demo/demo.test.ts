@@ -48,7 +48,7 @@ test('the demo kills its working process three times or more, loses nothing and 
   expect(new Map(written.map(({ path, sha256 }) => [path, sha256]))).toEqual(hashes);
   expect(written.length).toBe(100);
   expect(readdirSync(temporary)).toEqual([]);
-}, 60_000);
+}, 120_000);
 
 test('the demo of an empty folder has nothing to kill for', async () => {
   const folder = join(scratch, 'empty');

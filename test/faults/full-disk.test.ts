@@ -1,6 +1,6 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Channel, HoldfastError, type LogLine, open } from 'holdfast';
+import { type Channel, type HoldfastError, type LogLine, open } from 'holdfast';
 import { expect, test } from 'vitest';
 import { must } from '../store/children.ts';
 import { smallDisk } from './folders.ts';

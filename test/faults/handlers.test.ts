@@ -8,8 +8,8 @@ const folder = temporaryFolder();
 
 const JOBS = 20;
 const DEADLY = 7;
-/** One death beside others, which accuses nobody, and those that count. */
-const MOST_RUNS = 6;
+/** Three deaths alone, and those beside other messages, which accuse nobody. */
+const MOST_RUNS = 10;
 
 describe('a handler that', () => {
   test('kills its process loses nothing: its message is dead after three deaths, and the others complete', async () => {
@@ -36,7 +36,7 @@ describe('a handler that', () => {
     expect(moreDead).toEqual([]);
     expect(await jobs.inspect()).toMatchObject({ completed: JOBS - 1, ready: 0, delayed: 0, leased: 0 });
     await holdfast.close();
-  }, 60_000);
+  }, 120_000);
 
   test('hangs is timed out and its message retried', async () => {
     await using holdfast = await open(`file:${join(folder, 'hanging')}`);
@@ -51,7 +51,7 @@ describe('a handler that', () => {
     expect(await jobs.request('hang once')).toBe(2);
     expect(reasons).toEqual(['LEASE_LOST']);
     const [done] = await jobs.list('completed');
-    expect(done?.failure ?? done?.history.find(({ what }) => what === 'nacked')?.note).toMatch(/longer than 100 ms/);
+    expect(done?.history.find(({ what }) => what === 'nacked')?.note).toMatch(/longer than 100 ms/);
   });
 
   test('hangs and blocks its event loop is timed out by the broker, and what it says later has no effect', async () => {

@@ -4,8 +4,8 @@
  *     node damage-script.mjs <folder> <first seed> <count>
  *
  * The folder holds `whole.mdb`, and `older.mdb`, the same file some commits earlier. One line of JSON is
- * written a seed: what was damaged, how opening ended, and how many records were right, absent, refused as
- * corrupt, and altered.
+ * written a seed: what was damaged, how opening ended, how many records were right, absent, refused as corrupt,
+ * and altered, and how writing on ended.
  */
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
@@ -85,16 +85,18 @@ function damage(bytes, random) {
 }
 
 async function examine(path) {
-  const counts = { opened: 'whole', right: 0, absent: [], corrupt: 0, altered: [] };
+  const counts = { opened: 'whole', right: 0, absent: [], corrupt: 0, altered: [], written: 'whole' };
   let store;
+  let step = 'opened';
   try {
     store = await openLmdbStore({ path });
     const epoch = await acquire(store);
     await readAll(store, epoch, counts);
+    step = 'written';
     await write(store, epoch);
     await readAll(store, epoch, { ...counts, right: 0, absent: [] });
   } catch (error) {
-    counts.opened = error.code ?? String(error.stack);
+    counts[step] = error.code ?? String(error.stack);
   } finally {
     await store?.close();
   }

@@ -22,6 +22,7 @@ interface Result {
   readonly absent: readonly string[];
   readonly corrupt: number;
   readonly altered: readonly string[];
+  readonly written: string;
 }
 
 beforeAll(async () => {
@@ -62,6 +63,8 @@ test('a damaged lmdb file gives what was written, or an error, and never ends th
   for (const result of results) {
     expect(result.altered, JSON.stringify(result)).toEqual([]);
     expect(['whole', 'STORE_CORRUPT', 'STORE_TOO_NEW'], JSON.stringify(result)).toContain(result.opened);
+    // The first page of a large value is not checked before; LMDB refuses to free it when its head is damaged.
+    expect(['whole', 'STORE_CORRUPT', 'STORE_FAILED'], JSON.stringify(result)).toContain(result.written);
     // The key of a large value is covered by the checksum of the value only, which nobody reads when the key is damaged.
     const lost = result.absent.filter((name) => !name.startsWith('large '));
     expect(lost, JSON.stringify(result)).toEqual([]);

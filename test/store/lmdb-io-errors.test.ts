@@ -29,7 +29,7 @@ interface Outcome {
 }
 
 /** Every call of an unbroken run. */
-let places: { readonly call: string; readonly number: number }[] = [];
+const places: { readonly call: string; readonly number: number }[] = [];
 
 beforeAll(async () => {
   need('strace');

@@ -95,7 +95,9 @@ describe('drain()', () => {
     await using kit = await createTestHoldfast();
     const mails = kit.holdfast.channel<Mail>('mails');
     await mails.produce({ to: 'Ada' });
-    await expect(drain(kit.holdfast)).rejects.toThrow('Cannot drain "mails": 1 ready and 0 running in "mails", and it has no consumer');
+    await expect(drain(kit.holdfast)).rejects.toThrow(
+      'Cannot drain "mails": 1 ready and 0 running in "mails", and it has no consumer',
+    );
   });
 });
 
@@ -133,7 +135,9 @@ describe('runOne()', () => {
     await using kit = await createTestHoldfast();
     const mails = kit.holdfast.channel<Mail>('mails');
     await mails.produce({ to: 'Ada' }, { delay: '1m' });
-    await expect(runOne(mails, () => {})).rejects.toThrow('Cannot run a message of "mails": none is ready, 1 are delayed');
+    await expect(runOne(mails, () => {})).rejects.toThrow(
+      'Cannot run a message of "mails": none is ready, 1 are delayed',
+    );
   });
 });
 

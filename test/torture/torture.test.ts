@@ -14,7 +14,7 @@ test('20 kills at random moments lose no acknowledged message and double no effe
   expect(summaryIn(stdout)).toMatchObject({ fault: 'kill', seed: 7, cycles: 20, ...NO_VIOLATIONS });
   expect(summaryIn(stdout)['acknowledged']).toBeGreaterThan(100);
   expect(code).toBe(0);
-}, 120_000);
+}, 240_000);
 
 test('two power cuts of an ext4 file system lose no acknowledged message', async () => {
   const args = ['powercut', '--fs', 'ext4', '--cycles', '2', '--seed', '3', '--load', '800', '--json'];
@@ -24,7 +24,7 @@ test('two power cuts of an ext4 file system lose no acknowledged message', async
   expect(summaryIn(stdout)).toMatchObject({ fault: 'powercut', fs: 'ext4', cycles: 2, ...NO_VIOLATIONS });
   expect(code).toBe(0);
   expect(readFileSync('/proc/mounts', 'utf8')).not.toContain('holdfast-powercut');
-}, 60_000);
+}, 120_000);
 
 test.each([
   [[], 'name the fault'],

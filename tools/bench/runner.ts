@@ -1,5 +1,6 @@
 /** Runs cases: several rounds over all of them, so that a disturbance of the machine does not hit one case alone. */
 import { fork } from 'node:child_process';
+import { rmSync } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -26,6 +27,11 @@ interface Run {
 export async function runGroups(groups: readonly Group[], options: RunOptions): Promise<CaseReport[]> {
   await mkdir(options.folder, { recursive: true });
   const base = await mkdtemp(join(options.folder, 'run-'));
+  const stop = (signal: NodeJS.Signals): void => {
+    rmSync(base, { recursive: true, force: true });
+    process.exit(signal === 'SIGINT' ? 130 : 143);
+  };
+  process.once('SIGINT', stop).once('SIGTERM', stop);
   const runs = groups.flatMap((group) =>
     group.cases.map((one): Run => ({ group, one, measured: [], limits: [], prepared: undefined })),
   );
@@ -37,6 +43,7 @@ export async function runGroups(groups: readonly Group[], options: RunOptions): 
       }
     }
   } finally {
+    process.off('SIGINT', stop).off('SIGTERM', stop);
     await rm(base, { recursive: true, force: true });
   }
   return runs.map(reportOf);

@@ -16,9 +16,10 @@ export type PayloadChannel = Channel<Payload>;
 /** The filling, chosen so that `{ k, t, p }` takes about 100 bytes as JSON. */
 const FILLING = 'x'.repeat(64);
 
-/** How long producing is measured, and how long before that it goes on unmeasured until the code is compiled. */
+/** How long producing is measured, and how long before that the process produces and consumes until its code is compiled. */
 const MEASURE_MS = 2_000;
 const WARM_UP_MS = 500;
+const WARM_UP_IN_FLIGHT = 200;
 
 const BULK = 1_000;
 
@@ -34,27 +35,30 @@ function payload(k: number): Payload {
   return { k, t: Date.now(), p: FILLING };
 }
 
+/** Produces and consumes for a moment on a channel of its own, so that no figure is one of cold code. */
+export async function warmUp(holdfast: Holdfast): Promise<void> {
+  const channel = holdfast.channel<Payload>('warm-up');
+  const tally = new Tally();
+  const consumer = await channel.consume(({ k }) => tally.add(k), { concurrency: 50 });
+  await tally.reached(await produceFor(channel, WARM_UP_IN_FLIGHT, WARM_UP_MS));
+  await consumer.drain();
+}
+
 /** Keeps `inFlight` produces under way, each awaited until it is durable. */
 export async function measureProduce(channel: PayloadChannel, inFlight: number): Promise<Measurement> {
-  const numbers = numbersFrom(0);
-  await produceFor(channel, inFlight, WARM_UP_MS, numbers);
   const watch = startStopwatch();
-  return watch.stop(await produceFor(channel, inFlight, MEASURE_MS, numbers));
+  return watch.stop(await produceFor(channel, inFlight, MEASURE_MS));
 }
 
 /** One `produceAll` of 1,000 after the other. */
 export async function measureProduceAll(channel: PayloadChannel): Promise<Measurement> {
-  const numbers = numbersFrom(0);
-  const produceForMs = async (ms: number): Promise<number> => {
-    let produced = 0;
-    for (const endsAt = performance.now() + ms; performance.now() < endsAt; produced += BULK) {
-      await channel.produceAll(Array.from({ length: BULK }, () => payload(numbers())));
-    }
-    return produced;
-  };
-  await produceForMs(WARM_UP_MS);
   const watch = startStopwatch();
-  return watch.stop(await produceForMs(MEASURE_MS));
+  let produced = 0;
+  for (const endsAt = performance.now() + MEASURE_MS; performance.now() < endsAt; produced += BULK) {
+    const from = produced;
+    await channel.produceAll(Array.from({ length: BULK }, (_, i) => payload(from + i)));
+  }
+  return watch.stop(produced);
 }
 
 /** Fills the channel with waiting messages, numbered from 0. */
@@ -86,7 +90,7 @@ export async function measureBoth(
   const tally = new Tally();
   const watch = startStopwatch();
   const consumer = await channel.consume(({ k }) => tally.add(k), { concurrency });
-  const produced = await produceFor(channel, inFlight, MEASURE_MS, numbersFrom(0));
+  const produced = await produceFor(channel, inFlight, MEASURE_MS);
   await tally.reached(produced);
   await consumer.drain();
   const measured = watch.stop(produced);
@@ -136,27 +140,15 @@ export async function measureOpen(open: () => Promise<Holdfast>, count: number):
   return { messages: count, openMs, rssBytes };
 }
 
-async function produceFor(
-  channel: PayloadChannel,
-  inFlight: number,
-  ms: number,
-  numbers: () => number,
-): Promise<number> {
+/** @returns how many messages were produced, numbered from 0 */
+async function produceFor(channel: PayloadChannel, inFlight: number, ms: number): Promise<number> {
   const endsAt = performance.now() + ms;
   let produced = 0;
   const keepProducing = async (): Promise<void> => {
-    while (performance.now() < endsAt) {
-      await channel.produce(payload(numbers()));
-      produced += 1;
-    }
+    while (performance.now() < endsAt) await channel.produce(payload(produced++));
   };
   await Promise.all(Array.from({ length: inFlight }, keepProducing));
   return produced;
-}
-
-function numbersFrom(first: number): () => number {
-  let next = first;
-  return () => next++;
 }
 
 /** Counts handler calls, and the messages that they were for. */

@@ -49,13 +49,19 @@ function summarize(results: readonly SimResult[], seconds: number): number {
   const failed = results.filter(({ violations }) => violations.length > 0);
   const busyMs = sum(({ busyMs: ms }) => ms);
   const totalMs = sum(({ totalMs: ms }) => ms);
-  console.log(`\n${results.length} seeds in ${seconds.toFixed(1)} s: ${hours(busyMs)} simulated hours of work, ${hours(totalMs)} in all`);
-  console.log(`${sum(({ events }) => events)} events, ${sum(({ messages }) => messages)} messages, ${sum(({ faults }) => faults)} faults`);
+  console.log(
+    `\n${results.length} seeds in ${seconds.toFixed(1)} s: ${hours(busyMs)} simulated hours of work, ${hours(totalMs)} in all`,
+  );
+  console.log(
+    `${sum(({ events }) => events)} events, ${sum(({ messages }) => messages)} messages, ${sum(({ faults }) => faults)} faults`,
+  );
   const reached = MARKS.map((mark) => [mark, sum(({ marks }) => marks.get(mark) ?? 0)] as const);
   for (const [mark, count] of reached) console.log(`  ${String(count).padStart(8)}  ${mark}`);
   const missed = reached.filter(([, count]) => count === 0).length;
   console.log(`Marks reached: ${MARKS.length - missed} of ${MARKS.length}`);
-  console.log(`Violations: ${failed.length}${failed.length > 0 ? ` (seeds ${failed.map(({ seed }) => seed).join(', ')})` : ''}`);
+  console.log(
+    `Violations: ${failed.length}${failed.length > 0 ? ` (seeds ${failed.map(({ seed }) => seed).join(', ')})` : ''}`,
+  );
   return failed.length;
 }
 

@@ -39,10 +39,12 @@ export class Checker implements Seen {
   readonly violations: Violation[] = [];
   highestWall = 0;
   previousNow = 0;
-  readonly #judges: readonly { readonly invariant: Invariant; readonly judge: Judge }[] = INVARIANTS.map((invariant) => ({
-    invariant,
-    judge: invariant.begin(),
-  }));
+  readonly #judges: readonly { readonly invariant: Invariant; readonly judge: Judge }[] = INVARIANTS.map(
+    (invariant) => ({
+      invariant,
+      judge: invariant.begin(),
+    }),
+  );
 
   add(record: SimRecord): void {
     if ('wall' in record) this.highestWall = Math.max(this.highestWall, record.wall);

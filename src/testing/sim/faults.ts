@@ -62,7 +62,9 @@ export class FaultInjector {
     if (!this.#active || !this.#chance.happens(this.#sim.scenario.faults.failedCommits)) return undefined;
     const fault = this.#chance.oneOf(['aborted', 'unknown-applied', 'unknown-absent'] as const);
     this.#note(`a commit fails: ${fault}`);
-    this.#sim.reached(fault === 'unknown-applied' ? 'a commit fails and was applied' : 'a commit fails and was not applied');
+    this.#sim.reached(
+      fault === 'unknown-applied' ? 'a commit fails and was applied' : 'a commit fails and was not applied',
+    );
     return fault;
   }
 
@@ -141,7 +143,7 @@ export class FaultInjector {
     this.#note('the power is cut');
     this.#sim.reached('the power is cut');
     this.#sim.disk.cutPower();
-    for (const worker of [...this.#sim.workers]) this.#sim.kill(worker.process);
+    for (const worker of this.#sim.workers) this.#sim.kill(worker.process);
     if (this.#sim.host?.process.isAlive === true) this.#sim.kill(this.#sim.host.process);
   }
 

@@ -3,13 +3,13 @@ import type { Handler } from '../../api/attempt.ts';
 import type { HandlerContext } from '../../api/handler-context.ts';
 import { deadLetter, retry, snooze } from '../../api/outcomes.ts';
 import { canonical } from './commit-content.ts';
-import type { Content, OpenChannel, Worker } from './worker.ts';
+import type { Content, Load, OpenChannel, Worker } from './worker.ts';
 
-export function handlerOf(worker: Worker, open: OpenChannel): Handler<Content, unknown> {
+export function handlerOf(worker: Worker, open: OpenChannel, load: Load): Handler<Content, unknown> {
   const { sim, process } = worker;
   return async (content, context) => {
     const { id, channel, token, attempt } = context;
-    open.running += 1;
+    load.running += 1;
     sim.record({
       kind: 'handler.started',
       at: sim.time.nowMs,
@@ -27,7 +27,7 @@ export function handlerOf(worker: Worker, open: OpenChannel): Handler<Content, u
       how = 'returned';
       return result;
     } finally {
-      open.running -= 1;
+      load.running -= 1;
       if (process.isAlive) sim.record({ kind: 'handler.ended', at: sim.time.nowMs, process: process.name, token, how });
     }
   };

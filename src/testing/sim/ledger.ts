@@ -66,7 +66,12 @@ export class Ledger {
   /** Messages that were produced in the last commit. */
   produced: LedgerMessage[] = [];
   machineNow = 0;
-  readonly #items = new Map<number, { readonly item: ItemContent; readonly channel: number; readonly producedAt: number }>();
+  /** Whether any message was ever a suspect. */
+  suspectsSeen = false;
+  readonly #items = new Map<
+    number,
+    { readonly item: ItemContent; readonly channel: number; readonly producedAt: number }
+  >();
   readonly #bySeqInPack = new Map<number, number[]>();
 
   add(content: CommitContent, at: number): void {
@@ -78,7 +83,10 @@ export class Ledger {
     for (const channel of content.channels) this.channels.set(channel.number, channel);
     for (const { number, policy } of content.policies) this.policies.set(number, policy);
     for (const { pack, channel, producedAt, items } of content.packs) {
-      this.#bySeqInPack.set(pack, items.map(({ seq }) => seq));
+      this.#bySeqInPack.set(
+        pack,
+        items.map(({ seq }) => seq),
+      );
       for (const item of items) this.#items.set(item.seq, { item, channel, producedAt });
     }
     const live = new Map<number, LiveContent>();
@@ -86,7 +94,10 @@ export class Ledger {
     for (const { page, messages } of content.pages) {
       if (messages.length === 0) this.pages.delete(page);
       else this.pages.set(page, messages);
-      for (const message of messages) live.set(message.seq, message);
+      for (const message of messages) {
+        live.set(message.seq, message);
+        if (message.suspect || message.alone) this.suspectsSeen = true;
+      }
     }
     for (const transition of content.transitions) this.#apply(transition, live.get(transition.seq), at);
     for (const { seq, failure } of content.ends) {
@@ -141,7 +152,13 @@ export class Ledger {
         message.state = 'waits';
         break;
       case 'moved':
-        Object.assign(message, { state: 'waits', nacks: 0, moved: true, promoted: true, channel: live?.channel ?? message.channel });
+        Object.assign(message, {
+          state: 'waits',
+          nacks: 0,
+          moved: true,
+          promoted: true,
+          channel: live?.channel ?? message.channel,
+        });
         this.totalsOf(message.channel).produced += 1;
         break;
       case 'redriven':

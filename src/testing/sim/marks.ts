@@ -88,14 +88,17 @@ function commitMarks({ content }: Extract<SimRecord, { kind: 'commit' }>, checke
     if (mark !== undefined) marks.push(mark);
     const message = ledger.messages.get(seq);
     const claim = message?.claims.at(-1);
-    if (what === 'cancelled') marks.push(claim?.ended === 'cancelled' ? 'a message is cancelled under its handler' : 'a message is cancelled');
+    if (what === 'cancelled')
+      marks.push(claim?.ended === 'cancelled' ? 'a message is cancelled under its handler' : 'a message is cancelled');
     if (what === 'claimed' && (message?.claims.length ?? 0) > 1) marks.push('a message is delivered again');
     if (what === 'claimed' && claim?.alone === true) marks.push('a suspect is delivered alone');
     if ((what === 'nacked' || what === 'failed') && message?.failure?.startsWith('The handler ran longer') === true) {
       if (claim !== undefined && !checker.settles.has(claim.token)) marks.push('a handler is timed out by the broker');
     }
-    if (what === 'failed' && message?.failure?.startsWith('The process died') === true) marks.push('a message dies of dead processes');
-    if (what === 'acked' && claim !== undefined && checker.effects.has(claim.token)) marks.push('an ack brings messages along');
+    if (what === 'failed' && message?.failure?.startsWith('The process died') === true)
+      marks.push('a message dies of dead processes');
+    if (what === 'acked' && claim !== undefined && checker.effects.has(claim.token))
+      marks.push('an ack brings messages along');
     if (what === 'claimed' && message?.lifo === true) marks.push('lifo goes first');
   }
   return marks;

@@ -158,4 +158,6 @@ export interface Ended extends Timed {
   readonly restAt: number | undefined;
   readonly left: Readonly<Record<string, number>>;
   readonly sessions: number;
+  /** Requests that were made; a session that lives may still keep the results that it waited for. */
+  readonly requests: number;
 }

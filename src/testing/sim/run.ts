@@ -73,7 +73,15 @@ async function live(sim: Simulation): Promise<number> {
   if (sim.violations.length > 0) return busyMs;
   const left = recordsLeft(sim);
   if (restAt === undefined) for (const op of sim.pendingOps.slice(0, 3)) sim.note(`#${op} was never answered`);
-  sim.record({ kind: 'ended', at: sim.time.nowMs, healedAt, restAt, left, sessions: sim.workers.size });
+  sim.record({
+    kind: 'ended',
+    at: sim.time.nowMs,
+    healedAt,
+    restAt,
+    left,
+    sessions: sim.workers.size,
+    requests: sim.requests,
+  });
   return busyMs;
 }
 
@@ -111,7 +119,9 @@ async function rest(sim: Simulation): Promise<number | undefined> {
 
 /** A worker that can ask the broker. */
 function carer(sim: Simulation): Worker | undefined {
-  return [...sim.workers].find(({ client, process }) => client !== undefined && client.failure === undefined && sim.isConnected(process));
+  return [...sim.workers].find(
+    ({ client, process }) => client !== undefined && client.failure === undefined && sim.isConnected(process),
+  );
 }
 
 const STATES = ['ready', 'delayed', 'leased', 'waiting', 'completed', 'dead', 'cancelled'] as const;
@@ -162,6 +172,8 @@ async function reopen(sim: Simulation): Promise<void> {
 
 /** Has everything that ended taken away, and lets a day pass so that the journal goes too. */
 async function sweep(sim: Simulation): Promise<void> {
+  // Whoever has just connected declares its channels first, which sets their retention.
+  await sim.pass(20_000);
   await ask(sim, async (worker) => {
     for (const { channel } of worker.channels.values()) {
       await channel.retain({ completed: { count: 0 }, dead: { count: 0 } });

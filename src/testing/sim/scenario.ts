@@ -63,9 +63,21 @@ export function drawScenario(chance: Chance): Scenario {
     remotes,
     actionMs: (chaosMs * (remotes + 1)) / chance.between(40, 140),
     sessionTimeoutMs: chance.oneOf([1_000, 5_000, 30_000]),
-    latencyMs: chance.oneOf([[0.05, 0.5], [0.1, 5], [1, 80]] as const),
-    commitMs: chance.oneOf([[0.2, 5], [0.2, 5], [5, 60]] as const),
-    readMs: chance.oneOf([[0, 0], [0.05, 2], [1, 30]] as const),
+    latencyMs: chance.oneOf([
+      [0.05, 0.5],
+      [0.1, 5],
+      [1, 80],
+    ] as const),
+    commitMs: chance.oneOf([
+      [0.2, 5],
+      [0.2, 5],
+      [5, 60],
+    ] as const),
+    readMs: chance.oneOf([
+      [0, 0],
+      [0.05, 2],
+      [1, 30],
+    ] as const),
     keepsLeases: chance.happens(0.5),
     faults: drawFaults(chance, chaosMs),
     reopens: chance.happens(0.5),
@@ -76,7 +88,8 @@ function drawFaults(chance: Chance, chaosMs: number): FaultPlan {
   const often = chance.oneOf([3, 6, 12]);
   const every = (probability: number, share: number): number | undefined =>
     chance.happens(probability) ? chaosMs / (often * share) : undefined;
-  const rate = (probability: number, most: number): number => (chance.happens(probability) ? chance.between(0, most) : 0);
+  const rate = (probability: number, most: number): number =>
+    chance.happens(probability) ? chance.between(0, most) : 0;
   return {
     cut: every(0.5, 2),
     silence: every(0.25, 0.5),
@@ -126,7 +139,9 @@ function drawChannel(chance: Chance, name: string, names: readonly string[]): Ch
     timeToLive: chance.happens(0.2) ? `${chance.whole(5, 90)}s` : false,
     maxDeaths: chance.whole(1, 3),
     ...(chance.happens(0.4) ? { deadLetter: 'dead/letters' } : {}),
-    ...(chance.happens(0.3) ? { maxBacklog: chance.whole(2, 12), onFull: chance.oneOf(['reject', 'wait'] as const) } : {}),
+    ...(chance.happens(0.3)
+      ? { maxBacklog: chance.whole(2, 12), onFull: chance.oneOf(['reject', 'wait'] as const) }
+      : {}),
     ...drawDedupe(chance, keys),
     retain: chance.happens(0.7)
       ? { completed: false, dead: false }

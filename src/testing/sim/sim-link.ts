@@ -35,7 +35,13 @@ export class SimConnection {
     this.#time = time;
     this.#random = random;
     this.#conditions = conditions;
-    const end = (process: SimProcess): End => ({ process, receivers: undefined, early: [], isOpen: true, arrivesAt: 0 });
+    const end = (process: SimProcess): End => ({
+      process,
+      receivers: undefined,
+      early: [],
+      isOpen: true,
+      arrivesAt: 0,
+    });
     this.#ends = [end(client), end(broker)];
     this.client = this.#link(this.#ends[0], this.#ends[1]);
     this.broker = this.#link(this.#ends[1], this.#ends[0]);

@@ -14,6 +14,8 @@ export class SimProcess {
   /** What waits for the end of a pause. */
   #waiting: (() => void)[] | undefined;
   #alive = true;
+  /** Whether it was ever paused, so that how long something took in it says nothing. */
+  wasPaused = false;
 
   constructor(time: SimTime, name: string, random: Random) {
     this.#time = time;
@@ -63,6 +65,7 @@ export class SimProcess {
   }
 
   pause(): void {
+    this.wasPaused = true;
     if (this.#alive) this.#waiting ??= [];
   }
 

@@ -30,7 +30,17 @@ const RESERVE_BYTES = 64 * 1024;
 const IDLE_MS = 5_000;
 
 /** Errors that a call may meet when things fail around it; it may have had its effect, or may still have it. */
-const UNKNOWN: ReadonlySet<ErrorCode> = new Set(['UNKNOWN_OUTCOME', 'CLOSED', 'FENCED', 'STORE_IN_USE', 'STORE_FAILED', 'LEASE_LOST', 'DEAD', 'NOT_FOUND', 'WRONG_STATE']);
+const UNKNOWN: ReadonlySet<ErrorCode> = new Set([
+  'UNKNOWN_OUTCOME',
+  'CLOSED',
+  'FENCED',
+  'STORE_IN_USE',
+  'STORE_FAILED',
+  'LEASE_LOST',
+  'DEAD',
+  'NOT_FOUND',
+  'WRONG_STATE',
+]);
 
 /** Errors that say that nothing was stored. */
 const REFUSED: ReadonlySet<ErrorCode> = new Set(['BACKLOG_FULL', 'STORE_FULL']);
@@ -72,6 +82,8 @@ export class Simulation {
   readonly #produced = new Map<string, string[]>();
   /** Calls without an answer, with the process that waits for it. */
   readonly #pending = new Map<number, SimProcess>();
+  /** Requests that were made. */
+  requests = 0;
   #nextOp = 1;
   #nextContent = 1;
 
@@ -156,12 +168,14 @@ export class Simulation {
     this.host = host;
     host.start().then(
       () => {
-        this.record({ kind: 'opened', at: this.time.nowMs, tookMs: this.time.nowMs - startedAt });
+        const tookMs = process.wasPaused ? 0 : this.time.nowMs - startedAt;
+        this.record({ kind: 'opened', at: this.time.nowMs, tookMs });
         this.#startWorker(process);
       },
       (error: unknown) => {
         this.note(`a broker could not start: ${error instanceof HoldfastError ? error.code : String(error)}`);
-        if (this.isHealed || !(error instanceof HoldfastError) || error.code === 'STORE_CORRUPT') this.broken('a start', error);
+        if (this.isHealed || !(error instanceof HoldfastError) || error.code === 'STORE_CORRUPT')
+          this.broken('a start', error);
         this.restartBroker();
       },
     );
@@ -216,9 +230,12 @@ export class Simulation {
       latencyMs: own ? [0.02, 0.2] : this.scenario.latencyMs,
       doubled: () => this.faults.doublesFrame(),
     });
-    for (const entry of this.#connections) if (!entry.connection.isOpen && !entry.silent) this.#connections.delete(entry);
+    for (const entry of this.#connections)
+      if (!entry.connection.isOpen && !entry.silent) this.#connections.delete(entry);
     this.#connections.add({ process, host: target, connection, silent: false });
-    target.process.enter(() => target.broker.accept(connection.broker, { keepsLeases: own || this.scenario.keepsLeases }));
+    target.process.enter(() =>
+      target.broker.accept(connection.broker, { keepsLeases: own || this.scenario.keepsLeases }),
+    );
     return connection.client;
   }
 
@@ -263,7 +280,8 @@ export class Simulation {
     this.record({ kind: 'produce.answered', at: this.time.nowMs, op, outcome, code, receipts: ids });
     for (const { id, deduplicated } of ids) {
       const durableAt = this.checker.ledger.byId.get(id)?.durableAt ?? Infinity;
-      if (!deduplicated && worker.hasReconnected && durableAt < worker.connectedAt) this.reached('a request is answered from memory');
+      if (!deduplicated && worker.hasReconnected && durableAt < worker.connectedAt)
+        this.reached('a request is answered from memory');
       const known = this.#produced.get(channel);
       if (known === undefined) this.#produced.set(channel, [id]);
       else known.push(id);
@@ -280,7 +298,15 @@ export class Simulation {
   }
 
   managed(worker: Worker, action: string, channel: string, id: string | undefined, outcome: string): void {
-    this.record({ kind: 'manage.answered', at: this.time.nowMs, process: worker.process.name, action, channel, id, outcome });
+    this.record({
+      kind: 'manage.answered',
+      at: this.time.nowMs,
+      process: worker.process.name,
+      action,
+      channel,
+      id,
+      outcome,
+    });
   }
 
   settleCalled({ process }: Worker, { seq, token, outcome }: Settle): void {
@@ -292,7 +318,8 @@ export class Simulation {
   settleAnswered(worker: Worker, token: number, held: boolean | undefined): void {
     this.record({ kind: 'settle.answered', at: this.time.nowMs, process: worker.process.name, token, held });
     const started = this.checker.starts.get(token);
-    if (held === true && started !== undefined && started.at < worker.connectedAt) this.reached('a lease is settled over another link');
+    if (held === true && started !== undefined && started.at < worker.connectedAt)
+      this.reached('a lease is settled over another link');
   }
 
   /** The id of one of the last messages of a channel that were acknowledged. */
@@ -348,7 +375,8 @@ export class Simulation {
     if (level !== 'error') return;
     const code = error instanceof HoldfastError ? error.code : 'BROKER_FAILED';
     if (code === 'FENCED') this.reached('a broker is fenced');
-    else if (code !== 'STORE_FAILED' && code !== 'STORE_FULL' && code !== 'STORE_IN_USE') return this.broken('a broker stopped', error);
+    else if (code !== 'STORE_FAILED' && code !== 'STORE_FULL' && code !== 'STORE_IN_USE')
+      return this.broken('a broker stopped', error);
     // An operator, or a supervisor, ends a process whose broker has given up.
     this.time.after(1_000, () => this.kill(host.process));
   }

@@ -59,25 +59,35 @@ async function produceSome(worker: Worker, open: OpenChannel, count: number): Pr
 
 /** The content of a message; where equal content means the same message, it often comes again. */
 function content(sim: Simulation, chance: Chance, { plan }: OpenChannel): Content {
-  const fate = chance.happens(0.03) ? 'throws' : chance.happens(sim.scenario.faults.deadlyHandlers / 2) ? 'kills' : undefined;
+  const fate = chance.happens(0.03)
+    ? 'throws'
+    : chance.happens(sim.scenario.faults.deadlyHandlers / 2)
+      ? 'kills'
+      : undefined;
   if (plan.keys !== 'content' || chance.happens(0.5)) return sim.newContent(fate);
   return { n: -chance.whole(1, 4), fate: undefined, padding: '' };
 }
 
 function options(sim: Simulation, chance: Chance, { plan }: OpenChannel): ProduceOptions | undefined {
   const { wallMs } = sim.time;
+  const { dedupe } = plan.options;
   const chosen: ProduceOptions = {
-    ...(chance.happens(0.15) ? { delay: chance.whole(0, 40_000) } : {}),
+    ...(chance.happens(0.15) && dedupe?.mode !== 'keepLast' ? { delay: chance.whole(0, 40_000) } : {}),
     ...(plan.priorities && chance.happens(0.5) ? { priority: chance.whole(-2, 2) } : {}),
     ...(chance.happens(0.05) ? { lifo: true } : {}),
     ...(chance.happens(0.05) ? { attempts: chance.whole(1, 3) } : {}),
     ...(plan.keys === 'key' ? { dedupeKey: `key ${chance.whole(1, 5)}` } : {}),
   };
-  if (chosen.delay === undefined && chance.happens(0.07)) return { ...chosen, dueAt: wallMs + chance.whole(-5_000, 40_000) };
+  if (chosen.delay === undefined && dedupe?.mode !== 'keepLast' && chance.happens(0.07))
+    return { ...chosen, dueAt: wallMs + chance.whole(-5_000, 40_000) };
   return Object.keys(chosen).length === 0 ? undefined : chosen;
 }
 
-async function manage(worker: Worker, { channel }: OpenChannel, action: 'cancel' | 'promote' | 'redrive'): Promise<void> {
+async function manage(
+  worker: Worker,
+  { channel }: OpenChannel,
+  action: 'cancel' | 'promote' | 'redrive',
+): Promise<void> {
   const { sim, chance } = worker;
   const id = sim.someId(channel.name, chance);
   if (id === undefined) return;
@@ -114,5 +124,7 @@ async function look(worker: Worker, { channel }: OpenChannel): Promise<void> {
   await channel.inspect();
   const id = sim.someId(channel.name, chance);
   if (id !== undefined) await channel.get(id);
-  await channel.list(chance.oneOf(['ready', 'delayed', 'leased', 'completed', 'dead', 'cancelled'] as const), { limit: 5 });
+  await channel.list(chance.oneOf(['ready', 'delayed', 'leased', 'completed', 'dead', 'cancelled'] as const), {
+    limit: 5,
+  });
 }

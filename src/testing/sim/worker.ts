@@ -27,7 +27,12 @@ export interface OpenChannel {
   readonly plan: ChannelPlan;
   readonly channel: Channel<Content>;
   consumer: Consumer | undefined;
-  /** Handlers that run, as the consumer counts them. */
+  /** Handlers of the consumer that run. */
+  load: Load;
+}
+
+/** Counts the handlers of one consumer, which may outlive it. */
+export interface Load {
   running: number;
 }
 
@@ -90,8 +95,9 @@ export class Worker {
 
   async consume(open: OpenChannel): Promise<void> {
     const { concurrency, prefetch } = open.plan;
-    const handler = handlerOf(this, open);
-    open.running = 0;
+    const load: Load = { running: 0 };
+    open.load = load;
+    const handler = handlerOf(this, open, load);
     const consumer = await open.channel.consume(handler, { concurrency, prefetch });
     open.consumer = consumer;
     consumer.stopped.catch(() => {});
@@ -105,22 +111,32 @@ export class Worker {
   isIdle(name: string): boolean {
     const open = this.channels.get(name);
     if (open?.consumer === undefined || this.process.isPaused || !this.process.isAlive) return false;
-    return open.running < open.plan.concurrency && this.sim.isConnected(this.process);
+    return open.load.running < open.plan.concurrency && this.sim.isConnected(this.process);
   }
 
   /** Asks for messages to be produced, and records what was asked and what became of it. */
-  async produce(open: OpenChannel, contents: readonly Content[], options: ProduceOptions | undefined, request: boolean): Promise<void> {
+  async produce(
+    open: OpenChannel,
+    contents: readonly Content[],
+    options: ProduceOptions | undefined,
+    request: boolean,
+  ): Promise<void> {
     const { channel, plan } = open;
     const key = (content: Content): string =>
       plan.keys === 'none' ? '' : plan.keys === 'key' ? (options?.dedupeKey ?? canonical(content)) : canonical(content);
     this.#captured = [];
     let calling: Promise<unknown>;
+    if (request) this.sim.requests += 1;
     if (request) calling = channel.request(contents[0] as Content, options);
     else if (contents.length === 1) calling = channel.produce(contents[0] as Content, options);
     else calling = channel.produceAll(contents, options);
     const ids = this.#captured.map((id) => messageIdText(id));
     this.#captured = undefined;
-    const messages = contents.map((content, i) => ({ id: ids[i] as string, key: key(content), content: canonical(content) }));
+    const messages = contents.map((content, i) => ({
+      id: ids[i] as string,
+      key: key(content),
+      content: canonical(content),
+    }));
     const op = this.sim.called(this, channel.name, messages, undefined);
     try {
       const answer = await calling;
@@ -164,7 +180,7 @@ export class Worker {
     this.channels.clear();
     for (const plan of this.sim.scenario.channels) {
       const channel = holdfast.channel<Content>(plan.name, plan.options);
-      this.channels.set(plan.name, { plan, channel, consumer: undefined, running: 0 });
+      this.channels.set(plan.name, { plan, channel, consumer: undefined, load: { running: 0 } });
     }
     for (const open of this.channels.values()) {
       if (!this.sim.isHealed && this.chance.happens(0.3)) continue;
@@ -177,17 +193,19 @@ export class Worker {
 
   /** Learns the ids that the client makes, and how its settles end. */
   #listen(client: Client): void {
-    const { nextId, settle, roomIn } = client;
+    const nextId = client.nextId.bind(client);
+    const settle = client.settle.bind(client);
+    const roomIn = client.roomIn.bind(client);
     Object.assign(client, {
       nextId: (): Uint8Array => {
-        const id = nextId.call(client);
+        const id = nextId();
         this.#captured?.push(id);
         return id;
       },
       settle: async (one: Settle): Promise<boolean> => {
         this.sim.settleCalled(this, one);
         try {
-          const held = await settle.call(client, one);
+          const held = await settle(one);
           this.sim.settleAnswered(this, one.token, held);
           return held;
         } catch (error) {
@@ -197,7 +215,7 @@ export class Worker {
       },
       roomIn: (channel: string): Promise<void> => {
         this.sim.reached('a produce waits for room');
-        return roomIn.call(client, channel);
+        return roomIn(channel);
       },
     });
   }

@@ -12,6 +12,7 @@ import {
   measureProduce,
   measureProduceAll,
   type PayloadChannel,
+  warmUp,
 } from '../workloads.ts';
 
 const BACKLOG = 100_000;
@@ -25,22 +26,22 @@ export const embedded: Group = {
   cases: [
     {
       name: 'produce awaited',
-      run: (folder) => using(folder, (channel) => measureProduce(channel, 1)),
+      run: (folder) => measuring(folder, (channel) => measureProduce(channel, 1)),
       limits: [appendLimit(1), commitLimit],
     },
     {
       name: 'produce 100 in flight',
-      run: (folder) => using(folder, (channel) => measureProduce(channel, 100)),
+      run: (folder) => measuring(folder, (channel) => measureProduce(channel, 100)),
       limits: [appendLimit(100)],
     },
     {
       name: 'produce 1000 in flight',
-      run: (folder) => using(folder, (channel) => measureProduce(channel, 1_000)),
+      run: (folder) => measuring(folder, (channel) => measureProduce(channel, 1_000)),
       limits: [appendLimit(1_000)],
     },
     {
       name: 'produceAll 1000',
-      run: (folder) => using(folder, measureProduceAll),
+      run: (folder) => measuring(folder, measureProduceAll),
       limits: [appendLimit(1_000)],
     },
     drainAt(1),
@@ -48,10 +49,10 @@ export const embedded: Group = {
     drainAt(200),
     {
       name: 'both at once',
-      run: (folder) => using(folder, (channel) => measureBoth(channel, 1_000, 50)),
+      run: (folder) => measuring(folder, (channel) => measureBoth(channel, 1_000, 50)),
       limits: [appendLimit(1_000)],
     },
-    { name: 'latency 500/s', run: (folder) => using(folder, measureLatency) },
+    { name: 'latency 500/s', run: (folder) => measuring(folder, measureLatency) },
     {
       name: 'million waiting',
       prepare: (folder) => using(folder, (channel) => fill(channel, MILLION)),
@@ -65,7 +66,7 @@ function drainAt(concurrency: number): Case {
   return {
     name: `drain concurrency ${concurrency}`,
     prepare: (folder) => using(folder, (channel) => fill(channel, BACKLOG)),
-    run: (folder) => using(folder, (channel) => measureDrain(channel, concurrency, BACKLOG)),
+    run: (folder) => measuring(folder, (channel) => measureDrain(channel, concurrency, BACKLOG)),
     limits: [appendLimit(PREFETCHED + concurrency)],
   };
 }
@@ -74,15 +75,22 @@ function openFolder(folder: string): Promise<Holdfast> {
   return open(`file:${folder}`);
 }
 
+async function measuring(
+  folder: string,
+  work: (channel: PayloadChannel) => Promise<Measurement>,
+): Promise<Measurement> {
+  return using(folder, async (channel, holdfast) => {
+    await warmUp(holdfast);
+    return work(channel);
+  });
+}
+
 async function using<T extends Measurement | void>(
   folder: string,
-  work: (channel: PayloadChannel) => Promise<T>,
+  work: (channel: PayloadChannel, holdfast: Holdfast) => Promise<T>,
 ): Promise<T> {
   const holdfast = await openFolder(folder);
-  const channel = channelOf(holdfast);
-  // Opening is measured by its own case, so the broker should know the channel before a clock starts.
-  await channel.inspect();
-  const done = await work(channel);
+  const done = await work(channelOf(holdfast), holdfast);
   await holdfast.close();
   return done;
 }

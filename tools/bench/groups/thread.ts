@@ -1,7 +1,7 @@
 /** What the broker's own thread costs and gives: the same cases with the thread and without (decision 0003). */
 import { open } from '#holdfast/index.js';
 import type { Case, Group, Measurement } from '../case.ts';
-import { channelOf, measureBoth, measureLatency, measureProduce, type PayloadChannel } from '../workloads.ts';
+import { channelOf, measureBoth, measureLatency, measureProduce, type PayloadChannel, warmUp } from '../workloads.ts';
 
 const WORK: readonly (readonly [name: string, measure: (channel: PayloadChannel) => Promise<Measurement>])[] = [
   ['produce awaited', (channel) => measureProduce(channel, 1)],
@@ -21,9 +21,8 @@ function caseOf(name: string, measure: (channel: PayloadChannel) => Promise<Meas
     name: `${name}, ${ownThread ? 'own thread' : 'in line'}`,
     async run(folder) {
       const holdfast = await open(`file:${folder}`, { thread: ownThread });
-      const channel = channelOf(holdfast);
-      await channel.inspect();
-      const measured = await measure(channel);
+      await warmUp(holdfast);
+      const measured = await measure(channelOf(holdfast));
       await holdfast.close();
       return measured;
     },

@@ -33,14 +33,17 @@ function admit(message: LedgerMessage, holders: Map<string, Holder>, { ledger }:
   if (rule === undefined || message.dedupe === '') return undefined;
   const key = `${message.channel} ${message.dedupe}`;
   const before = holders.get(key);
-  const inWindow = before !== undefined && rule.windowMs !== 0 && message.producedAt + 1 <= before.since + rule.windowMs;
+  const inWindow =
+    before !== undefined && rule.windowMs !== 0 && message.producedAt + 1 <= before.since + rule.windowMs;
   holders.set(key, { message, since: inWindow && rule.mode === 'replace' ? before.since : message.producedAt });
   if (before === undefined) return undefined;
   const stands = rule.windowMs === 0 ? before.message.endedAt === undefined : inWindow;
   if (!stands) return undefined;
   if (rule.mode === 'reject') return `${message.id} was stored while ${before.message.id} stood for its key`;
   if (rule.mode === 'replace') {
-    return wasReplaced(before.message) ? undefined : `${message.id} was stored beside ${before.message.id}, which still held the key`;
+    return wasReplaced(before.message)
+      ? undefined
+      : `${message.id} was stored beside ${before.message.id}, which still held the key`;
   }
   const alive = [...ledger.messages.values()].filter(
     (other) => other.endedAt === undefined && other.channel === message.channel && other.dedupe === message.dedupe,
@@ -64,7 +67,8 @@ function checkReceipts(
     const stands = ledger.byId.get(id);
     if (own === undefined || stands === undefined) return `a receipt names ${id}, which is not in the store`;
     if (asked.get(id)?.message.key !== own.key) return `${own.id} was deduplicated by ${id}, which has another key`;
-    if (asked.get(id)?.op.called.channel !== op.called.channel) return `${own.id} was deduplicated by a message of another channel`;
+    if (asked.get(id)?.op.called.channel !== op.called.channel)
+      return `${own.id} was deduplicated by a message of another channel`;
     if (ledger.byId.has(own.id)) return `${own.id} was deduplicated and is in the store`;
     const rule = ledger.policies.get(stands.policy)?.dedupe;
     if (rule !== undefined && isOver(rule, stands, op)) return `${own.id} was deduplicated by ${id} after its window`;

@@ -29,7 +29,9 @@ export const LEASES: readonly Invariant[] = [
     'One live lease: at any instant at most one token of a message is valid, tokens grow, and one token runs one handler',
     (record, { ledger, starts }) => {
       if (record.kind === 'commit') {
-        const wrong = ledger.impossible.find(({ was, transition }) => was === 'leased' && transition.what === 'claimed');
+        const wrong = ledger.impossible.find(
+          ({ was, transition }) => was === 'leased' && transition.what === 'claimed',
+        );
         if (wrong !== undefined) return `message ${wrong.transition.seq} was claimed while it was leased`;
         for (const { what, seq } of record.content.transitions) {
           const claims = what === 'claimed' ? ledger.messages.get(seq)?.claims : undefined;
@@ -43,7 +45,8 @@ export const LEASES: readonly Invariant[] = [
         if (starts.has(record.token)) return `the handler of token ${record.token} was started twice`;
         const claim = ledger.byId.get(record.id)?.claims.find(({ token }) => token === record.token);
         if (claim === undefined) return `token ${record.token} came to a handler before its claim was durable`;
-        if (claim.attempt !== record.attempt) return `token ${record.token} is attempt ${claim.attempt}, not ${record.attempt}`;
+        if (claim.attempt !== record.attempt)
+          return `token ${record.token} is attempt ${claim.attempt}, not ${record.attempt}`;
       }
       return undefined;
     },
@@ -62,8 +65,10 @@ export const LEASES: readonly Invariant[] = [
       const ended = ledger.messages.get(settle.seq)?.claims.find(({ token }) => token === record.token)?.ended;
       const effects = EFFECT[settle.outcome.split(' ')[0] as string] ?? [];
       const happened = ended !== undefined && effects.includes(ended);
-      if (record.held && !happened) return `"${settle.outcome}" of token ${record.token} was accepted and is not durable: ${ended}`;
-      if (!record.held && settle.outcome === 'ack' && happened) return `the ack of token ${record.token} was refused and had its effect`;
+      if (record.held && !happened)
+        return `"${settle.outcome}" of token ${record.token} was accepted and is not durable: ${ended}`;
+      if (!record.held && settle.outcome === 'ack' && happened)
+        return `the ack of token ${record.token} was refused and had its effect`;
       return undefined;
     },
   ),

@@ -18,7 +18,8 @@ export const NO_LOSS: readonly Invariant[] = [
         const { id, state } = message;
         if (isAlive(message) && !kept.has(id)) return `${id} is alive in the store and is not shown`;
         const shown = kept.get(id)?.state;
-        if (shown !== undefined && !isAlive(message) && shown !== state) return `${id} is ${state} and shown as ${shown}`;
+        if (shown !== undefined && !isAlive(message) && shown !== state)
+          return `${id} is ${state} and shown as ${shown}`;
       }
       return undefined;
     },
@@ -39,7 +40,8 @@ export const NO_LOSS: readonly Invariant[] = [
         if (stored === undefined) return `${record.id} came to a handler and is not in the store`;
         if (stored.content !== record.content) return `${record.id} came to a handler with other content`;
         const channel = ledger.channels.get(stored.channel)?.name;
-        if (channel !== record.channel && !stored.moved) return `${record.id} of "${channel}" came to a handler of "${record.channel}"`;
+        if (channel !== record.channel && !stored.moved)
+          return `${record.id} of "${channel}" came to a handler of "${record.channel}"`;
       }
       if (record.kind === 'inspected') {
         for (const { id, content } of record.kept) {

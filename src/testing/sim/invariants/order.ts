@@ -20,7 +20,8 @@ export const ORDER: readonly Invariant[] = [
       }
       for (const [channel, message] of last) {
         for (const ready of ledger.ready(channel)) {
-          if (!ready.suspect && comesBefore(ready, message)) return `message ${message.seq} was claimed before ${ready.seq}`;
+          if (!ready.suspect && comesBefore(ready, message))
+            return `message ${message.seq} was claimed before ${ready.seq}`;
         }
       }
       return undefined;
@@ -38,7 +39,8 @@ export const ORDER: readonly Invariant[] = [
         if (claim.claimedAt < Math.floor(message.notBefore)) {
           return `${message.id} was claimed ${message.notBefore - claim.claimedAt} ms before its delay was over`;
         }
-        if (message.dueAt > highestWall) return `${message.id} was claimed ${message.dueAt - highestWall} ms before its moment`;
+        if (message.dueAt > highestWall)
+          return `${message.id} was claimed ${message.dueAt - highestWall} ms before its moment`;
       }
       return undefined;
     },

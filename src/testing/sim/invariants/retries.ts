@@ -1,5 +1,5 @@
 /** Attempts, backoff and dead letters. */
-import type { Transition } from '../commit-content.ts';
+import type { CommitContent, Transition } from '../commit-content.ts';
 import type { Invariant, Judge, Seen } from './invariant.ts';
 
 export const RETRIES: readonly Invariant[] = [
@@ -12,7 +12,7 @@ export const RETRIES: readonly Invariant[] = [
       return (record, seen) => {
         if (record.kind !== 'commit') return undefined;
         for (const [i, transition] of record.content.transitions.entries()) {
-          const found = judge(transition, record.content.transitions[i + 1], seen, notBefore);
+          const found = judge(transition, record.content, i, seen, notBefore);
           if (found !== undefined) return found;
         }
         return undefined;
@@ -23,7 +23,8 @@ export const RETRIES: readonly Invariant[] = [
 
 function judge(
   { what, seq }: Transition,
-  next: Transition | undefined,
+  { transitions, ends }: CommitContent,
+  position: number,
   { ledger, settles, previousNow }: Seen,
   notBefore: Map<number, number>,
 ): string | undefined {
@@ -32,7 +33,8 @@ function judge(
   if (message === undefined || policy === undefined) return undefined;
   switch (what) {
     case 'nacked': {
-      if (message.nacks >= policy.maxAttempts) return `${message.id} failed ${message.nacks} times and was to be tried ${policy.maxAttempts} times`;
+      if (message.nacks >= policy.maxAttempts)
+        return `${message.id} failed ${message.nacks} times and was to be tried ${policy.maxAttempts} times`;
       const { backoff } = policy;
       const settled = settles.get(message.claims.at(-1)?.token ?? 0)?.called.outcome;
       // A delay that the handler asked for stands for the backoff; a function's delay is the client's.
@@ -45,7 +47,8 @@ function judge(
       const after = notBefore.get(seq);
       notBefore.delete(seq);
       const claimedAt = message.claims.at(-1)?.claimedAt ?? Infinity;
-      if (after !== undefined && claimedAt + 1 < Math.floor(after)) return `${message.id} was tried again ${after - claimedAt} ms too early`;
+      if (after !== undefined && claimedAt + 1 < Math.floor(after))
+        return `${message.id} was tried again ${after - claimedAt} ms too early`;
       return undefined;
     }
     case 'promoted':
@@ -53,7 +56,9 @@ function judge(
       return undefined;
     case 'failed':
     case 'expired':
-      return judgeDeath(seq, next, message.moved, policy.deadLetter, message.failure, message.id);
+      // A message that retention takes away at once leaves no record of its end.
+      if (!message.moved && policy.deadLetter === undefined && !ends.some((end) => end.seq === seq)) return undefined;
+      return judgeDeath(seq, transitions[position + 1], message.moved, policy.deadLetter, message.failure, message.id);
     default:
       return undefined;
   }

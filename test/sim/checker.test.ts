@@ -1,0 +1,250 @@
+import { checkHistory, simulate, type SimRecord } from '#holdfast/testing/sim/index.js';
+import { beforeAll, describe, expect, test } from 'vitest';
+
+type Of<Kind extends SimRecord['kind']> = Extract<SimRecord, { readonly kind: Kind }>;
+
+/** Changes one record of a history, the first of its kind for which `change` gives another. */
+function plant<Kind extends SimRecord['kind']>(
+  history: readonly SimRecord[],
+  kind: Kind,
+  change: (record: Of<Kind>, before: readonly SimRecord[]) => SimRecord | undefined,
+): SimRecord[] {
+  for (const [i, record] of history.entries()) {
+    const changed = record.kind === kind ? change(record as Of<Kind>, history.slice(0, i)) : undefined;
+    if (changed !== undefined) return history.toSpliced(i, 1, changed);
+  }
+  throw new Error(`Cannot plant a violation: no record of kind "${kind}" fits`);
+}
+
+type Transitions = Of<'commit'>['content']['transitions'];
+
+/** Changes the transitions of the first commit for which `change` gives others. */
+function plantInCommit(
+  history: readonly SimRecord[],
+  change: (transitions: Transitions) => Transitions | undefined,
+): SimRecord[] {
+  return plant(history, 'commit', (record) => {
+    const transitions = change(record.content.transitions);
+    return transitions && { ...record, content: { ...record.content, transitions } };
+  });
+}
+
+const found = (history: readonly SimRecord[]): string[] => checkHistory(history).map(({ id }) => id);
+
+describe('the checker', () => {
+  const histories: SimRecord[][] = [];
+
+  beforeAll(async () => {
+    for (const seed of [1, 2, 4, 7, 12]) histories.push([...(await simulate({ seed, keepsHistory: true })).history]);
+  }, 60_000);
+
+  /** Plants a violation in the first history that allows it. */
+  const inAny = (planting: (history: readonly SimRecord[]) => SimRecord[]): SimRecord[] => {
+    for (const history of histories) {
+      try {
+        return planting(history);
+      } catch {
+        // This history has no such record; another will.
+      }
+    }
+    throw new Error('Cannot plant a violation: no history fits');
+  };
+
+  test('finds nothing in the histories as they are', () => {
+    for (const history of histories) expect(checkHistory(history)).toEqual([]);
+  });
+
+  test('S1: an acknowledged message that is not in the store', () => {
+    const planted = inAny((history) =>
+      plant(history, 'produce.answered', (record) =>
+        record.receipts.length > 0 ? { ...record, receipts: [{ id: 'lost', deduplicated: false }] } : undefined,
+      ),
+    );
+    expect(found(planted)).toContain('S1');
+  });
+
+  test('S2: a handler that gets other content', () => {
+    const planted = inAny((history) =>
+      plant(history, 'handler.started', (record) => ({ ...record, content: 'other' })),
+    );
+    expect(found(planted)).toContain('S2');
+  });
+
+  test('S3: a message that ends twice', () => {
+    const planted = inAny((history) =>
+      plantInCommit(history, (all) => {
+        const ack = all.find(({ what }) => what === 'acked');
+        return ack && [...all, ack];
+      }),
+    );
+    expect(found(planted)).toContain('S3');
+  });
+
+  test('S4: a message that is claimed while it is leased', () => {
+    const planted = inAny((history) =>
+      plantInCommit(history, (all) => {
+        const claim = all.find(({ what }) => what === 'claimed');
+        return claim && [...all, claim];
+      }),
+    );
+    expect(found(planted)).toContain('S4');
+  });
+
+  test('S4: a handler that is started twice for one token', () => {
+    const planted = inAny((history) => {
+      const started = history.findIndex(({ kind }) => kind === 'handler.started');
+      return history.toSpliced(started, 0, history[started] as SimRecord);
+    });
+    expect(found(planted)).toContain('S4');
+  });
+
+  test('S5: an ack that is accepted and has no effect', () => {
+    const planted = inAny((history) =>
+      plantInCommit(history, (all) =>
+        all.some(({ what }) => what === 'acked') ? all.filter(({ what }) => what !== 'acked') : undefined,
+      ),
+    );
+    expect(found(planted)).toContain('S5');
+  });
+
+  test('S6: an ack without the messages that come with it', () => {
+    const planted = inAny((history) => {
+      const effects = new Set(
+        history.flatMap((record) =>
+          record.kind === 'produce.called' && record.withToken !== undefined ? record.messages.map(({ id }) => id) : [],
+        ),
+      );
+      return plant(history, 'commit', (record) => {
+        const seqs = record.content.packs
+          .flatMap(({ items }) => items)
+          .filter(({ id }) => effects.has(id))
+          .map(({ seq }) => seq);
+        if (seqs.length === 0) return undefined;
+        return {
+          ...record,
+          content: {
+            ...record.content,
+            transitions: record.content.transitions.filter(({ seq }) => !seqs.includes(seq)),
+          },
+        };
+      });
+    });
+    expect(found(planted)).toContain('S6');
+  });
+
+  test('S7: a deduplicated produce that is answered with a message of another key', () => {
+    const planted = inAny((history) => {
+      const any = history.find(
+        (record) => record.kind === 'produce.answered' && record.receipts.some(({ deduplicated }) => !deduplicated),
+      );
+      const { id } = (any as Of<'produce.answered'>).receipts[0] as { id: string };
+      return plant(history, 'produce.answered', (record) =>
+        record !== any && record.receipts.some(({ deduplicated }) => deduplicated)
+          ? { ...record, receipts: record.receipts.map(({ deduplicated }) => ({ id, deduplicated })) }
+          : undefined,
+      );
+    });
+    expect(found(planted)).toContain('S7');
+  });
+
+  test('S8: a refused message that is in the store', () => {
+    const planted = inAny((history) =>
+      plant(history, 'produce.answered', (record) =>
+        record.receipts.some(({ deduplicated }) => !deduplicated)
+          ? { ...record, outcome: 'rejected', code: 'BACKLOG_FULL', receipts: [] }
+          : undefined,
+      ),
+    );
+    expect(found(planted)).toContain('S8');
+  });
+
+  test('S10: a message that is claimed before another one', () => {
+    const planted = inAny((history) =>
+      plant(history, 'commit', (record) => {
+        const { pages, transitions } = record.content;
+        const claim = transitions.find(({ what }) => what === 'claimed');
+        const page = pages.find(({ messages }) => messages.some(({ seq, alone }) => seq === claim?.seq && !alone));
+        const message = page?.messages.find(({ seq }) => seq === claim?.seq);
+        if (page === undefined || message === undefined) return undefined;
+        const before = { ...message, seq: -1, state: 'ready' as const, order: message.order - 1 };
+        const changed = pages.map((one) => (one === page ? { ...one, messages: [...one.messages, before] } : one));
+        return { ...record, content: { ...record.content, pages: changed } };
+      }),
+    );
+    expect(found(planted)).toContain('S10');
+  });
+
+  test('S11: a message that starts before its delay is over', () => {
+    const planted = inAny((history) =>
+      history.map((record) => {
+        if (record.kind !== 'commit') return record;
+        const packs = record.content.packs.map((pack) => {
+          return { ...pack, items: pack.items.map((item) => ({ ...item, delayMs: 1e12, dueAt: 0 })) };
+        });
+        return { ...record, content: { ...record.content, packs } };
+      }),
+    );
+    expect(found(planted)).toContain('S11');
+  });
+
+  test('S14: a message that is tried more often than allowed', () => {
+    const planted = inAny((history) =>
+      plant(history, 'commit', (record) =>
+        record.content.policies.length > 0
+          ? {
+              ...record,
+              content: {
+                ...record.content,
+                policies: record.content.policies.map(({ number, policy }) => ({
+                  number,
+                  policy: { ...policy, maxAttempts: 0 },
+                })),
+              },
+            }
+          : undefined,
+      ),
+    );
+    expect(found(planted)).toContain('S14');
+  });
+
+  test('S17: a ready message that nobody takes', () => {
+    const planted = inAny((history) => {
+      const commit = history.findIndex(
+        (record) =>
+          record.kind === 'commit' &&
+          [...record.content.pages].some(({ messages }) => messages.some(({ state }) => state === 'ready')),
+      );
+      const record = history[commit];
+      if (record?.kind !== 'commit') throw new Error('no commit fits');
+      const ready = record.content.pages.flatMap(({ messages }) => messages).find(({ state }) => state === 'ready');
+      const names = history.flatMap((one) => (one.kind === 'commit' ? one.content.channels : []));
+      const name = names.find(({ number }) => number === ready?.channel)?.name ?? '';
+      return history.toSpliced(commit + 1, 0, {
+        kind: 'idle',
+        at: record.at + 9_000,
+        channels: [name],
+        sinceMs: record.at + 1,
+      });
+    });
+    expect(found(planted)).toContain('S17');
+  });
+
+  test('S18: a count that is not that of the ledger', () => {
+    const planted = inAny((history) =>
+      plant(history, 'inspected', (record) => ({
+        ...record,
+        views: record.views.map((view) => ({ ...view, ready: view.ready + 1 })),
+      })),
+    );
+    expect(found(planted)).toContain('S18');
+  });
+
+  test('L1 to L3: no rest, a slow start, and records that stay', () => {
+    const late = inAny((history) => plant(history, 'ended', (record) => ({ ...record, restAt: undefined })));
+    const slow = inAny((history) => plant(history, 'opened', (record) => ({ ...record, tookMs: 60_000 })));
+    const large = inAny((history) =>
+      plant(history, 'ended', (record) => ({ ...record, left: { ...record.left, live: 1 } })),
+    );
+    expect([found(late), found(slow), found(large)]).toEqual([['L1'], ['L2'], ['L3']]);
+  });
+});
