@@ -49,6 +49,7 @@ export class AttemptContext implements HandlerContext {
   readonly #work: Work;
   readonly #onExtend: (forMs: number) => void;
   #controller: AbortController | undefined;
+  #stopped: StopReason | undefined;
 
   constructor(client: Client, channel: string, work: Work, tx: Transaction, onExtend: (forMs: number) => void) {
     this.#client = client;
@@ -56,6 +57,11 @@ export class AttemptContext implements HandlerContext {
     this.#work = work;
     this.tx = tx;
     this.#onExtend = onExtend;
+    this.#stopped = work.stopped;
+    work.onStop = (reason) => {
+      this.#stopped ??= reason;
+      this.#controller?.abort(this.#stopError(reason));
+    };
   }
 
   get id(): string {
@@ -79,13 +85,8 @@ export class AttemptContext implements HandlerContext {
   }
 
   get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      const controller = new AbortController();
-      const abort = (reason: StopReason): void => controller.abort(this.#stopError(reason));
-      this.#controller = controller;
-      this.#work.onStop = abort;
-      if (this.#work.stopped !== undefined) abort(this.#work.stopped);
-    }
+    this.#controller ??= new AbortController();
+    if (this.#stopped !== undefined) this.#controller.abort(this.#stopError(this.#stopped));
     return this.#controller.signal;
   }
 

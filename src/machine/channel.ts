@@ -20,7 +20,7 @@ export function createChannel(number: number, name: string, settings: ChannelSet
     settings,
     paused: false,
     purgeBelow: 0,
-    redriveUntil: 0,
+    redriveLeft: 0,
     totals: { produced: 0, completed: 0, dead: 0, cancelled: 0, purged: 0, redelivered: 0, deduplicated: 0 },
     ready: new OrderedIndex(compareClaimOrder),
     suspects: new OrderedIndex(compareClaimOrder),

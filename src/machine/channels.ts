@@ -94,7 +94,7 @@ export function encodeChannel(channel: Channel): Uint8Array {
   record.text(channel.name);
   record.u8(channel.paused ? 1 : 0);
   record.varint(channel.purgeBelow);
-  record.f64(channel.redriveUntil);
+  record.varint(channel.redriveLeft);
   for (const total of TOTALS) record.varint(totals[total]);
   for (const { count, ageMs } of [settings.completed, settings.dead]) {
     record.f64(count ?? -1);
@@ -108,7 +108,7 @@ export function readChannel(number: number, value: Uint8Array): Channel {
   const channel = createChannel(number, reader.text(), DEFAULT_SETTINGS);
   channel.paused = reader.u8() === 1;
   channel.purgeBelow = reader.varint();
-  channel.redriveUntil = reader.f64();
+  channel.redriveLeft = reader.varint();
   for (const total of TOTALS) channel.totals[total] = reader.varint();
   channel.settings = readSettings(reader);
   return channel;

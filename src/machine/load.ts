@@ -54,7 +54,7 @@ export class Loader {
       else suspectAll(state, session);
     }
     for (const channel of state.channels.values()) {
-      if (channel.purgeBelow !== 0 || channel.redriveUntil !== 0) state.busyChannels.add(channel);
+      if (channel.purgeBelow !== 0 || channel.redriveLeft !== 0) state.busyChannels.add(channel);
     }
   }
 

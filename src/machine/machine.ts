@@ -307,7 +307,7 @@ export type { ColdView, Flushed, Need, Session };
 const DONE: Reply = { kind: 'done' };
 
 function redriving(state: MachineState): Channel | undefined {
-  for (const channel of state.busyChannels) if (channel.redriveUntil !== 0) return channel;
+  for (const channel of state.busyChannels) if (channel.redriveLeft !== 0) return channel;
   return undefined;
 }
 

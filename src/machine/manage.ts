@@ -34,7 +34,7 @@ export function applyControl(state: MachineState, command: Control): Reply {
     case 'redrive': {
       const dead = channel.ended.dead.messages.size;
       if (dead === 0) return { kind: 'value', value: 0 };
-      channel.redriveUntil = state.now;
+      channel.redriveLeft = dead;
       state.busyChannels.add(channel);
       return { kind: 'value', value: dead };
     }
@@ -61,10 +61,12 @@ export function applyRedrive(state: MachineState, channel: Channel, view: ColdVi
   for (const message of dead) {
     const ends = view.range(state.layout.range(KIND.ended, message.pack));
     // Others have left since the records were asked for, and this one has moved up: it is for the next step.
-    if (ends !== undefined) redrive(state, channel, message, newestEnd(state, message, ends));
+    if (ends === undefined) continue;
+    redrive(state, channel, message, newestEnd(state, message, ends));
+    channel.redriveLeft -= 1;
   }
-  if (dead.length > 0) return;
-  channel.redriveUntil = 0;
+  if (dead.length > 0 && channel.redriveLeft > 0) return;
+  channel.redriveLeft = 0;
   state.changes.channels.add(channel);
   state.changes.dirty = true;
   if (channel.purgeBelow === 0) state.busyChannels.delete(channel);
@@ -125,7 +127,7 @@ function manageLive(state: MachineState, message: Message, action: Manage['actio
 }
 
 function nextDead(channel: Channel): EndedMessage[] {
-  return channel.ended.dead.messages.slice(0, REDRIVE_STEP).filter(({ endedAt }) => endedAt <= channel.redriveUntil);
+  return channel.ended.dead.messages.slice(0, Math.min(REDRIVE_STEP, channel.redriveLeft));
 }
 
 function redrive(state: MachineState, channel: Channel, message: EndedMessage, record: EndedRecord | undefined): void {

@@ -78,8 +78,8 @@ export interface Channel {
   paused: boolean;
   /** Messages with a lower sequence number that wait are being deleted; 0 when no purge is under way. */
   purgeBelow: number;
-  /** Dead messages up to this moment are being redriven; 0 when no redrive is under way. */
-  redriveUntil: number;
+  /** How many dead messages, the oldest first, are still to be redriven; 0 when no redrive is under way. */
+  redriveLeft: number;
   readonly totals: { -readonly [K in keyof ChannelTotals]: ChannelTotals[K] };
 
   /** Ready messages in claim order, but for the suspects. */

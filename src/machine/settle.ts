@@ -116,6 +116,8 @@ export function countDeath(state: MachineState, message: Message): void {
     return;
   }
   remember(message, { at: state.now, what: 'leaseLost', attempt, note });
+  // It may do so again, so it goes alone until it has ended well, and takes nobody along.
+  extra.suspect = true;
   move(state, message, 'leaseLost', {});
 }
 

@@ -166,5 +166,5 @@ function purgeSome(state: MachineState, channel: Channel, budget: { left: number
   channel.purgeBelow = 0;
   state.changes.channels.add(channel);
   state.dispatchable.add(channel);
-  if (channel.redriveUntil === 0) state.busyChannels.delete(channel);
+  if (channel.redriveLeft === 0) state.busyChannels.delete(channel);
 }

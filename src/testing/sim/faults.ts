@@ -3,7 +3,7 @@ import type { BrokerHost } from './broker-host.ts';
 import type { CommitFault } from '../faulty-store.ts';
 import type { Chance } from './chance.ts';
 import type { FaultPlan } from './scenario.ts';
-import type { Simulation } from './simulation.ts';
+import type { Wire, World } from './world.ts';
 
 type Timed = {
   [K in keyof FaultPlan]: FaultPlan[K] extends number ? never : K;
@@ -14,13 +14,13 @@ export class FaultInjector {
   injected = 0;
   /** Hosts that were paused while another took over, and their end is not known yet. */
   readonly formerHosts: BrokerHost[] = [];
-  readonly #sim: Simulation;
+  readonly #sim: World;
   readonly #chance: Chance;
   readonly #deposed = new Set<string>();
   #active = true;
   #furthestWallMs = 0;
 
-  constructor(sim: Simulation, chance: Chance) {
+  constructor(sim: World, chance: Chance) {
     this.#sim = sim;
     this.#chance = chance;
   }
@@ -117,7 +117,7 @@ export class FaultInjector {
     this.#sim.time.after(this.#chance.between(1_000, 60_000), () => this.#mend(entry));
   }
 
-  #mend(entry: Simulation['connections'][number]): void {
+  #mend(entry: Wire): void {
     if (!entry.silent) return;
     entry.silent = false;
     entry.connection.cut();

@@ -3,9 +3,9 @@ import type { Handler } from '../../api/attempt.ts';
 import type { HandlerContext } from '../../api/handler-context.ts';
 import { deadLetter, retry, snooze } from '../../api/outcomes.ts';
 import { canonical } from './commit-content.ts';
-import type { Content, Load, OpenChannel, Worker } from './worker.ts';
+import type { Content, Load, OpenChannel, Workplace } from './world.ts';
 
-export function handlerOf(worker: Worker, open: OpenChannel, load: Load): Handler<Content, unknown> {
+export function handlerOf(worker: Workplace, open: OpenChannel, load: Load): Handler<Content, unknown> {
   const { sim, process } = worker;
   return async (content, context) => {
     const { id, channel, token, attempt } = context;
@@ -33,7 +33,12 @@ export function handlerOf(worker: Worker, open: OpenChannel, load: Load): Handle
   };
 }
 
-async function handle(worker: Worker, open: OpenChannel, content: Content, context: HandlerContext): Promise<unknown> {
+async function handle(
+  worker: Workplace,
+  open: OpenChannel,
+  content: Content,
+  context: HandlerContext,
+): Promise<unknown> {
   const { sim, process, chance } = worker;
   const answer = { answer: content.n };
   if (sim.isHealed) return answer;
@@ -49,7 +54,7 @@ async function handle(worker: Worker, open: OpenChannel, content: Content, conte
   return outcome(worker, context, answer);
 }
 
-async function outcome(worker: Worker, context: HandlerContext, answer: unknown): Promise<unknown> {
+async function outcome(worker: Workplace, context: HandlerContext, answer: unknown): Promise<unknown> {
   const { sim, chance, process } = worker;
   switch (chance.whole(0, 24)) {
     case 0:
@@ -77,7 +82,7 @@ async function outcome(worker: Worker, context: HandlerContext, answer: unknown)
 }
 
 /** Produces with the ack; the messages must be there exactly if the ack is. */
-function followUp(worker: Worker, name: string, context: HandlerContext): void {
+function followUp(worker: Workplace, name: string, context: HandlerContext): void {
   const { sim, chance } = worker;
   const target = worker.channels.get(name);
   if (target === undefined) return;
@@ -89,13 +94,13 @@ function followUp(worker: Worker, name: string, context: HandlerContext): void {
   }
 }
 
-function die({ sim, process }: Worker): Promise<never> {
+function die({ sim, process }: Workplace): Promise<never> {
   sim.reached('a handler kills its process');
   sim.kill(process);
   return new Promise(() => {});
 }
 
-async function hang({ sim, process }: Worker, signal: AbortSignal): Promise<void> {
+async function hang({ sim, process }: Workplace, signal: AbortSignal): Promise<void> {
   while (!sim.isHealed && !signal.aborted) await process.sleep(1_000);
 }
 

@@ -20,7 +20,8 @@ import { SimTime } from './sim-time.ts';
 import { describe } from './describe.ts';
 import { Trace } from './trace.ts';
 import { useWorker } from './user.ts';
-import { type Content, Worker } from './worker.ts';
+import { Worker } from './worker.ts';
+import type { Content, Workplace, World } from './world.ts';
 
 export const SPACE = 'default';
 
@@ -53,7 +54,7 @@ export interface SimulationOptions {
   readonly keepsHistory?: boolean | undefined;
 }
 
-export class Simulation {
+export class Simulation implements World {
   readonly scenario: Scenario;
   readonly time: SimTime = new SimTime();
   readonly checker: Checker = new Checker();
@@ -259,7 +260,12 @@ export class Simulation {
     return { n, fate, padding: n % 9 === 0 ? 'x'.repeat((n * 97) % 3_000) : '' };
   }
 
-  called(worker: Worker, channel: string, messages: readonly ProducedMessage[], withToken: number | undefined): number {
+  called(
+    worker: Workplace,
+    channel: string,
+    messages: readonly ProducedMessage[],
+    withToken: number | undefined,
+  ): number {
     const op = this.#nextOp++;
     const { nowMs: at, wallMs: wall } = this.time;
     this.record({ kind: 'produce.called', at, wall, op, process: worker.process.name, channel, messages, withToken });
@@ -268,7 +274,7 @@ export class Simulation {
   }
 
   answered(
-    worker: Worker,
+    worker: Workplace,
     op: number,
     outcome: 'acked' | 'rejected' | 'unknown',
     code: string | undefined,
@@ -288,7 +294,7 @@ export class Simulation {
     }
   }
 
-  answeredWith(worker: Worker, op: number, error: unknown): void {
+  answeredWith(worker: Workplace, op: number, error: unknown): void {
     const code = this.tolerate(error);
     this.answered(worker, op, REFUSED.has(code as ErrorCode) ? 'rejected' : 'unknown', code, []);
   }
@@ -297,7 +303,7 @@ export class Simulation {
     this.record({ kind: 'result', at: this.time.nowMs, op, id, result });
   }
 
-  managed(worker: Worker, action: string, channel: string, id: string | undefined, outcome: string): void {
+  managed(worker: Workplace, action: string, channel: string, id: string | undefined, outcome: string): void {
     this.record({
       kind: 'manage.answered',
       at: this.time.nowMs,
@@ -309,13 +315,13 @@ export class Simulation {
     });
   }
 
-  settleCalled({ process }: Worker, { seq, token, outcome }: Settle): void {
+  settleCalled({ process }: Workplace, { seq, token, outcome }: Settle): void {
     const delayed = outcome.kind === 'nack' && outcome.delayMs !== undefined;
     const name = delayed ? 'nack after its own delay' : outcome.kind;
     this.record({ kind: 'settle.called', at: this.time.nowMs, process: process.name, seq, token, outcome: name });
   }
 
-  settleAnswered(worker: Worker, token: number, held: boolean | undefined): void {
+  settleAnswered(worker: Workplace, token: number, held: boolean | undefined): void {
     this.record({ kind: 'settle.answered', at: this.time.nowMs, process: worker.process.name, token, held });
     const started = this.checker.starts.get(token);
     if (held === true && started !== undefined && started.at < worker.connectedAt)

@@ -1,10 +1,9 @@
 /** The user of a worker: now and then calls something, never waiting for the answer before the next. */
 import type { ProduceOptions } from '../../api/options.ts';
 import type { Chance } from './chance.ts';
-import type { Simulation } from './simulation.ts';
-import type { Content, OpenChannel, Worker } from './worker.ts';
+import type { Content, OpenChannel, Workplace, World } from './world.ts';
 
-export async function useWorker(worker: Worker): Promise<void> {
+export async function useWorker(worker: Workplace): Promise<void> {
   const { sim, process, chance } = worker;
   for (;;) {
     await process.sleep(Math.min(chance.until(sim.scenario.actionMs), 60_000));
@@ -15,7 +14,7 @@ export async function useWorker(worker: Worker): Promise<void> {
   }
 }
 
-async function act(worker: Worker, open: OpenChannel): Promise<void> {
+async function act(worker: Workplace, open: OpenChannel): Promise<void> {
   const { sim, chance } = worker;
   const { channel } = open;
   switch (chance.whole(0, 39)) {
@@ -51,14 +50,14 @@ async function act(worker: Worker, open: OpenChannel): Promise<void> {
   }
 }
 
-async function produceSome(worker: Worker, open: OpenChannel, count: number): Promise<void> {
+async function produceSome(worker: Workplace, open: OpenChannel, count: number): Promise<void> {
   const { sim, chance } = worker;
   const contents = Array.from({ length: count }, () => content(sim, chance, open));
   await worker.produce(open, contents, options(sim, chance, open), false);
 }
 
 /** The content of a message; where equal content means the same message, it often comes again. */
-function content(sim: Simulation, chance: Chance, { plan }: OpenChannel): Content {
+function content(sim: World, chance: Chance, { plan }: OpenChannel): Content {
   const fate = chance.happens(0.03)
     ? 'throws'
     : chance.happens(sim.scenario.faults.deadlyHandlers / 2)
@@ -68,7 +67,7 @@ function content(sim: Simulation, chance: Chance, { plan }: OpenChannel): Conten
   return { n: -chance.whole(1, 4), fate: undefined, padding: '' };
 }
 
-function options(sim: Simulation, chance: Chance, { plan }: OpenChannel): ProduceOptions | undefined {
+function options(sim: World, chance: Chance, { plan }: OpenChannel): ProduceOptions | undefined {
   const { wallMs } = sim.time;
   const { dedupe } = plan.options;
   const chosen: ProduceOptions = {
@@ -84,7 +83,7 @@ function options(sim: Simulation, chance: Chance, { plan }: OpenChannel): Produc
 }
 
 async function manage(
-  worker: Worker,
+  worker: Workplace,
   { channel }: OpenChannel,
   action: 'cancel' | 'promote' | 'redrive',
 ): Promise<void> {
@@ -100,7 +99,7 @@ async function manage(
   sim.managed(worker, action, channel.name, id, outcome);
 }
 
-async function rest(worker: Worker, { channel }: OpenChannel): Promise<void> {
+async function rest(worker: Workplace, { channel }: OpenChannel): Promise<void> {
   const { sim, process, chance } = worker;
   await channel.pause();
   sim.managed(worker, 'pause', channel.name, undefined, 'done');
@@ -109,7 +108,7 @@ async function rest(worker: Worker, { channel }: OpenChannel): Promise<void> {
   sim.managed(worker, 'resume', channel.name, undefined, 'done');
 }
 
-async function changeConsumer(worker: Worker, open: OpenChannel): Promise<void> {
+async function changeConsumer(worker: Workplace, open: OpenChannel): Promise<void> {
   const { chance, sim } = worker;
   const { consumer } = open;
   if (consumer === undefined) return worker.consume(open);
@@ -119,7 +118,7 @@ async function changeConsumer(worker: Worker, open: OpenChannel): Promise<void> 
   return undefined;
 }
 
-async function look(worker: Worker, { channel }: OpenChannel): Promise<void> {
+async function look(worker: Workplace, { channel }: OpenChannel): Promise<void> {
   const { sim, chance } = worker;
   await channel.inspect();
   const id = sim.someId(channel.name, chance);

@@ -1,5 +1,4 @@
 /** A worker: a client in a simulated process, with consumers, and a user who does this and that. */
-import type { Channel } from '../../api/channel.ts';
 import type { Consumer } from '../../api/consumer.ts';
 import { createHoldfast } from '../../api/holdfast.ts';
 import type { ProduceOptions } from '../../api/options.ts';
@@ -10,31 +9,8 @@ import { messageIdText } from '../../model/message-id.ts';
 import type { Chance } from './chance.ts';
 import { canonical } from './commit-content.ts';
 import { handlerOf } from './handlers.ts';
-import type { ChannelPlan } from './scenario.ts';
 import type { SimProcess } from './sim-process.ts';
-import type { Simulation } from './simulation.ts';
-
-/** What messages are in a simulation. */
-export interface Content {
-  readonly n: number;
-  /** What every handler of it does, if it is not left to chance. */
-  readonly fate: 'throws' | 'kills' | undefined;
-  readonly padding: string;
-}
-
-/** A channel as this worker's client sees it. */
-export interface OpenChannel {
-  readonly plan: ChannelPlan;
-  readonly channel: Channel<Content>;
-  consumer: Consumer | undefined;
-  /** Handlers of the consumer that run. */
-  load: Load;
-}
-
-/** Counts the handlers of one consumer, which may outlive it. */
-export interface Load {
-  running: number;
-}
+import type { Content, Load, OpenChannel, Workplace, World } from './world.ts';
 
 /** How often a worker looks after its channels when the faults are over. */
 const CARE_MS = 3_000;
@@ -43,8 +19,8 @@ const CARE_MS = 3_000;
 const WATCH_MS = 500;
 const LONG_MS = 600_000;
 
-export class Worker {
-  readonly sim: Simulation;
+export class Worker implements Workplace {
+  readonly sim: World;
   readonly process: SimProcess;
   readonly chance: Chance;
   readonly channels: Map<string, OpenChannel> = new Map();
@@ -53,7 +29,7 @@ export class Worker {
   #connects = 0;
   #lastConnectAt = 0;
 
-  constructor(sim: Simulation, process: SimProcess, chance: Chance) {
+  constructor(sim: World, process: SimProcess, chance: Chance) {
     this.sim = sim;
     this.process = process;
     this.chance = chance;

@@ -1,0 +1,106 @@
+/** What the parts of a simulation know of the whole, and of each other. */
+import type { Channel } from '../../api/channel.ts';
+import type { Consumer } from '../../api/consumer.ts';
+import type { ProduceOptions } from '../../api/options.ts';
+import type { Client } from '../../client/client.ts';
+import type { Settle } from '../../model/command.ts';
+import type { Link } from '../../model/link.ts';
+import type { FaultyDisk } from '../faulty-store.ts';
+import type { BrokerHost } from './broker-host.ts';
+import type { Chance } from './chance.ts';
+import type { Mark } from './marks.ts';
+import type { ProducedMessage, SimRecord } from './records.ts';
+import type { ChannelPlan, Scenario } from './scenario.ts';
+import type { SimConnection } from './sim-link.ts';
+import type { SimProcess } from './sim-process.ts';
+import type { SimTime } from './sim-time.ts';
+
+/** What messages are in a simulation. */
+export interface Content {
+  readonly n: number;
+  /** What every handler of it does, if it is not left to chance. */
+  readonly fate: 'throws' | 'kills' | undefined;
+  readonly padding: string;
+}
+
+/** A channel as one worker's client sees it. */
+export interface OpenChannel {
+  readonly plan: ChannelPlan;
+  readonly channel: Channel<Content>;
+  consumer: Consumer | undefined;
+  /** Handlers of the consumer that run. */
+  load: Load;
+}
+
+/** Counts the handlers of one consumer, which may outlive it. */
+export interface Load {
+  running: number;
+}
+
+/** A worker, as its handlers, its user and the faults see it. */
+export interface Workplace {
+  readonly sim: World;
+  readonly process: SimProcess;
+  readonly chance: Chance;
+  readonly channels: ReadonlyMap<string, OpenChannel>;
+  readonly client: Client | undefined;
+  readonly connectedAt: number;
+  readonly hasReconnected: boolean;
+  consume(open: OpenChannel): Promise<void>;
+  produce(
+    open: OpenChannel,
+    contents: readonly Content[],
+    options: ProduceOptions | undefined,
+    request: boolean,
+  ): Promise<void>;
+  capture(call: () => void): string[];
+}
+
+/** A connection that faults may choose. */
+export interface Wire {
+  readonly connection: SimConnection;
+  silent: boolean;
+}
+
+/** The simulation, as its parts see it. */
+export interface World {
+  readonly scenario: Scenario;
+  readonly time: SimTime;
+  readonly disk: FaultyDisk;
+  readonly host: BrokerHost | undefined;
+  readonly workers: ReadonlySet<Workplace>;
+  readonly isHealed: boolean;
+  readonly isAtRest: boolean;
+  readonly connections: readonly Wire[];
+  requests: number;
+  record(record: SimRecord): void;
+  reached(mark: Mark): void;
+  note(what: string): void;
+  broken(where: string, error: unknown): void;
+  tolerate(error: unknown): string;
+  startBroker(): void;
+  kill(process: SimProcess): void;
+  disturb(): void;
+  connect(process: SimProcess): Link;
+  isConnected(process: SimProcess): boolean;
+  newContent(fate: Content['fate']): Content;
+  called(
+    worker: Workplace,
+    channel: string,
+    messages: readonly ProducedMessage[],
+    withToken: number | undefined,
+  ): number;
+  answered(
+    worker: Workplace,
+    op: number,
+    outcome: 'acked' | 'rejected' | 'unknown',
+    code: string | undefined,
+    receipts: readonly { readonly id: string; readonly deduplicated: boolean }[],
+  ): void;
+  answeredWith(worker: Workplace, op: number, error: unknown): void;
+  result(op: number, id: string, result: unknown): void;
+  managed(worker: Workplace, action: string, channel: string, id: string | undefined, outcome: string): void;
+  settleCalled(worker: Workplace, settle: Settle): void;
+  settleAnswered(worker: Workplace, token: number, held: boolean | undefined): void;
+  someId(channel: string, chance: Chance): string | undefined;
+}
