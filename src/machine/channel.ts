@@ -32,6 +32,7 @@ export function createChannel(number: number, name: string, settings: ChannelSet
     dedupe: new Map(),
     consumers: 0,
     line: [],
+    reserved: undefined,
     roomWanted: new Map(),
   };
 }

@@ -40,16 +40,28 @@ function nextInLine(channel: Channel): Consumer | undefined {
  * cause is certain, and if not, the suspicion is gone. The first session in line is emptied for it.
  */
 function serveSuspects(state: MachineState, channel: Channel): void {
+  if (channel.suspects.size === 0) return endReservation(state, channel);
   while (channel.suspects.size > 0) {
     const candidate = findConsumer(state, channel);
     if (candidate === undefined) return;
     if (candidate.session.held.size > 0) {
       candidate.session.reserved = true;
+      channel.reserved = candidate.session;
       return;
     }
     claim(state, channel.suspects.first() as Message, candidate, true);
     candidate.session.reserved = true;
   }
+}
+
+/** The suspect that a session was being emptied for is gone: cancelled, expired, or served elsewhere. */
+function endReservation(state: MachineState, channel: Channel): void {
+  const session = channel.reserved;
+  channel.reserved = undefined;
+  if (session === undefined || !session.reserved) return;
+  for (const { lease } of session.held.values()) if (lease?.alone === true) return;
+  session.reserved = false;
+  for (const consumer of session.consumers.values()) queueConsumer(state, consumer);
 }
 
 /** A consumer of the channel whose session is not reserved yet, with the fewest messages in hand. */

@@ -6,7 +6,7 @@ import type { Failure } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { parseMessageId } from '../model/message-id.ts';
 import { type EndedState, type Happening, type LiveState, nextState, type State } from '../model/states.ts';
-import type { Channel, EndedList, EndedMessage, Lease, Message, PolicyRef, Session } from './memory.ts';
+import type { Channel, DueClock, EndedList, EndedMessage, Lease, Message, PolicyRef, Session } from './memory.ts';
 import { backlogOf } from './channel.ts';
 import { findOrCreateChannel, internPolicy } from './channels.ts';
 import { queueConsumer, releaseFrom } from './consumers.ts';
@@ -49,15 +49,16 @@ export function move(state: MachineState, message: Message, happening: Happening
   message.state = next;
   message.order = change.order ?? message.order;
   message.dueAt = change.dueAt ?? 0;
-  message.dueClock = 0;
+  message.dueClock = change.dueClock ?? 0;
   enter(state, message);
   journal(state, happening, message.seq, attemptNumber(message), session);
 }
 
 export interface MoveTo {
   readonly order?: number;
-  /** In machine time. */
   readonly dueAt?: number;
+  /** @default machine time */
+  readonly dueClock?: DueClock;
 }
 
 /** What is known of a message's end. */
@@ -188,16 +189,24 @@ function keep(state: MachineState, list: EndedList, message: EndedMessage): void
   list.messages.add(message);
   const bounds = retentionOf(state, list);
   if (bounds.count !== undefined && list.messages.size > bounds.count) {
-    const oldest = list.messages.first() as EndedMessage;
-    if (!state.awaitedSeqs.has(oldest.seq)) forget(state, list, oldest);
+    const oldest = oldestUnawaited(state, list);
+    if (oldest !== undefined) forget(state, list, oldest);
   }
   scheduleRemoval(state, list);
+}
+
+/** The oldest message of a list that nobody waits for; few are waited for at a time. */
+export function oldestUnawaited(state: MachineState, list: EndedList): EndedMessage | undefined {
+  for (let rank = 0; ; rank++) {
+    const message = list.messages.at(rank);
+    if (message === undefined || !state.awaitedSeqs.has(message.seq)) return message;
+  }
 }
 
 /** Sees to it that the timer looks at a list no later than it has something to remove. */
 export function scheduleRemoval(state: MachineState, list: EndedList): void {
   const bounds = retentionOf(state, list);
-  const oldest = list.messages.first();
+  const oldest = oldestUnawaited(state, list);
   let removeAt = 0;
   if (oldest !== undefined) {
     if (bounds.count !== undefined && list.messages.size > bounds.count) removeAt = state.now;
@@ -327,11 +336,18 @@ function handOverKey(state: MachineState, message: Message, hash: string): void 
     slot.seq = follower.seq;
     slot.id = slot.nextId;
     slot.nextSeq = 0;
-    move(state, follower, 'unblocked', { order: state.nextSeq++ });
+    followOn(state, follower);
     rewriteSlot(state, slot);
   } else if (slot.until === 0) {
     dropSlot(state, slot);
   }
+}
+
+/** The message that waited behind another one goes on, but not before its own time. */
+function followOn(state: MachineState, message: Message): void {
+  const { dueAt, dueClock } = message;
+  if (dueAt > (dueClock === 0 ? state.now : state.wall)) move(state, message, 'postponed', { dueAt, dueClock });
+  else move(state, message, 'unblocked', { order: state.nextSeq++ });
 }
 
 function step(message: Message, happening: Happening): LiveState {

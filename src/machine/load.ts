@@ -107,7 +107,7 @@ export class Loader {
     const reader = new ByteReader(value, 1);
     while (reader.left > 0) {
       const stored = readMessage(reader, number * PAGE_ORDERS);
-      const message = this.#restore(stored, channel, priority, 0, 0);
+      const message = this.#restore(stored, channel, priority, stored.dueAt, stored.dueClock);
       page.messages.push(message);
       if (stored.state === 'waiting') channel.waiting.add(message);
       else if (stored.state === 'leased') this.#restoreLease(message, stored);

@@ -97,6 +97,8 @@ export interface Channel {
   consumers: number;
   /** Consumers with room, the next one first. */
   readonly line: Consumer[];
+  /** The session that gets nothing new until a suspect of this channel can be delivered to it alone. */
+  reserved: Session | undefined;
   /** Sessions that want to hear when the backlog has room again, with the limit that they met. */
   readonly roomWanted: Map<Session, number>;
 }

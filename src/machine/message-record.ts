@@ -3,14 +3,14 @@
  *
  * ```
  * live  = flags order(signed, relative) seq(signed, from order) pack(varint, back from seq) second policy
- *         attempts deliveries [lease] [extra]
+ *         attempts deliveries [dueAt(f64) dueClock(u8)] [lease] [extra]
  * ended = state seq(varint, from pack) endedAt(f64) channel policy priority claimedAt(f64) attempts second [result] [failure] [extra]
  * ```
  */
 import { type ByteReader, ByteWriter, small31 } from '../model/bytes.ts';
 import type { Failure, HistoryEntry } from '../model/command.ts';
 import { HAPPENINGS, type LiveState, STATES } from '../model/states.ts';
-import type { Extra, Message } from './memory.ts';
+import type { DueClock, Extra, Message } from './memory.ts';
 import type { EndedRecord } from './state.ts';
 
 const FLAG = { leased: 1, waiting: 2, delayed: 4, extra: 8, alone: 16, started: 32, used: 64 } as const;
@@ -27,6 +27,9 @@ export interface StoredMessage {
   readonly deliveries: number;
   readonly lease: StoredLease | undefined;
   readonly extra: Extra | undefined;
+  /** Of a message that waits for another: when its own time comes. A delayed one has it in its key. */
+  readonly dueAt: number;
+  readonly dueClock: DueClock;
   /** Only of delayed messages. */
   readonly channel: number;
   readonly priority: number;
@@ -75,6 +78,10 @@ export function writeMessage(writer: ByteWriter, message: Message, baseOrder: nu
     writer.varint(message.channel.number);
     writer.signed(message.priority);
   }
+  if (message.state === 'waiting') {
+    writer.f64(message.dueAt);
+    writer.u8(message.dueClock);
+  }
   if (lease !== undefined) {
     writer.varint(lease.token);
     writer.varint(lease.session.number);
@@ -98,11 +105,29 @@ export function readMessage(reader: ByteReader, baseOrder: number): StoredMessag
   const delayed = (flags & FLAG.delayed) !== 0;
   const channel = delayed ? reader.varint() : 0;
   const priority = delayed ? reader.signed() : 0;
+  const waiting = (flags & FLAG.waiting) !== 0;
+  const dueAt = waiting ? reader.f64() : 0;
+  const dueClock = waiting && reader.u8() === 1 ? 1 : 0;
   const leased = (flags & FLAG.leased) !== 0;
   const lease = leased ? readLease(reader, flags) : undefined;
   const extra = flags & FLAG.extra ? readExtra(reader) : undefined;
-  const state = leased ? 'leased' : flags & FLAG.waiting ? 'waiting' : delayed ? 'delayed' : 'ready';
-  return { seq, pack, second, policy, state, order, attempts, deliveries, lease, extra, channel, priority };
+  const state = leased ? 'leased' : waiting ? 'waiting' : delayed ? 'delayed' : 'ready';
+  return {
+    seq,
+    pack,
+    second,
+    policy,
+    state,
+    order,
+    attempts,
+    deliveries,
+    lease,
+    extra,
+    dueAt,
+    dueClock,
+    channel,
+    priority,
+  };
 }
 
 export function writeEnded(writer: ByteWriter, record: EndedRecord): void {

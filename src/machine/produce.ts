@@ -158,9 +158,6 @@ function claimKey(
 function waitBehind(state: MachineState, slot: DedupeSlot, message: Message, id: string): void {
   const before = state.messages.get(slot.nextSeq);
   message.state = 'waiting';
-  // It waits for an end and not for a time.
-  message.dueAt = 0;
-  message.dueClock = 0;
   extraOf(message).dedupe = slot.hash;
   slot.nextSeq = message.seq;
   slot.nextId = id;

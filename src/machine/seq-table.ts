@@ -27,7 +27,7 @@ export class SeqTable<T> {
     const number = Math.floor(seq / CHUNK);
     let chunk = this.#chunks.get(number);
     if (chunk === undefined) {
-      chunk = { values: new Array<T | undefined>(CHUNK), used: 0 };
+      chunk = { values: Array.from({ length: CHUNK }, () => undefined), used: 0 };
       this.#chunks.set(number, chunk);
     }
     if (chunk.values[seq % CHUNK] === undefined) {

@@ -2,7 +2,7 @@
 import type { Channel, EndedList, EndedMessage, Message, Session } from './memory.ts';
 import { closeConsumers, forgetSession } from './consumers.ts';
 import { endWindow } from './dedupe.ts';
-import { drop, end, forget, move, retentionOf, scheduleRemoval } from './lifecycle.ts';
+import { drop, end, forget, move, oldestUnawaited, retentionOf, scheduleRemoval } from './lifecycle.ts';
 import { attemptNumber, remember } from './message.ts';
 import { countDeath, failAttempt, loseLease } from './settle.ts';
 import type { MachineState } from './state.ts';
@@ -123,27 +123,22 @@ function expireSession(state: MachineState): boolean {
 function removeOld(state: MachineState, budget: { left: number }): boolean {
   const list = state.retention.first();
   if (list === undefined || list.removeAt > state.now) return false;
-  while (budget.left > 0 && isTooOld(state, list)) {
-    forget(state, list, list.messages.first() as EndedMessage);
+  for (let oldest = tooOld(state, list); oldest !== undefined && budget.left > 0; oldest = tooOld(state, list)) {
+    forget(state, list, oldest);
     budget.left -= 1;
   }
   state.retention.remove(list);
   list.removeAt = 0;
   scheduleRemoval(state, list);
-  // One whose oldest message is awaited stays as it is until somebody else ends; looking again now would not end.
-  if (list.removeAt !== 0 && list.removeAt <= state.now && budget.left > 0) {
-    state.retention.remove(list);
-    list.removeAt = 0;
-  }
   return true;
 }
 
-function isTooOld(state: MachineState, list: EndedList): boolean {
-  const oldest = list.messages.first();
-  if (oldest === undefined || state.awaitedSeqs.has(oldest.seq)) return false;
-  const bounds = retentionOf(state, list);
-  if (bounds.count !== undefined && list.messages.size > bounds.count) return true;
-  return bounds.ageMs !== undefined && oldest.endedAt + bounds.ageMs <= state.now;
+/** The oldest message of a list, if it is to be removed. */
+function tooOld(state: MachineState, list: EndedList): EndedMessage | undefined {
+  const oldest = oldestUnawaited(state, list);
+  const { count, ageMs } = retentionOf(state, list);
+  if (oldest === undefined || (count !== undefined && list.messages.size > count)) return oldest;
+  return ageMs !== undefined && oldest.endedAt + ageMs <= state.now ? oldest : undefined;
 }
 
 /** Deletes messages that wait and were produced before the purge was asked for. */

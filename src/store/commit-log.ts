@@ -25,7 +25,16 @@
  */
 import { StoreError } from '../model/errors.ts';
 import { ByteReader, ByteWriter } from '../model/bytes.ts';
-import { compareKeys, type Entry, type Key, type KeyRange, type Value, type Write } from '../model/records.ts';
+import {
+  compareKeys,
+  MAX_KEY_BYTES,
+  MAX_VALUE_BYTES,
+  type Entry,
+  type Key,
+  type KeyRange,
+  type Value,
+  type Write,
+} from '../model/records.ts';
 import { keyAfter } from './chunks.ts';
 import type { LastCommit } from './epoch.ts';
 import type { Snapshot, Table } from './lmdb-table.ts';
@@ -120,6 +129,7 @@ export class CommitLog {
 
   /** Writes a commit, in the write transaction under way and behind {@link refresh}. */
   commit(commit: LastCommit, writes: readonly Write[]): void {
+    for (const write of writes) checkLimits(write);
     const smallBytes = writes.reduce((sum, write) => sum + smallBytesOf(write), 0);
     const bulk = smallBytes > BULK_BYTES;
     this.#foldFor(bulk);
@@ -234,6 +244,14 @@ function recordKey(number: number): Key {
   const key = new Uint8Array(8);
   for (let i = 7, rest = number; rest > 0; i--, rest = Math.floor(rest / 256)) key[i] = rest % 256;
   return key;
+}
+
+/** A key that has no place in LMDB would get into the log and never out of it. */
+function checkLimits(write: Write): void {
+  const longestKey = write.kind === 'clear' ? Math.max(write.from.length, write.to.length) : write.key.length;
+  if (longestKey > MAX_KEY_BYTES) throw new RangeError(`Cannot write a key of ${longestKey} bytes`);
+  const bytes = write.kind === 'put' ? write.value.length : 0;
+  if (bytes > MAX_VALUE_BYTES) throw new RangeError(`Cannot write a value of ${bytes} bytes`);
 }
 
 /** What a write adds to the log, or somewhat more. */

@@ -10,8 +10,8 @@ import { temporaryFolder } from './folders.ts';
 const folder = temporaryFolder();
 
 const FIRST_SEED = 1;
-const SEEDS = 500;
-const SEEDS_A_PROCESS = 63;
+const SEEDS = 300;
+const SEEDS_A_PROCESS = 75;
 const AT_ONCE = 4;
 
 interface Result {
@@ -62,12 +62,9 @@ test('a damaged lmdb file gives what was written, or an error, and never ends th
   expect(results.length).toBe(SEEDS);
   for (const result of results) {
     expect(result.altered, JSON.stringify(result)).toEqual([]);
+    expect(result.absent, JSON.stringify(result)).toEqual([]);
     expect(['whole', 'STORE_CORRUPT', 'STORE_TOO_NEW'], JSON.stringify(result)).toContain(result.opened);
-    // The first page of a large value is not checked before; LMDB refuses to free it when its head is damaged.
-    expect(['whole', 'STORE_CORRUPT', 'STORE_FAILED'], JSON.stringify(result)).toContain(result.written);
-    // The key of a large value is covered by the checksum of the value only, which nobody reads when the key is damaged.
-    const lost = result.absent.filter((name) => !name.startsWith('large '));
-    expect(lost, JSON.stringify(result)).toEqual([]);
+    expect(['whole', 'STORE_CORRUPT'], JSON.stringify(result)).toContain(result.written);
   }
   const refused = results.filter(({ opened }) => opened === 'STORE_CORRUPT');
   const unharmed = results.filter(({ opened, corrupt }) => opened === 'whole' && corrupt === 0);
