@@ -7,16 +7,20 @@ export class PackCache {
   /** In the order of their last use, the oldest first. */
   readonly #packs = new Map<number, Pack>();
   #bytes = 0;
+  /** The one used last: most packs are used for many messages in a row. */
+  #newest: { readonly number: number; readonly pack: Pack } | undefined;
 
   constructor(limitBytes: number) {
     this.#limitBytes = limitBytes;
   }
 
   get(number: number): Pack | undefined {
+    if (this.#newest?.number === number) return this.#newest.pack;
     const pack = this.#packs.get(number);
     if (pack === undefined) return undefined;
     this.#packs.delete(number);
     this.#packs.set(number, pack);
+    this.#newest = { number, pack };
     return pack;
   }
 
@@ -24,6 +28,7 @@ export class PackCache {
     const pack = openPack(value);
     this.remove(number);
     this.#packs.set(number, pack);
+    this.#newest = { number, pack };
     this.#bytes += pack.bytes;
     for (const oldest of this.#packs.keys()) {
       if (this.#bytes <= this.#limitBytes || oldest === number) break;
@@ -34,6 +39,7 @@ export class PackCache {
 
   clear(): void {
     this.#packs.clear();
+    this.#newest = undefined;
     this.#bytes = 0;
   }
 
@@ -41,6 +47,7 @@ export class PackCache {
     const pack = this.#packs.get(number);
     if (pack === undefined) return;
     this.#packs.delete(number);
+    if (this.#newest?.number === number) this.#newest = undefined;
     this.#bytes -= pack.bytes;
   }
 }

@@ -121,7 +121,8 @@ export class Client {
   produce(ref: number, item: Item, answer: Answer<ProduceOutcome>): void {
     if (this.#failure !== undefined) return answer.reject(this.#failure);
     this.#outbox.produce(ref, item, answer);
-    this.#flushSoon();
+    if (this.#outbox.isAmple) this.#flush();
+    else this.#flushSoon();
   }
 
   /** Produces all messages in one commit, or none. */
@@ -135,7 +136,8 @@ export class Client {
     return new Promise((resolve, reject) => {
       if (this.#failure !== undefined) return reject(this.#failure);
       this.#outbox.settle(settle, { resolve, reject });
-      this.#flushSoon();
+      if (this.#outbox.isAmple) this.#flush();
+      else this.#flushSoon();
     });
   }
 

@@ -64,6 +64,9 @@ const GROUP_BYTES: number = 256 * 1024;
 /** Requests that may be unanswered at a time; more wait here. The broker allows four times as many. */
 const MAX_UNANSWERED = 1_024;
 
+/** Messages or settles of one tick that are sent without waiting for the end of the tick. */
+const AMPLE = 200;
+
 export class Outbox {
   #outgoing: Outgoing[] = [];
   #openProduces = new Map<number, ProduceGroup>();
@@ -72,6 +75,16 @@ export class Outbox {
   readonly #pending = new Map<number, Pending>();
   #nextRequest = 1;
   #answeredUpTo = 0;
+  /** Messages and settles since the last frame. */
+  #gathered = 0;
+
+  /**
+   * Whether so much has gathered within this tick that the broker should begin with it: it works in another thread,
+   * and would only wait for the rest.
+   */
+  get isAmple(): boolean {
+    return this.#gathered >= AMPLE;
+  }
 
   /** Whether anything is to be sent or waits for an answer. */
   get isIdle(): boolean {
@@ -87,6 +100,7 @@ export class Outbox {
     }
     addToBlocks(group.blocks, item);
     group.answers.push(answer);
+    this.#gathered += 1;
     group.bytes += item.payload.length;
   }
 
@@ -98,6 +112,7 @@ export class Outbox {
     }
     this.#openSettles.settles.push(settle);
     this.#openSettles.answers.push(answer);
+    this.#gathered += 1;
     this.#openSettles.bytes += bytesOf(settle);
   }
 
@@ -121,6 +136,7 @@ export class Outbox {
   /** The frame to send now, if there is anything to send. */
   next(): Uint8Array<ArrayBuffer> | undefined {
     const requests: Request[] = this.#takeStarted();
+    this.#gathered = 0;
     this.#openProduces.clear();
     this.#openSettles = undefined;
     let taken = 0;

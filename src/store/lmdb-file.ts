@@ -19,7 +19,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { open } from 'lmdb';
 import { StoreError } from '../model/errors.ts';
 import type { Key } from '../model/records.ts';
@@ -55,7 +55,7 @@ interface Header {
 
 /** Opens the file, and makes it before when it is absent: the folder with mode 0700, the file with 0600. */
 export async function openLmdbFile(folder: string, file: string): Promise<Database> {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  makeFolder(folder);
   makeFile(folder, file, emptyFile());
   // LMDB would make this file with a hole, and a full disk under a hole in mapped memory ends the process.
   makeFile(folder, lockFileOf(file), new Uint8Array(LOCK_FILE_BYTES));
@@ -106,7 +106,16 @@ function makeFile(folder: string, file: string, contents: Uint8Array): void {
   } finally {
     rmSync(aside, { recursive: true, force: true });
   }
-  for (const each of [folder, dirname(folder)]) syncFolder(each);
+  syncFolder(folder);
+}
+
+function makeFolder(folder: string): void {
+  const firstMade = mkdirSync(folder, { recursive: true, mode: 0o700 });
+  if (firstMade === undefined) return;
+  for (let made = resolve(folder); ; made = dirname(made)) {
+    syncFolder(dirname(made));
+    if (made === resolve(firstMade) || made === dirname(made)) return;
+  }
 }
 
 /** Makes the names in a folder durable. Windows does so by itself, and cannot open a folder. */

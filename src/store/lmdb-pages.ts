@@ -114,7 +114,12 @@ export function readMetas(fd: number): readonly [Meta, Meta] {
   if (Math.abs(even.transaction - odd.transaction) !== 1 && even.transaction + odd.transaction !== 0) {
     throw damaged('the two meta pages are not of successive transactions');
   }
-  return even.transaction >= odd.transaction ? [even, odd] : [odd, even];
+  const [newest, older] = even.transaction >= odd.transaction ? [even, odd] : [odd, even];
+  // The older one may have roots of a transaction that failed, together with a last page of its own.
+  for (const { root } of [newest.main, newest.free]) {
+    if (root !== undefined && !(root >= 2 && root <= newest.lastPage)) throw damaged('a root lies outside of the file');
+  }
+  return [newest, older];
 }
 
 function parseMeta(bytes: Uint8Array, number: number): Meta {
@@ -143,15 +148,9 @@ function parseMeta(bytes: Uint8Array, number: number): Meta {
     view.getUint32(at(24), true) === PAGE_BYTES &&
     view.getUint16(at(28), true) === FREE_TREE_FLAGS &&
     view.getUint16(at(76), true) === 0 &&
-    isPage(meta.main.root, meta) &&
-    isPage(meta.free.root, meta) &&
     (meta.transaction === 0 || meta.transaction % 2 === number);
   if (!sound) throw damaged(`meta page ${number} is damaged`);
   return meta;
-}
-
-function isPage(root: number | undefined, { lastPage }: Meta): boolean {
-  return root === undefined || (root >= 2 && root <= lastPage);
 }
 
 function parseTree(view: DataView, offset: number): Omit<Tree, 'name' | 'transaction'> {

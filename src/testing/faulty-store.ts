@@ -218,7 +218,7 @@ class FaultyStoreObject implements FaultyStore {
   }
 
   async freeBytes(): Promise<number> {
-    await this.#checkUsable();
+    if (this.#state !== 'open') await this.#refuse();
     return this.#disk.freeBytes;
   }
 
@@ -243,7 +243,8 @@ class FaultyStoreObject implements FaultyStore {
     return true;
   }
 
-  async #checkUsable(): Promise<void> {
+  /** What a call does on an object that is not open: it throws, or never settles. */
+  async #refuse(): Promise<void> {
     if (this.#state === 'dead') return new Promise(() => {});
     if (this.#state === 'closed') throw new StoreError('CLOSED', 'aborted', 'Cannot use the store: it is closed');
     if (this.#state === 'failed') {
@@ -257,7 +258,7 @@ class FaultyStoreObject implements FaultyStore {
   }
 
   async #read<T>(read: () => Promise<T>): Promise<T> {
-    await this.#checkUsable();
+    if (this.#state !== 'open') await this.#refuse();
     await this.#delays.wait(this.#delays.draw(this.#spans.read));
     if (this.#disk.takeReadFault()) {
       this.#fail(new StoreError('STORE_FAILED', 'aborted', 'Cannot read: the disk failed as planned'));
@@ -281,7 +282,8 @@ class FaultyStoreObject implements FaultyStore {
   }
 
   async #runChange<T>(bytes: number, apply: () => Promise<T>): Promise<T> {
-    await this.#checkUsable();
+    // Nothing is awaited on an open object: a crash right behind the call finds the change under way.
+    if (this.#state !== 'open') await this.#refuse();
     const fault = this.#disk.takeCommitFault(bytes);
     const totalMs = this.#delays.draw(this.#spans.commit);
     const appliedMs = totalMs * this.#random.fraction();

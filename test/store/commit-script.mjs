@@ -5,6 +5,7 @@
  *     try 7 <digest>       commit 7 begins; the digest is of the contents behind it
  *     ack 7                commit 7 has resolved
  *     error <code> <outcome> <message>
+ *     reopened <digest> <answer>   what the same process finds behind the error, and what `resolve` says of the commit
  *
  * Every kind of write occurs, and a whole fold of the log.
  */
@@ -19,19 +20,31 @@ const ALL = { from: new Uint8Array(), to: Uint8Array.of(0xff, 0xff) };
 const model = openMemoryStore();
 const { won: modelEpoch } = await model.acquire('model', undefined);
 
+let tried = -1n;
+let opened;
 try {
-  const store = await openLmdbStore({ path: process.argv[2] });
-  const { won: epoch } = await store.acquire('script', await store.leader());
-  for (let i = 0; i < COMMITS; i++) {
-    const writes = writesOf(i);
-    await model.commit(modelEpoch, BigInt(i), writes);
-    say(`try ${i} ${await digestOf(model)}`);
-    await store.commit(epoch, BigInt(i), writes);
-    say(`ack ${i}`);
+  const { store, epoch } = await open();
+  for (; tried < COMMITS - 1;) {
+    tried++;
+    const writes = writesOf(Number(tried));
+    await model.commit(modelEpoch, tried, writes);
+    say(`try ${tried} ${await digestOf(model, modelEpoch)}`);
+    await store.commit(epoch, tried, writes);
+    say(`ack ${tried}`);
   }
-  await store.close();
 } catch (error) {
   say(`error ${error.code} ${error.outcome} ${error.message}`);
+  await opened?.close();
+  const { store, epoch } = await open();
+  const answer = tried < 0n ? 'none' : await store.resolve(epoch, tried);
+  say(`reopened ${await digestOf(store, epoch)} ${answer}`);
+}
+await opened.close();
+
+async function open() {
+  opened = await openLmdbStore({ path: process.argv[2] });
+  const { won } = await opened.acquire('script', await opened.leader());
+  return { store: opened, epoch: won };
 }
 
 /** About 40 KiB of small writes a commit, so that the log is folded from the 8th to the 19th; other kinds in between. */
@@ -53,9 +66,9 @@ function bytes(text) {
   return new Uint8Array(Buffer.from(text));
 }
 
-async function digestOf(store) {
+async function digestOf(store, epoch) {
   const hash = createHash('sha256');
-  for await (const chunk of store.range(modelEpoch, ALL)) {
+  for await (const chunk of store.range(epoch, ALL)) {
     for (const { key, value } of chunk) hash.update(`${key.length} ${value.length} `).update(key).update(value);
   }
   return hash.digest('hex');

@@ -100,35 +100,46 @@ async function checkOutcome({ fault, ended, broken }: Outcome): Promise<'aborted
   const tries = lines.flatMap((line) => /^try \d+ (\w+)$/.exec(line)?.slice(1) ?? []);
   const acks = lines.filter((line) => line.startsWith('ack ')).length;
   const [, code, outcome] = /^error (\S+) (\S+)/m.exec(ended.output) ?? [];
-
+  const [, reopenedDigest, resolved] = /^reopened (\S+) (\S+)/m.exec(ended.output) ?? [];
   if (fault.kind === 'signal=KILL') expect(ended.signal === 'SIGKILL' || ended.code === 137, name).toBe(true);
-  else {
-    expect(broken, name).toBeDefined();
-    // A failed write of pages makes the lmdb package write its message into memory that is too small for it,
-    // which ends some processes. Nobody can do anything about that here, but the disk must be right.
-    const pages = /pwritev\(|writev\(|pwrite64\((?!.*, 128, \d+\) = )/.test(broken ?? '');
-    if (!pages) expect(ended, name).toMatchObject({ code: 0, signal: null });
-    if (ended.signal === null) expect(code, name).toBe('STORE_FAILED');
-  }
+  else checkReport(ended, broken, code, name);
 
+  const expected = acks === 0 ? digestOfNothing() : tries[acks - 1];
+  const inDoubt = tries[acks];
+  const { digest, answer } = await reopen(fault, acks);
+  const applied = digest !== expected;
+  if (applied) expect(digest, name).toBe(inDoubt);
+  if (outcome === 'aborted') expect(applied, name).toBe(false);
+  if (reopenedDigest !== undefined) expect(reopenedDigest, name).toBe(digest);
+  // The process itself opened the store again, unless it was ended: then the epoch before is that of the commit.
+  if (inDoubt !== undefined) expect(resolved ?? answer, name).toBe(applied ? 'applied' : 'absent');
+  return inDoubtOf(outcome);
+}
+
+function checkReport(ended: Ended, broken: string | undefined, code: string | undefined, name: string): void {
+  expect(broken, name).toBeDefined();
+  // A failed write of pages makes the lmdb package write its message into memory that is too small for it,
+  // which ends some processes. Nobody can do anything about that here, but the disk must be right.
+  const pages = /pwritev\(|writev\(|pwrite64\((?!.*, 128, \d+\) = )/.test(broken ?? '');
+  if (!pages) expect(ended, name).toMatchObject({ code: 0, signal: null });
+  if (ended.signal === null) expect(code, name).toBe('STORE_FAILED');
+}
+
+/** Opens what is left, reads it, and writes to it. */
+async function reopen(fault: Fault, tried: number): Promise<{ digest: string; answer: string }> {
   const store = await openLmdbStore({ path: pathOf(fault) });
   try {
     const acquired = await store.acquire('after the fault', await store.leader());
     if (!('won' in acquired)) throw new Error('The race is lost');
-    const digest = await digestOf(store, acquired.won);
-    const expected = acks === 0 ? digestOfNothing() : tries[acks - 1];
-    const inDoubt = tries[acks];
-    const applied = digest !== expected;
-    if (applied) expect(digest, name).toBe(inDoubt);
-    if (outcome === 'aborted') expect(applied, name).toBe(false);
-    if (inDoubt !== undefined) {
-      expect(await store.resolve(acquired.won, BigInt(acks)), name).toBe(applied ? 'applied' : 'absent');
-    }
+    const found = {
+      digest: await digestOf(store, acquired.won),
+      answer: await store.resolve(acquired.won, BigInt(tried)),
+    };
     await store.commit(acquired.won, 1_000n, [{ kind: 'put', key: Uint8Array.of(1), value: Uint8Array.of(2) }]);
+    return found;
   } finally {
     await store.close();
   }
-  return inDoubtOf(outcome);
 }
 
 function inDoubtOf(outcome: string | undefined): 'aborted' | 'unknown' | undefined {

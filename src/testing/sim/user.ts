@@ -71,13 +71,13 @@ function options(sim: World, chance: Chance, { plan }: OpenChannel): ProduceOpti
   const { wallMs } = sim.time;
   const { dedupe } = plan.options;
   const chosen: ProduceOptions = {
-    ...(chance.happens(0.15) && dedupe?.mode !== 'keepLast' ? { delay: chance.whole(0, 40_000) } : {}),
+    ...(chance.happens(0.15) ? { delay: chance.whole(0, 40_000) } : {}),
     ...(plan.priorities && chance.happens(0.5) ? { priority: chance.whole(-2, 2) } : {}),
     ...(chance.happens(0.05) ? { lifo: true } : {}),
     ...(chance.happens(0.05) ? { attempts: chance.whole(1, 3) } : {}),
     ...(plan.keys === 'key' ? { dedupeKey: `key ${chance.whole(1, 5)}` } : {}),
   };
-  if (chosen.delay === undefined && dedupe?.mode !== 'keepLast' && chance.happens(0.07))
+  if (chosen.delay === undefined && chance.happens(0.07))
     return { ...chosen, dueAt: wallMs + chance.whole(-5_000, 40_000) };
   return Object.keys(chosen).length === 0 ? undefined : chosen;
 }
