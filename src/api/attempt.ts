@@ -26,8 +26,8 @@ export function attemptRunner(
   channel: string,
   options: ResolvedChannelOptions,
   handler: Handler<unknown, unknown>,
-): (delivery: Delivery, work: Work) => Promise<Settlement | undefined> {
-  return async (delivery, work) => {
+): (delivery: Delivery, work: Work) => Settlement | Promise<Settlement> {
+  return (delivery, work) => {
     let message: unknown;
     try {
       message = decodeDelivery(delivery);
@@ -35,18 +35,44 @@ export function attemptRunner(
       return settleWith({ kind: 'undecodable', failure: failureOf(error) });
     }
     const tx = new HandlerTransaction(client);
+    if (options.schema !== undefined || delivery.timeoutMs !== 0) return attemptWithCare(message, delivery, work, tx);
+    try {
+      const returned = handler(message, new AttemptContext(client, channel, work, tx, NO_TIMER.restart));
+      // A handler that neither waits nor produces is settled at once: a promise or two would cost more than all the rest.
+      if (!isThenable(returned) && tx.isEmpty) return settlementOf(returned);
+      return settleLater(returned, tx, delivery);
+    } catch (error) {
+      return failure(error, delivery, options);
+    }
+  };
+
+  async function attemptWithCare(
+    message: unknown,
+    delivery: Delivery,
+    work: Work,
+    tx: HandlerTransaction,
+  ): Promise<Settlement> {
     const timer = createTimer(client, work, delivery.timeoutMs);
     try {
-      if (options.schema !== undefined) message = await checkMessage(options.schema, channel, message);
+      const checked = options.schema === undefined ? message : await checkMessage(options.schema, channel, message);
       const context = new AttemptContext(client, channel, work, tx, timer.restart);
-      const returned = await timer.race(handler(message, context));
-      return await settlementOf(returned, tx);
+      return await settleLater(timer.race(handler(checked, context)), tx, delivery);
     } catch (error) {
       return failure(error, delivery, options);
     } finally {
       timer.stop();
     }
-  };
+  }
+
+  async function settleLater(returned: unknown, tx: HandlerTransaction, delivery: Delivery): Promise<Settlement> {
+    try {
+      const settlement = settlementOf(await returned);
+      if (tx.isEmpty || settlement.outcome.kind !== 'ack') return settlement;
+      return { outcome: settlement.outcome, produced: await tx.effects() };
+    } catch (error) {
+      return failure(error, delivery, options);
+    }
+  }
 }
 
 /** An error as data, whatever its class has made of the fields of an Error. */
@@ -60,11 +86,13 @@ export function failureOf(error: unknown): Failure {
   }
 }
 
-async function settlementOf(returned: unknown, tx: HandlerTransaction): Promise<Settlement> {
+function settlementOf(returned: unknown): Settlement {
   if (returned instanceof HandlerOutcome) return settleWith(outcomeOf(returned));
-  const result = returned === undefined ? undefined : encode(returned);
-  if (tx.isEmpty) return { outcome: { kind: 'ack', result }, produced: undefined };
-  return { outcome: { kind: 'ack', result }, produced: await tx.effects() };
+  return settleWith({ kind: 'ack', result: returned === undefined ? undefined : encode(returned) });
+}
+
+function isThenable(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
 }
 
 function outcomeOf({ kind, delayMs, reason }: HandlerOutcome): Outcome {
@@ -122,7 +150,7 @@ function createTimer(client: Client, work: Work, timeoutMs: number): HandlerTime
       const error = new Error(`The handler ran longer than ${forMs} ms`);
       error.name = 'TimeoutError';
       expire(error);
-      work.onStop?.('timeout');
+      work.onStop?.stop('timeout');
     });
   };
   restart(timeoutMs);

@@ -1,7 +1,6 @@
 /** A consumer as its owner sees it. */
 import type { Client } from '../client/client.ts';
-import type { Work } from '../client/consumer.ts';
-import type { Delivery, Settle } from '../model/command.ts';
+import type { ConsumerOptions as ClientConsumerOptions } from '../client/consumer.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { deliveredId } from './messages.ts';
 import { checkSignal, refuseUnknown, wholeNumber } from './options.ts';
@@ -42,7 +41,7 @@ export function createConsumer(
   client: Client,
   channel: string,
   ref: number,
-  run: (delivery: Delivery, work: Work) => Promise<Pick<Settle, 'outcome' | 'produced'> | undefined>,
+  run: ClientConsumerOptions['run'],
   options: ConsumeOptions,
 ): Consumer {
   refuseUnknown(options, ['concurrency', 'prefetch', 'signal', 'onError'], 'consume');

@@ -58,10 +58,13 @@ export class AttemptContext implements HandlerContext {
     this.tx = tx;
     this.#onExtend = onExtend;
     this.#stopped = work.stopped;
-    work.onStop = (reason) => {
-      this.#stopped ??= reason;
-      this.#controller?.abort(this.#stopError(reason));
-    };
+    work.onStop = this;
+  }
+
+  /** The consumer says why the handler should stop. */
+  stop(reason: StopReason): void {
+    this.#stopped ??= reason;
+    this.#controller?.abort(this.#stopError(reason));
   }
 
   get id(): string {

@@ -31,9 +31,12 @@ export interface Transaction {
 const MAX_PRODUCED = 10_000;
 const MAX_PRODUCED_BYTES: number = 8 * 1024 * 1024;
 
+/** What most handlers produce. */
+const NOTHING: Prepared[] = [];
+
 export class HandlerTransaction implements Transaction {
   readonly #client: Client;
-  readonly #prepared: (Prepared | Promise<Prepared>)[] = [];
+  #prepared: (Prepared | Promise<Prepared>)[] = NOTHING;
 
   constructor(client: Client) {
     this.#client = client;
@@ -46,6 +49,7 @@ export class HandlerTransaction implements Transaction {
     const prepared = channel.prepare(this.#client, message, options);
     // A refusal is reported when the handler settles; until then nobody waits for it.
     if (prepared instanceof Promise) prepared.catch(() => {});
+    if (this.#prepared === NOTHING) this.#prepared = [];
     this.#prepared.push(prepared);
   }
 

@@ -15,7 +15,16 @@ import type { EndedState } from '../model/states.ts';
 import { decodeEvents } from '../wire/events.ts';
 import { decodeGoodbye, decodeWelcome, encodeBye, encodeHello, FRAME, type Welcome } from '../wire/frames.ts';
 import { type Consumer, createConsumer, type ConsumerOptions } from './consumer.ts';
-import { addToBlocks, type Answer, type Item, Outbox, outcomesOf, type ProduceOutcome, refusal } from './outbox.ts';
+import {
+  addToBlocks,
+  type Answer,
+  type Item,
+  Outbox,
+  outcomesOf,
+  type ProduceOutcome,
+  refusal,
+  type Running,
+} from './outbox.ts';
 
 export interface ClientOptions {
   readonly connect: Connect;
@@ -149,9 +158,9 @@ export class Client {
   }
 
   /** @param isTimed the broker must hear it now: the handler may block this thread for longer than it may take */
-  started(seq: number, token: number, isTimed: boolean): void {
+  started(running: Running, isTimed: boolean): void {
     if (this.#failure !== undefined) return;
-    this.#outbox.started({ seq, token });
+    this.#outbox.started(running);
     if (isTimed) this.#flush();
     else this.#flushSoon();
   }

@@ -13,10 +13,13 @@ export interface ConsumerOptions {
   /** Messages held in advance; `auto` follows the handler's speed. */
   readonly prefetch: number | 'auto';
   /** Runs the handler and says how to settle. Never rejects. */
-  readonly run: (delivery: Delivery, work: Work) => Promise<Pick<Settle, 'outcome' | 'produced'> | undefined>;
+  readonly run: (delivery: Delivery, work: Work) => Settlement | Promise<Settlement>;
   /** A message was settled too late: it is somebody else's, or it has ended. */
   readonly onLeaseLost: (delivery: Delivery) => void;
 }
+
+/** How a handler's message is to be settled. */
+export type Settlement = Pick<Settle, 'outcome' | 'produced'>;
 
 /** Why a running handler should stop. */
 export type StopReason = 'cancelled' | 'timeout' | 'leaseLost' | 'closed';
@@ -28,8 +31,8 @@ export interface Work {
   settling: boolean;
   /** Set once; the first reason counts. */
   stopped: StopReason | undefined;
-  /** Called when it is set. */
-  onStop: ((reason: StopReason) => void) | undefined;
+  /** Told when it is set. */
+  onStop: { stop(reason: StopReason): void } | undefined;
 }
 
 /** What the consumer needs of its client. */
@@ -37,7 +40,7 @@ export interface ConsumerClient {
   readonly clock: Clock;
   request(command: Command): Promise<Reply>;
   note(command: Command): void;
-  started(seq: number, token: number, isTimed: boolean): void;
+  started(work: Work, isTimed: boolean): void;
   settle(settle: Settle): Promise<boolean>;
 }
 
@@ -127,8 +130,8 @@ class ClientConsumer implements Consumer {
   reopen(): void {
     this.#ask();
     const waiting = new Set(this.#buffer);
-    for (const { delivery } of this.#held.values()) {
-      if (!waiting.has(delivery)) this.#client.started(delivery.seq, delivery.token, false);
+    for (const work of this.#held.values()) {
+      if (!waiting.has(work.delivery)) this.#client.started(work, false);
     }
   }
 
@@ -220,45 +223,47 @@ class ClientConsumer implements Consumer {
   }
 
   #pump(): void {
-    while (this.#running < this.#options.concurrency) {
+    while (this.#running < this.#options.concurrency && this.#phase === 'open') {
       const delivery = this.#buffer.shift();
       if (delivery === undefined) return;
-      void this.#run(this.#held.get(delivery.token) as Work);
+      this.#run(this.#held.get(delivery.token) as Work);
     }
   }
 
-  async #run(work: Work): Promise<void> {
+  #run(work: Work): void {
     const { delivery } = work;
-    const { clock } = this.#client;
     this.#running += 1;
-    this.#client.started(delivery.seq, delivery.token, delivery.timeoutMs !== 0);
-    const startedAt = clock.monotonicMs();
-    const settlement = await this.#options.run(delivery, work);
-    // A consumer that was closed meanwhile has given the message back already.
-    if (this.#held.get(delivery.token) !== work || work.settling) {
-      this.#finished(startedAt);
-      return;
-    }
-    if (work.stopped !== undefined || settlement === undefined) {
-      this.#held.delete(delivery.token);
-      this.#options.onLeaseLost(delivery);
+    this.#client.started(work, delivery.timeoutMs !== 0);
+    const startedAt = this.#client.clock.monotonicMs();
+    const settlement = this.#options.run(delivery, work);
+    if (settlement instanceof Promise) {
+      void settlement.then((settled) => {
+        this.#ended(work, settled, startedAt);
+        this.#pump();
+      });
     } else {
-      this.#settle(delivery, settlement);
+      this.#ended(work, settlement, startedAt);
     }
-    this.#finished(startedAt);
   }
 
-  #finished(startedAt: number): void {
+  #ended(work: Work, settlement: Settlement, startedAt: number): void {
+    const { delivery } = work;
+    // A consumer that was closed meanwhile has given the message back already.
+    if (this.#held.get(delivery.token) === work && !work.settling) {
+      if (work.stopped === undefined) {
+        this.#settle(delivery, settlement);
+      } else {
+        this.#held.delete(delivery.token);
+        this.#options.onLeaseLost(delivery);
+      }
+    }
     if (this.#running > 0) this.#running -= 1;
     this.#meanMs += (this.#client.clock.monotonicMs() - startedAt - this.#meanMs) * SMOOTHING;
-    if (this.#phase === 'open') {
-      this.#adapt();
-      this.#pump();
-    }
+    if (this.#phase === 'open') this.#adapt();
     this.#quietNow();
   }
 
-  #settle(delivery: Delivery, settlement: Pick<Settle, 'outcome' | 'produced'>): void {
+  #settle(delivery: Delivery, settlement: Settlement): void {
     const { seq, token } = delivery;
     (this.#held.get(token) as Work).settling = true;
     this.#unsettled += 1;
@@ -301,7 +306,7 @@ class ClientConsumer implements Consumer {
 function stop(work: Work, reason: StopReason): void {
   if (work.stopped !== undefined) return;
   work.stopped = reason;
-  work.onStop?.(reason);
+  work.onStop?.stop(reason);
 }
 
 /** A request that fails while a consumer stops fails because the client does, which the consumer hears of anyway. */

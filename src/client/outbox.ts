@@ -27,6 +27,12 @@ export interface Answer<T> {
   readonly reject: (error: unknown) => void;
 }
 
+/** A handler that has begun, as far as it has to be announced. */
+export interface Running {
+  readonly delivery: LeaseKey;
+  readonly settling: boolean;
+}
+
 /** Messages of one tick for one channel, or settles of one tick, that become one command. */
 interface ProduceGroup {
   readonly kind: 'produce';
@@ -71,7 +77,7 @@ export class Outbox {
   #outgoing: Outgoing[] = [];
   #openProduces = new Map<number, ProduceGroup>();
   #openSettles: SettleGroup | undefined;
-  readonly #started = new Map<number, LeaseKey>();
+  #started: Running[] = [];
   readonly #pending = new Map<number, Pending>();
   #nextRequest = 1;
   #answeredUpTo = 0;
@@ -88,7 +94,7 @@ export class Outbox {
 
   /** Whether anything is to be sent or waits for an answer. */
   get isIdle(): boolean {
-    return this.#outgoing.length + this.#pending.size + this.#started.size === 0;
+    return this.#outgoing.length + this.#pending.size + this.#started.length === 0;
   }
 
   produce(ref: number, item: Item, answer: Answer<ProduceOutcome>): void {
@@ -105,7 +111,6 @@ export class Outbox {
   }
 
   settle(settle: Settle, answer: Answer<boolean>): void {
-    this.#started.delete(settle.token);
     if (this.#openSettles === undefined || isFull(this.#openSettles)) {
       this.#openSettles = { kind: 'settle', settles: [], answers: [], bytes: 0 };
       this.#outgoing.push(this.#openSettles);
@@ -129,8 +134,8 @@ export class Outbox {
   }
 
   /** Notes that a handler runs; one that ends within the tick is never mentioned. */
-  started(lease: LeaseKey): void {
-    this.#started.set(lease.token, lease);
+  started(running: Running): void {
+    this.#started.push(running);
   }
 
   /** The frame to send now, if there is anything to send. */
@@ -174,7 +179,7 @@ export class Outbox {
   restart(error: HoldfastError): void {
     const pending = [...this.#pending.values()];
     this.#pending.clear();
-    this.#started.clear();
+    this.#started = [];
     this.#nextRequest = 1;
     this.#answeredUpTo = 0;
     for (const { answer } of pending) answer.reject(error);
@@ -193,9 +198,12 @@ export class Outbox {
   }
 
   #takeStarted(): Request[] {
-    if (this.#started.size === 0) return [];
-    const leases = [...this.#started.values()];
-    this.#started.clear();
+    const leases: LeaseKey[] = [];
+    for (const { delivery, settling } of this.#started) {
+      if (!settling) leases.push({ seq: delivery.seq, token: delivery.token });
+    }
+    this.#started = [];
+    if (leases.length === 0) return [];
     return [{ request: 0, command: { kind: 'started', leases } }];
   }
 

@@ -69,7 +69,6 @@ function content(sim: World, chance: Chance, { plan }: OpenChannel): Content {
 
 function options(sim: World, chance: Chance, { plan }: OpenChannel): ProduceOptions | undefined {
   const { wallMs } = sim.time;
-  const { dedupe } = plan.options;
   const chosen: ProduceOptions = {
     ...(chance.happens(0.15) ? { delay: chance.whole(0, 40_000) } : {}),
     ...(plan.priorities && chance.happens(0.5) ? { priority: chance.whole(-2, 2) } : {}),
