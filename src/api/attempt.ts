@@ -76,7 +76,7 @@ export function attemptRunner(
 }
 
 /** An error as data, whatever its class has made of the fields of an Error. */
-export function failureOf(error: unknown): Failure {
+function failureOf(error: unknown): Failure {
   if (!(error instanceof Error)) return { name: 'Error', message: describe(error), stack: undefined };
   try {
     const { name, message, stack } = error as { name: unknown; message: unknown; stack: unknown };

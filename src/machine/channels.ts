@@ -9,7 +9,7 @@ import { type MachineState, put } from './state.ts';
 
 /** How many channels, and how many different sets of rules, a space may have. */
 export const MAX_CHANNELS = 100_000;
-export const MAX_POLICIES = 100_000;
+const MAX_POLICIES = 100_000;
 
 const RECORD_VERSION = 1;
 
@@ -65,7 +65,7 @@ export function addPolicy(state: MachineState, ref: PolicyRef, content: string):
 }
 
 /** A policy as the text that stands for its content: its fields in this order. */
-export function policyText(policy: Policy): string {
+function policyText(policy: Policy): string {
   const { maxAttempts, backoff, maxDeaths, maxUndecodable, timeoutMs, timeToLiveMs, deadLetter, dedupe, maxBacklog } =
     policy;
   return JSON.stringify({

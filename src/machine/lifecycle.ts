@@ -228,7 +228,7 @@ export function retentionOf(
 }
 
 /** Tells whoever waits for a message how it ended. */
-export function tellWaiters(
+function tellWaiters(
   state: MachineState,
   seq: number,
   ended: EndedState | undefined,

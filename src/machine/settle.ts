@@ -22,7 +22,7 @@ import { produceBlocks } from './produce.ts';
 import { type MachineState, put } from './state.ts';
 
 /** How much later than the client the broker ends a handler's time, in milliseconds: the client's word comes first. */
-export const TIMEOUT_GRACE_MS = 1_000;
+const TIMEOUT_GRACE_MS = 1_000;
 
 /** Settles each lease for itself; a stale token changes nothing, and its position is in the answer. */
 export function applySettle(state: MachineState, session: Session, command: SettleSet, random: () => number): Reply {

@@ -166,7 +166,7 @@ export function createState(space: string): MachineState {
   };
 }
 
-export function createChanges(): Changes {
+function createChanges(): Changes {
   return {
     dirty: false,
     writes: [],

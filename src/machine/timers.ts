@@ -8,7 +8,7 @@ import { countDeath, failAttempt, loseLease } from './settle.ts';
 import type { MachineState } from './state.ts';
 
 /** How many messages one tick may concern, so that a crowd of them never holds up the others for long. */
-export const TICK_LIMIT = 1_000;
+const TICK_LIMIT = 1_000;
 
 /** When the machine next has something to do, by each clock; `Infinity` for never. */
 export interface WakeTimes {

@@ -2,10 +2,10 @@
 import { compareKeys, type Entry, type Key, type KeyRange } from '../model/records.ts';
 
 /** The most entries of a chunk. */
-export const CHUNK_ENTRIES = 1_000;
+const CHUNK_ENTRIES = 1_000;
 
 /** A chunk ends with the entry that makes its keys and values reach this many bytes. */
-export const CHUNK_BYTES: number = 1024 * 1024;
+const CHUNK_BYTES: number = 1024 * 1024;
 
 /**
  * Yields the chunks of `selector`, each read by `read` from one snapshot. `read` may stop anywhere behind

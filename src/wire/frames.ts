@@ -16,11 +16,11 @@
 import { ByteReader, ByteWriter } from '../model/bytes.ts';
 import { type ErrorCode, HoldfastError } from '../model/errors.ts';
 
-export const WIRE_VERSION = 1;
+const WIRE_VERSION = 1;
 
 export const FRAME = { hello: 1, requests: 2, bye: 3, welcome: 4, events: 5, goodbye: 6 } as const;
 
-export const SESSION_ID_BYTES = 16;
+const SESSION_ID_BYTES = 16;
 
 export interface Hello {
   /** 128 secret bits as 32 hexadecimal digits. */

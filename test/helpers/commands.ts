@@ -33,7 +33,7 @@ const failure: fc.Arbitrary<Failure> = fc.record({
 });
 
 /** A block as a client makes it. */
-export const block: fc.Arbitrary<Uint8Array> = fc
+const block: fc.Arbitrary<Uint8Array> = fc
   .array(fc.record({ payload: bytes, priority: fc.integer({ min: -100, max: 100 }), delayMs: fc.nat(10_000) }), {
     minLength: 1,
     maxLength: 8,

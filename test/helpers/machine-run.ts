@@ -16,7 +16,7 @@ import { seededRandom } from '#holdfast/model/random.js';
 import { compareKeys, type Entry, type Key, type KeyRange, type Value, type Write } from '#holdfast/model/records.js';
 import { applyWrites, createMemoryDisk, type MemoryDisk } from '#holdfast/store/memory.js';
 
-export const START = Date.UTC(2030, 0, 1);
+const START = Date.UTC(2030, 0, 1);
 export const SESSION_TIMEOUT_MS = 30_000;
 
 /** A message as it reached a consumer. */

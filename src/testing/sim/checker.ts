@@ -19,7 +19,7 @@ export interface Violation {
 }
 
 /** All that is checked. */
-export const INVARIANTS: readonly Invariant[] = [
+const INVARIANTS: readonly Invariant[] = [
   ...NO_LOSS,
   ...LEASES,
   ...EFFECTS,

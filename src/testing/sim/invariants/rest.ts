@@ -7,7 +7,7 @@ import { type Invariant, stateless } from './invariant.ts';
 export const REST_WITHIN_MS: number = 30 * 60_000;
 
 /** How long a broker may take to open a healthy store, in simulated milliseconds. */
-export const OPEN_WITHIN_MS: number = 5_000;
+const OPEN_WITHIN_MS: number = 5_000;
 
 /** How many ended messages may stand behind one that a live session has waited for. */
 const HELD_BY_REQUESTS = 60;
