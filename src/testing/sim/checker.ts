@@ -19,15 +19,7 @@ export interface Violation {
 }
 
 /** All that is checked. */
-const INVARIANTS: readonly Invariant[] = [
-  ...NO_LOSS,
-  ...LEASES,
-  ...EFFECTS,
-  ...DEDUPE,
-  ...ORDER,
-  ...RETRIES,
-  ...REST,
-];
+const INVARIANTS: readonly Invariant[] = [...NO_LOSS, ...LEASES, ...EFFECTS, ...DEDUPE, ...ORDER, ...RETRIES, ...REST];
 
 export class Checker implements Seen {
   readonly ledger: Ledger = new Ledger();
