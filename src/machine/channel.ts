@@ -33,6 +33,7 @@ export function createChannel(number: number, name: string, settings: ChannelSet
     consumers: 0,
     line: [],
     reserved: undefined,
+    reservedUntil: 0,
     roomWanted: new Map(),
   };
 }

@@ -1,5 +1,5 @@
 /** Dispatch: hands ready messages to consumers that have room, in claim order, consumers taking turns. */
-import type { Channel, Consumer, Lease, Message } from './memory.ts';
+import type { Channel, Consumer, Lease, Message, Session } from './memory.ts';
 import { queueConsumer } from './consumers.ts';
 import { lend } from './lifecycle.ts';
 import { attemptNumber } from './message.ts';
@@ -37,7 +37,8 @@ function nextInLine(channel: Channel): Consumer | undefined {
 
 /**
  * A suspect may have killed its process, so it goes to a process that holds nothing else: if that dies, the
- * cause is certain, and if not, the suspicion is gone. The first session in line is emptied for it.
+ * cause is certain, and if not, the suspicion is gone. The session that holds least is emptied for it, but not for
+ * long at a time: one of its handlers may run for hours, and the suspect must not keep all others waiting.
  */
 function serveSuspects(state: MachineState, channel: Channel): void {
   if (channel.suspects.size === 0) return endReservation(state, channel);
@@ -45,8 +46,7 @@ function serveSuspects(state: MachineState, channel: Channel): void {
     const candidate = findConsumer(state, channel);
     if (candidate === undefined) return;
     if (candidate.session.held.size > 0) {
-      candidate.session.reserved = true;
-      channel.reserved = candidate.session;
+      if (channel.reservedUntil <= state.now) reserve(state, channel, candidate.session);
       return;
     }
     claim(state, channel.suspects.first() as Message, candidate, true);
@@ -54,7 +54,31 @@ function serveSuspects(state: MachineState, channel: Channel): void {
   }
 }
 
-/** The suspect that a session was being emptied for is gone: cancelled, expired, or served elsewhere. */
+/** How long a session is kept from new messages to empty it, and how long it then is not, in milliseconds. */
+const RESERVATION_MS = 5_000;
+
+function reserve(state: MachineState, channel: Channel, session: Session): void {
+  session.reserved = true;
+  channel.reserved = session;
+  channel.reservedUntil = state.now + RESERVATION_MS;
+  state.reservations.add(channel);
+}
+
+/** Ends reservations that have lasted long enough, and tries again where one has rested. */
+export function renewReservations(state: MachineState): void {
+  for (const channel of state.reservations) {
+    if (channel.reservedUntil > state.now) continue;
+    state.dispatchable.add(channel);
+    if (channel.reserved === undefined) {
+      state.reservations.delete(channel);
+      continue;
+    }
+    endReservation(state, channel);
+    channel.reservedUntil = state.now + RESERVATION_MS;
+  }
+}
+
+/** Lets the session that was being emptied have messages again. */
 function endReservation(state: MachineState, channel: Channel): void {
   const session = channel.reserved;
   channel.reserved = undefined;

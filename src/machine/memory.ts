@@ -99,6 +99,8 @@ export interface Channel {
   readonly line: Consumer[];
   /** The session that gets nothing new until a suspect of this channel can be delivered to it alone. */
   reserved: Session | undefined;
+  /** When the reservation ends, or, without one, when the next may begin; in machine time. */
+  reservedUntil: number;
   /** Sessions that want to hear when the backlog has room again, with the limit that they met. */
   readonly roomWanted: Map<Session, number>;
 }

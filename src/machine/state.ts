@@ -65,6 +65,8 @@ export interface MachineState {
 
   /** Channels that may have something to hand out. */
   readonly dispatchable: Set<Channel>;
+  /** Channels for whose suspects a session is being emptied, or was a short while ago. */
+  readonly reservations: Set<Channel>;
   /** Channels with a purge or redrive under way. */
   readonly busyChannels: Set<Channel>;
   readonly changes: Changes;
@@ -161,6 +163,7 @@ export function createState(space: string): MachineState {
     annotatedPacks: new Set(),
     expiringSessions: new OrderedIndex((a, b) => a.expiresAt - b.expiresAt || a.number - b.number),
     dispatchable: new Set(),
+    reservations: new Set(),
     busyChannels: new Set(),
     changes: createChanges(),
   };

@@ -2,6 +2,7 @@
 import type { Channel, EndedList, EndedMessage, Message, Session } from './memory.ts';
 import { closeConsumers, forgetSession } from './consumers.ts';
 import { endWindow } from './dedupe.ts';
+import { renewReservations } from './dispatch.ts';
 import { drop, end, forget, move, oldestUnawaited, retentionOf, scheduleRemoval } from './lifecycle.ts';
 import { attemptNumber, remember } from './message.ts';
 import { countDeath, failAttempt, loseLease } from './settle.ts';
@@ -26,6 +27,7 @@ export function nextWake(state: MachineState): WakeTimes {
     state.retention.first()?.removeAt ?? Infinity,
     state.expiringSessions.first()?.expiresAt ?? Infinity,
     state.compactions[0]?.at ?? Infinity,
+    ...[...state.reservations].map(({ reservedUntil }) => reservedUntil),
   );
   return { machine, wall: state.due[1].first()?.dueAt ?? Infinity };
 }
@@ -33,6 +35,7 @@ export function nextWake(state: MachineState): WakeTimes {
 /** Does what is due, at most {@link TICK_LIMIT} of it; what is left is due at once again. */
 export function applyTick(state: MachineState, random: () => number): void {
   const budget = { left: TICK_LIMIT };
+  renewReservations(state);
   while (budget.left > 0 && wakeDelayed(state)) budget.left -= 1;
   while (budget.left > 0 && expireMessage(state)) budget.left -= 1;
   while (budget.left > 0 && timeOut(state, random)) budget.left -= 1;

@@ -54,7 +54,7 @@ export class Sealer {
     const keyEnd = key.length + 1;
     const start = keyEnd + (value.length > SHORT_VALUE_BYTES ? CHECKSUM_BYTES : 0);
     const end = start + value.length;
-    if (end + CHECKSUM_BYTES > this.#buffer.length) this.#buffer = new Uint8Array(end * 2);
+    if (end + CHECKSUM_BYTES > this.#buffer.length) this.#buffer = new Uint8Array(end + CHECKSUM_BYTES);
     const buffer = this.#buffer;
     buffer[0] = prefix;
     buffer.set(key, 1);

@@ -20,6 +20,7 @@ const LEGAL: readonly (readonly [from: State, happening: Happening, to: State])[
   ['leased', 'failed', 'dead'],
   ['leased', 'cancelled', 'cancelled'],
   ['waiting', 'unblocked', 'ready'],
+  ['waiting', 'postponed', 'delayed'],
   ['waiting', 'replaced', 'cancelled'],
   ['waiting', 'cancelled', 'cancelled'],
   ['waiting', 'expired', 'dead'],

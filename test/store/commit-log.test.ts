@@ -66,7 +66,7 @@ test('an lmdb store with its log reads as a map does, through folds, bulk commit
         await run.close();
       }
     }),
-    { numRuns: RUNS, endOnFailure: false },
+    { numRuns: RUNS, interruptAfterTimeLimit: 100_000, markInterruptAsFailure: true },
   );
 }, 120_000);
 

@@ -52,6 +52,8 @@ export class Ledger {
   readonly messages: Map<number, LedgerMessage> = new Map();
   readonly byId: Map<string, LedgerMessage> = new Map();
   readonly channels: Map<number, ChannelContent> = new Map();
+  /** When a pause ended last, by channel. */
+  readonly resumedAt: Map<number, number> = new Map();
   readonly policies: Map<number, Policy> = new Map();
   /** Where live messages stand, by page. */
   readonly pages: Map<string, readonly LiveContent[]> = new Map();
@@ -80,7 +82,10 @@ export class Ledger {
     this.lost = [];
     this.produced = [];
     this.machineNow = Math.max(this.machineNow, content.now);
-    for (const channel of content.channels) this.channels.set(channel.number, channel);
+    for (const channel of content.channels) {
+      if (this.channels.get(channel.number)?.paused === true && !channel.paused) this.resumedAt.set(channel.number, at);
+      this.channels.set(channel.number, channel);
+    }
     for (const { number, policy } of content.policies) this.policies.set(number, policy);
     for (const { pack, channel, producedAt, items } of content.packs) {
       this.#bySeqInPack.set(

@@ -35,6 +35,7 @@ export const REST: readonly Invariant[] = [
       for (const name of record.channels) {
         const channel = ledger.channelNamed(name);
         if (channel === undefined || channel.paused) continue;
+        if ((ledger.resumedAt.get(channel.number) ?? 0) > record.sinceMs) continue;
         for (const { seq } of ledger.ready(channel.number)) {
           const touchedAt = ledger.messages.get(seq)?.touchedAt ?? Infinity;
           if (touchedAt <= record.sinceMs)
