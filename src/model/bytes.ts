@@ -131,6 +131,11 @@ export class ByteWriter {
     return copy;
   }
 
+  /** What was written, as a view that the next write makes invalid. */
+  view(): Uint8Array {
+    return this.#bytes.subarray(0, this.#length);
+  }
+
   /** What was written, without a copy. The writer must not be used again. */
   take(): Uint8Array<ArrayBuffer> {
     return this.#bytes.subarray(0, this.#length) as Uint8Array<ArrayBuffer>;

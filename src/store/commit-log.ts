@@ -1,29 +1,23 @@
 /**
  * The log in front of the places of an LMDB store.
  *
- * A commit of LMDB rewrites every page that it touches, so a commit that changes eight records in eight
- * places costs a multiple of one that changes one. Therefore the small writes of a commit go into one
- * record, the next one of the log, and wait in memory, in the overlay. When the log is long enough it is
- * folded: the last version of each key is written to its place, a share of the keys with each commit that
- * comes, in the order of the keys, so that neighbours go into a page together and no commit takes long.
- * Then the log up to where it was at the beginning of the fold is deleted. What was put and deleted in
- * between is never written to a place at all. A commit, its share of a fold, and the deletion are one
- * transaction.
+ * A commit of LMDB copies every page that it touches and syncs twice. Therefore a commit is one record of the log
+ * instead, see `log-file.ts`, and its writes wait in memory, in the overlay, which goes before what is in the
+ * places. When a segment of the log is full, the log goes on in the other one, and the overlay is folded: the last
+ * version of each key is written to its place, a share of the keys at a time, so that no commit waits for long. With
+ * the last share the store notes that the full segment may be used again. What was put and deleted in between never
+ * reaches a place at all.
  *
- * The overlay holds what waits: a value, or a mark that the key is deleted. It goes before what is in the
- * places. It is made by replaying the records of the log and by nothing else. A replay during a fold
- * brings back what was folded already, which does no harm, because it is what is in its place. Three
- * kinds of writes do not wait, and the log only notes them:
+ * The overlay holds a value, or a mark that the key is deleted. It is made by replaying the records of the log and by
+ * nothing else. A replay brings back what was folded already, which does no harm, because it is in its place too.
+ * Two kinds of writes need care:
  *
- * - A large value is put in its place at once; a `forget` takes an older version out of the overlay.
- * - `clear` deletes in the places at once; its note takes the keys of the range out of the overlay.
- * - A commit with many bytes of small writes is written in place as a whole, behind a fold of everything.
+ * - `clear` is noted with the keys that it found in the places, since a replay may find more or fewer.
+ * - A commit with more than {@link BULK_BYTES} is written to the places at once, behind a fold of everything.
  *
- * Each commit writes exactly one record of the log, with the epoch and the id of the commit, so the last
- * one is also the trace that `resolve` asks for. Records have consecutive numbers from 1 on; record 0 says
- * up to which number they are deleted.
+ * The records of the log have consecutive numbers from 1 on. A record in the tables of LMDB, the position, says
+ * which is the first that is not folded, and in which segment it stands.
  */
-import { StoreError } from '../model/errors.ts';
 import { ByteReader, ByteWriter } from '../model/bytes.ts';
 import {
   compareKeys,
@@ -38,70 +32,98 @@ import {
 import { keyAfter } from './chunks.ts';
 import type { LastCommit } from './epoch.ts';
 import type { Snapshot, Table } from './lmdb-table.ts';
+import { damaged, IDENTITY_BYTES, LogFile, type LogRecord, SEGMENT_BYTES, type SegmentNumber } from './log-file.ts';
 import { OrderedMap, type Item } from './ordered-map.ts';
 
-/** A fold begins when the log has this many records, */
-const FOLD_COMMITS = 64;
-/** or this many bytes. */
-const FOLD_BYTES: number = 256 * 1024;
-/** A fold takes this many commits. */
-const FOLD_SHARES = 16;
-/** A longer value is put in its place at once. */
-const LARGE_VALUE_BYTES = 4_096;
-/** A commit with more bytes of small writes is written in place: writing them twice would cost more. */
-const BULK_BYTES: number = 64 * 1024;
+/** A commit with more bytes is not written twice. */
+const BULK_BYTES: number = SEGMENT_BYTES / 2;
 
-const [PUT, DELETE, CLEAR, FORGET] = [1, 2, 3, 4];
+/** A `clear` that finds more keys is done in the places at once. */
+const CLEAR_KEYS = 1_000;
+
+/** A fold takes this many shares, spread over this part of the segment that is being filled. */
+const FOLD_SHARES = 16;
+const SHARE_BYTES: number = SEGMENT_BYTES / 2 / FOLD_SHARES;
+
+const [PUT, DELETE, CLEAR] = [1, 2, 3];
 const NONCE_BYTES = 16;
-/** At least what the lengths and marks of a write, and the trace of a commit, take in the log. */
-const WRITE_OVERHEAD_BYTES = 16;
-const TRACE_BYTES = 48;
+const POSITION_KEY: Key = new Uint8Array();
+
+/** What the store keeps of the log outside of it. */
+interface Position {
+  readonly identity: string;
+  /** The number of the first record that is not folded, and the segment whose first it is or will be. */
+  readonly number: number;
+  readonly segment: SegmentNumber;
+  /** The commit of the record before. */
+  readonly commit: LastCommit | undefined;
+}
 
 /** A fold under way. */
 interface Fold {
-  /** The records up to this one are deleted at the end. */
-  readonly upTo: number;
+  /** What the store notes at the end. */
+  readonly position: Position;
   readonly share: number;
   /** The keys below this one are in their places. */
   from: Key;
+  /** How many shares are done. */
+  done: number;
 }
 
 export class CommitLog {
-  readonly #log: Table;
+  readonly #file: LogFile;
+  readonly #positions: Table;
   readonly #places: Table;
+  readonly #writer = new ByteWriter(4_096);
   #overlay = new OrderedMap<Value | null>();
-  /** The records up to this number are deleted. */
-  #folded = 0;
-  /** The bytes of each record behind {@link #folded}. */
-  #sizes: number[] = [];
+  #position: Position | undefined;
+  /** The segment that is being filled: its number, its contents, and where the next record goes. */
+  #segment: SegmentNumber = 0;
+  #bytes: Buffer = Buffer.alloc(0);
+  #end = 0;
+  #nextNumber = 1;
   #fold: Fold | undefined;
   #lastCommit: LastCommit | undefined;
 
-  constructor(log: Table, places: Table) {
-    this.#log = log;
+  constructor(file: LogFile, positions: Table, places: Table) {
+    this.#file = file;
+    this.#positions = positions;
     this.#places = places;
   }
 
-  /** The trace of the last commit, as of the last {@link refresh} or {@link commit}. */
+  /** The trace of the last commit, as of the last {@link load} or {@link commit}. */
   get lastCommit(): LastCommit | undefined {
     return this.#lastCommit;
   }
 
+  /** Whether the log is as this object knows it, provided that nobody but this object has committed. */
+  isCurrent(snapshot?: Snapshot): boolean {
+    return this.#position !== undefined && this.#readPosition(snapshot)?.number === this.#position.number;
+  }
+
   /**
-   * Brings the overlay up to a snapshot, or to the write transaction under way. To be called first in each,
-   * because another store object may have committed.
+   * Reads the log anew, in the write transaction under way. With `asLeader` what was read is made durable too, see
+   * `LogFile.rewrite`.
    */
-  refresh(snapshot?: Snapshot): void {
-    const position = this.#log.get(recordKey(0), snapshot);
-    const folded = position === undefined ? 0 : new ByteReader(position).varint();
-    const anew = folded !== this.#folded || this.#sizes.length === 0;
-    if (anew) this.#empty(folded);
-    for (;;) {
-      const record = this.#log.get(recordKey(this.#lastRecord + 1), snapshot);
-      if (record === undefined) break;
-      this.#replay(record);
+  load(asLeader: boolean): void {
+    this.#position = this.#readPosition() ?? this.#firstPosition();
+    const { number, segment, commit } = this.#position;
+    this.#overlay = new OrderedMap();
+    this.#fold = undefined;
+    this.#nextNumber = number;
+    this.#lastCommit = commit;
+    const first = this.#file.read(segment);
+    const second = this.#file.read(otherThan(segment));
+    this.#replaySegment(segment, first, asLeader);
+    if (this.#end > 0 && this.#file.find(second, 0, this.#nextNumber) !== undefined) {
+      this.#beginFold();
+      this.#replaySegment(otherThan(segment), second, asLeader);
     }
-    if (anew) this.#checkEnd(snapshot);
+    // The log ends where a record is missing or was not wholly written; that must be its end indeed.
+    if (this.#file.hasFrom(first, this.#nextNumber) || this.#file.hasFrom(second, this.#nextNumber)) {
+      throw damaged(`record ${this.#nextNumber} is missing`);
+    }
+    if (asLeader) this.#notePosition(this.#position);
   }
 
   get(key: Key, snapshot: Snapshot): Value | undefined {
@@ -127,40 +149,179 @@ export class CommitLog {
     }
   }
 
-  /** Writes a commit, in the write transaction under way and behind {@link refresh}. */
-  commit(commit: LastCommit, writes: readonly Write[]): void {
+  /**
+   * Appends a commit, in the write transaction under way, which keeps others away. Says whether it did: otherwise the
+   * commit is one for {@link commitInPlace}.
+   */
+  append(commit: LastCommit, writes: readonly Write[]): boolean {
     for (const write of writes) checkLimits(write);
-    const smallBytes = writes.reduce((sum, write) => sum + smallBytesOf(write), 0);
-    const bulk = smallBytes > BULK_BYTES;
-    this.#foldFor(bulk);
-    const writer = new ByteWriter(smallBytes + TRACE_BYTES);
+    if (!this.#encode(commit, writes)) return false;
+    const body = this.#writer.view();
+    if (!LogFile.hasRoom(this.#end, body.length)) {
+      if (this.#fold !== undefined) return false;
+      this.#beginFold();
+      this.#useSegment(otherThan(this.#segment));
+    }
+    this.#replay(this.#file.append(this.#segment, this.#bytes, this.#end, this.#nextNumber, body));
+    return true;
+  }
+
+  /** Folds everything and writes a commit to the places, in the write transaction under way. */
+  commitInPlace(commit: LastCommit, writes: readonly Write[]): void {
+    this.foldEverything();
+    for (const write of writes) this.#writeInPlace(write);
+    this.#nextNumber += 1;
+    this.#lastCommit = commit;
+    this.#notePosition(this.#positionAt(this.#segment));
+  }
+
+  /** Whether a share of a fold is due. */
+  get isFoldDue(): boolean {
+    return this.#fold !== undefined && this.#end >= this.#fold.done * SHARE_BYTES;
+  }
+
+  /** Folds a share, in the write transaction under way. To be told when that has succeeded. */
+  foldShare(): { succeeded: () => void } {
+    const fold = this.#fold as Fold;
+    const items = this.#overlay.take(fold.from, fold.share);
+    const last = items.length < fold.share ? undefined : items.at(-1);
+    this.#putInPlaces(items);
+    if (last === undefined) this.#writePosition(fold.position);
+    return {
+      succeeded: () => {
+        for (const { key } of items) this.#overlay.delete(key);
+        fold.done += 1;
+        if (last !== undefined) fold.from = keyAfter(last.key);
+        else {
+          this.#position = fold.position;
+          this.#fold = undefined;
+        }
+      },
+    };
+  }
+
+  /** Folds all that waits, in the write transaction under way. When that fails, the log must be loaded anew. */
+  foldEverything(): void {
+    if (this.#nextNumber === this.#position?.number) return;
+    this.#putInPlaces(this.#overlay.take(new Uint8Array(), Infinity));
+    this.#overlay = new OrderedMap();
+    this.#fold = undefined;
+    this.#notePosition(this.#positionAt(this.#segment));
+    this.#useSegment(this.#segment);
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+
+  #readPosition(snapshot?: Snapshot): Position | undefined {
+    const bytes = this.#positions.get(POSITION_KEY, snapshot);
+    if (bytes === undefined) return undefined;
+    const position = decodePosition(bytes);
+    if (position.identity !== this.#file.identity) throw damaged('it belongs to another store');
+    return position;
+  }
+
+  /** The position in a store that nobody has led yet. */
+  #firstPosition(): Position {
+    for (const segment of [0, 1] as const) {
+      if (this.#file.hasFrom(this.#file.read(segment), 1)) throw damaged('it belongs to a store that is gone');
+    }
+    return { identity: this.#file.identity, number: 1, segment: 0, commit: undefined };
+  }
+
+  /** The position when all records so far are folded, and the next one is the first of `segment`. */
+  #positionAt(segment: SegmentNumber): Position {
+    return { identity: this.#file.identity, number: this.#nextNumber, segment, commit: this.#lastCommit };
+  }
+
+  #notePosition(position: Position): void {
+    this.#position = position;
+    this.#writePosition(position);
+  }
+
+  #writePosition(position: Position): void {
+    this.#positions.put(POSITION_KEY, encodePosition(position));
+  }
+
+  /** Goes on at the beginning of a segment, in new memory: what waits, and what was read, still uses the old one. */
+  #useSegment(segment: SegmentNumber): void {
+    this.#segment = segment;
+    this.#bytes = Buffer.alloc(SEGMENT_BYTES);
+    this.#end = 0;
+  }
+
+  #beginFold(): void {
+    const share = Math.ceil(this.#overlay.size / FOLD_SHARES);
+    this.#fold = { position: this.#positionAt(otherThan(this.#segment)), share, from: new Uint8Array(), done: 0 };
+  }
+
+  #replaySegment(segment: SegmentNumber, bytes: Buffer, asLeader: boolean): void {
+    this.#segment = segment;
+    this.#bytes = bytes;
+    this.#end = 0;
+    for (;;) {
+      const record = this.#file.find(bytes, this.#end, this.#nextNumber);
+      if (record === undefined) break;
+      this.#replay(record);
+    }
+    if (asLeader && this.#end > 0) this.#file.rewrite(segment, bytes, this.#end);
+  }
+
+  /** Applies a record to the overlay, which keeps views of it. */
+  #replay({ body, end }: LogRecord): void {
+    const reader = new ByteReader(body);
+    this.#lastCommit = readTrace(reader);
+    while (reader.left > 0) {
+      const kind = reader.u8();
+      const key = reader.bytes();
+      if (kind === PUT) this.#overlay.put(key, reader.bytes());
+      else if (kind === DELETE) this.#overlay.put(key, null);
+      else this.#overlay.clear(key, reader.bytes());
+    }
+    this.#nextNumber += 1;
+    this.#end = end;
+  }
+
+  /** Writes the body of a record, unless the commit is too large for one. */
+  #encode(commit: LastCommit, writes: readonly Write[]): boolean {
+    let bytes = 0;
+    for (const write of writes) bytes += bytesOf(write);
+    if (bytes > BULK_BYTES) return false;
+    const writer = this.#writer;
+    writer.clear();
     writeTrace(writer, commit);
     for (const write of writes) {
-      if (bulk) this.#writeInPlace(write);
-      else this.#write(write, writer);
+      if (write.kind === 'clear') {
+        if (!this.#encodeClear(write.from, write.to)) return false;
+        continue;
+      }
+      writer.u8(write.kind === 'put' ? PUT : DELETE);
+      writer.bytes(write.key);
+      if (write.kind === 'put') writer.bytes(write.value);
     }
-    const record = writer.take();
-    this.#log.put(recordKey(this.#lastRecord + 1), record);
-    this.#replay(record);
+    return writer.length <= BULK_BYTES;
   }
 
-  get #lastRecord(): number {
-    return this.#folded + this.#sizes.length;
+  #encodeClear(from: Key, to: Key): boolean {
+    if (compareKeys(from, to) >= 0) return true;
+    const keys = this.#places.keys(from, to, CLEAR_KEYS);
+    if (keys.length === CLEAR_KEYS) return false;
+    this.#writer.u8(CLEAR);
+    this.#writer.bytes(from);
+    this.#writer.bytes(to);
+    for (const key of keys) {
+      this.#writer.u8(DELETE);
+      this.#writer.bytes(key);
+    }
+    return true;
   }
 
-  #write(write: Write, writer: ByteWriter): void {
-    if (write.kind === 'clear') {
-      if (compareKeys(write.from, write.to) >= 0) return;
-      writer.u8(CLEAR);
-      writer.bytes(write.from);
-      writer.bytes(write.to);
-      return this.#writeInPlace(write);
+  #putInPlaces(items: readonly Item<Value | null>[]): void {
+    for (const { key, value } of items) {
+      if (value === null) this.#places.remove(key);
+      else this.#places.put(key, value);
     }
-    const large = write.kind === 'put' && write.value.length > LARGE_VALUE_BYTES;
-    writer.u8(large ? FORGET : write.kind === 'put' ? PUT : DELETE);
-    writer.bytes(write.key);
-    if (large) this.#writeInPlace(write);
-    else if (write.kind === 'put') writer.bytes(write.value);
   }
 
   #writeInPlace(write: Write): void {
@@ -168,82 +329,14 @@ export class CommitLog {
     else if (write.kind === 'delete') this.#places.remove(write.key);
     else if (compareKeys(write.from, write.to) < 0) this.#places.clear(write.from, write.to);
   }
+}
 
-  /** Applies a record of the log to the overlay, which keeps views of it. */
-  #replay(record: Uint8Array): void {
-    const reader = new ByteReader(record);
-    this.#lastCommit = readTrace(reader);
-    while (reader.left > 0) {
-      const kind = reader.u8();
-      const key = reader.bytes();
-      if (kind === PUT) this.#overlay.put(key, reader.bytes());
-      else if (kind === DELETE) this.#overlay.put(key, null);
-      else if (kind === CLEAR) this.#overlay.clear(key, reader.bytes());
-      else this.#overlay.delete(key);
-    }
-    this.#sizes.push(record.length);
-  }
-
-  /** Folds a share, when it is time, or everything. */
-  #foldFor(bulk: boolean): void {
-    if (this.#sizes.length === 0) return;
-    if (bulk) this.#fold = { upTo: this.#lastRecord, share: Infinity, from: new Uint8Array() };
-    else if (this.#fold === undefined) {
-      const bytes = this.#sizes.reduce((sum, size) => sum + size, 0);
-      if (this.#sizes.length < FOLD_COMMITS && bytes < FOLD_BYTES) return;
-      const share = Math.ceil(this.#overlay.size / FOLD_SHARES);
-      this.#fold = { upTo: this.#lastRecord, share, from: new Uint8Array() };
-    }
-    this.#foldShare(this.#fold as Fold);
-  }
-
-  #foldShare(fold: Fold): void {
-    const items = this.#overlay.take(fold.from, fold.share);
-    for (const { key, value } of items) {
-      if (value === null) this.#places.remove(key);
-      else this.#places.put(key, value);
-    }
-    for (const { key } of items) this.#overlay.delete(key);
-    const last = items.at(-1);
-    if (last !== undefined && items.length === fold.share) {
-      fold.from = keyAfter(last.key);
-      return;
-    }
-    for (let number = this.#folded + 1; number <= fold.upTo; number++) this.#log.remove(recordKey(number));
-    this.#sizes.splice(0, fold.upTo - this.#folded);
-    this.#folded = fold.upTo;
-    this.#fold = undefined;
-    const position = new ByteWriter();
-    position.varint(this.#folded);
-    this.#log.put(recordKey(0), position.take());
-  }
-
-  #empty(folded: number): void {
-    this.#overlay = new OrderedMap();
-    this.#folded = folded;
-    this.#sizes = [];
-    this.#fold = undefined;
-    this.#lastCommit = undefined;
-  }
-
-  /** The log ends where a record is missing; that must be its end indeed. */
-  #checkEnd(snapshot?: Snapshot): void {
-    const last = this.#log.lastKey(snapshot);
-    if (last === undefined || compareKeys(last, recordKey(this.#lastRecord)) === 0) return;
-    if (this.#sizes.length === 0 && compareKeys(last, recordKey(0)) === 0) return;
-    const message = `Cannot read the log of the store: record ${this.#lastRecord + 1} is missing`;
-    throw new StoreError('STORE_CORRUPT', 'aborted', message);
-  }
+function otherThan(segment: SegmentNumber): SegmentNumber {
+  return segment === 0 ? 1 : 0;
 }
 
 function isPut(item: Item<Value | null>): item is Item<Value> {
   return item.value !== null;
-}
-
-function recordKey(number: number): Key {
-  const key = new Uint8Array(8);
-  for (let i = 7, rest = number; rest > 0; i--, rest = Math.floor(rest / 256)) key[i] = rest % 256;
-  return key;
 }
 
 /** A key that has no place in LMDB would get into the log and never out of it. */
@@ -254,11 +347,26 @@ function checkLimits(write: Write): void {
   if (bytes > MAX_VALUE_BYTES) throw new RangeError(`Cannot write a value of ${bytes} bytes`);
 }
 
-/** What a write adds to the log, or somewhat more. */
-function smallBytesOf(write: Write): number {
-  if (write.kind === 'clear') return WRITE_OVERHEAD_BYTES + write.from.length + write.to.length;
-  const value = write.kind === 'put' && write.value.length <= LARGE_VALUE_BYTES ? write.value.length : 0;
-  return WRITE_OVERHEAD_BYTES + write.key.length + value;
+function bytesOf(write: Write): number {
+  if (write.kind === 'clear') return write.from.length + write.to.length;
+  return write.key.length + (write.kind === 'put' ? write.value.length : 0);
+}
+
+function encodePosition({ number, segment, identity, commit }: Position): Uint8Array {
+  const writer = new ByteWriter();
+  writer.varint(number);
+  writer.u8(segment);
+  writer.raw(Buffer.from(identity, 'hex'));
+  if (commit !== undefined) writeTrace(writer, commit);
+  return writer.take();
+}
+
+function decodePosition(bytes: Uint8Array): Position {
+  const reader = new ByteReader(bytes);
+  const number = reader.varint();
+  const segment = reader.u8() === 0 ? 0 : 1;
+  const identity = Buffer.from(reader.raw(IDENTITY_BYTES)).toString('hex');
+  return { number, segment, identity, commit: reader.left > 0 ? readTrace(reader) : undefined };
 }
 
 function writeTrace(writer: ByteWriter, { epoch, id }: LastCommit): void {

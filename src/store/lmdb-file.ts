@@ -1,5 +1,5 @@
 /**
- * Opening and making the file of an LMDB store.
+ * Opening and making the files of an LMDB store: `x.mdb`, LMDB's `x.mdb-lock`, and the commit log `x.mdb-log`.
  *
  * When LMDB cannot open or make a file, the `lmdb` package ends the process with a segmentation fault. So
  * everything that it would do is done or tried here before.
@@ -22,11 +22,13 @@ import {
 import { dirname, join, resolve } from 'node:path';
 import { open } from 'lmdb';
 import { StoreError } from '../model/errors.ts';
+import type { Random } from '../model/random.ts';
 import type { Key } from '../model/records.ts';
 import { checkHead } from './lmdb-check.ts';
 import { keyCodec, valueCodec } from './lmdb-codec.ts';
 import { emptyFile, PAGE_BYTES } from './lmdb-pages.ts';
 import { Table, type Database } from './lmdb-table.ts';
+import { damaged, emptyLog, LogFile } from './log-file.ts';
 
 /**
  * The version of the format: of the tables of `lmdb.ts`, of the checksum of a record, and of the log.
@@ -53,20 +55,30 @@ interface Header {
   readonly format: number;
 }
 
-/** Opens the file, and makes it before when it is absent: the folder with mode 0700, the file with 0600. */
-export async function openLmdbFile(folder: string, file: string): Promise<Database> {
+/** Opens the files, and makes them before when they are absent: the folder with mode 0700, the files with 0600. */
+export async function openFiles(
+  folder: string,
+  file: string,
+  random: Random,
+): Promise<{ database: Database; log: LogFile }> {
   makeFolder(folder);
-  makeFile(folder, file, emptyFile());
+  // The log is made first, so whoever sees a store without one sees a store that has lost it.
+  if (!existsSync(file)) makeFile(folder, logFileOf(file), () => emptyLog(random));
+  makeFile(folder, file, emptyFile);
   // LMDB would make this file with a hole, and a full disk under a hole in mapped memory ends the process.
-  makeFile(folder, lockFileOf(file), new Uint8Array(LOCK_FILE_BYTES));
+  makeFile(folder, lockFileOf(file), () => new Uint8Array(LOCK_FILE_BYTES));
   checkAccess(file);
   withFile(file, 'r', (fd) => checkHeadBesideWriters(fd));
-  const database = openDatabase(file);
+  if (!existsSync(logFileOf(file))) throw damaged(`"${logFileOf(file)}" is missing`);
+  const log = new LogFile(logFileOf(file));
+  let database: Database | undefined;
   try {
+    database = openDatabase(file);
     checkHeader(database);
-    return database;
+    return { database, log };
   } catch (error) {
-    await database.close();
+    log.close();
+    await database?.close();
     throw error;
   }
 }
@@ -93,12 +105,12 @@ export function withFile<T>(file: string, flags: 'r' | 'r+', use: (fd: number) =
  * Makes a file when it is absent: aside, and it gets its name when it is whole and synced. So there is never
  * a part of one under the name, whenever the power goes, and of several processes that do this one wins.
  */
-function makeFile(folder: string, file: string, contents: Uint8Array): void {
+function makeFile(folder: string, file: string, contents: () => Uint8Array): void {
   if (existsSync(file)) return;
   const aside = mkdtempSync(join(folder, '.new-'));
   try {
     const made = join(aside, 'file');
-    writeFileSync(made, contents, { mode: 0o600, flag: 'wx' });
+    writeFileSync(made, contents(), { mode: 0o600, flag: 'wx' });
     withFile(made, 'r+', fsyncSync);
     linkSync(made, file);
   } catch (error) {
@@ -125,6 +137,10 @@ function syncFolder(folder: string): void {
 
 function lockFileOf(file: string): string {
   return `${file}-lock`;
+}
+
+function logFileOf(file: string): string {
+  return `${file}-log`;
 }
 
 /**

@@ -45,30 +45,31 @@ export class Table {
 
   put(key: Key, value: Value): void {
     const sealed = sealer.seal(this.#prefix, key, value);
-    this.#put(sealed.key, sealed.record);
+    this.#database.putSync(sealed.key, sealed.record);
+    if (this.#meter === undefined) return;
+    this.#meter.records++;
+    const { length } = sealed.record;
+    if (length > LARGE_BYTES) this.#meter.largeBytes += length + PAGE_BYTES;
   }
 
   remove(key: Key): void {
-    this.#remove(sealer.prefixed(this.#prefix, key));
+    this.#database.removeSync(sealer.prefixed(this.#prefix, key));
+    if (this.#meter !== undefined) this.#meter.records++;
   }
 
   clear(from: Key, to: Key): void {
     // A cursor does not survive the deletion of what it stands on, so keys are collected first.
-    const range = { start: this.#full(from), end: this.#full(to), limit: CLEAR_KEYS };
     for (let found = CLEAR_KEYS; found === CLEAR_KEYS;) {
-      const keys = [...this.#database.getKeys(range)];
-      for (const key of keys) this.#remove(key);
+      const keys = this.keys(from, to, CLEAR_KEYS);
+      for (const key of keys) this.remove(key);
       found = keys.length;
     }
   }
 
-  /** The last key of the table, but for the empty one. */
-  lastKey(snapshot?: Snapshot): Key | undefined {
-    const [start, end] = [Uint8Array.of(this.#prefix + 1), Uint8Array.of(this.#prefix)];
-    const backwards = { start, exclusiveStart: true, end, reverse: true, limit: 1 };
-    const keys = this.#database.getKeys(snapshot === undefined ? backwards : { ...backwards, transaction: snapshot });
-    for (const key of keys) return withoutPrefix(key);
-    return undefined;
+  /** The first keys from `from` (included) to `to` (excluded), in the write transaction under way. */
+  keys(from: Key, to: Key, limit: number): Key[] {
+    const range = { start: this.#full(from), end: this.#full(to), limit };
+    return Array.from(this.#database.getKeys(range), withoutPrefix);
   }
 
   /** The entries of a range in its order; `limit` is left to the caller. */
@@ -81,18 +82,6 @@ export class Table {
     for (const { key, value } of this.#database.getRange(range)) {
       yield { key: withoutPrefix(key), value: openRecord(key, value) };
     }
-  }
-
-  #put(full: Key, record: Uint8Array): void {
-    this.#database.putSync(full, record);
-    if (this.#meter === undefined) return;
-    this.#meter.records++;
-    if (record.length > LARGE_BYTES) this.#meter.largeBytes += record.length + PAGE_BYTES;
-  }
-
-  #remove(full: Key): void {
-    this.#database.removeSync(full);
-    if (this.#meter !== undefined) this.#meter.records++;
   }
 
   #full(key: Key): Key {

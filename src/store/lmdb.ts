@@ -1,11 +1,12 @@
 /**
- * The store on a local disk: one LMDB file, written in synced transactions.
+ * The store on a local disk: an LMDB file, and a commit log in front of it.
  *
- * A commit is one write transaction of LMDB: it reads the record of the leader, compares the epoch, writes,
- * and ends with writing the changed pages to new places, `fdatasync`, and writing a meta page through a
- * descriptor with O_DSYNC. Only then `transactionSync` returns, so what has resolved is on the disk, and
- * `test/store/lmdb-sync.test.ts` holds the system calls to that order. The asynchronous writing of the
- * `lmdb` package is not used: on a full disk it ends the process with unhandled rejections.
+ * A commit takes the write lock of LMDB, reads the record of the leader, compares the epoch, and appends to the log,
+ * which is one write and one `fdatasync`. LMDB itself is written when the log is folded, in transactions of their
+ * own: changed pages to new places, `fdatasync`, and a meta page through a descriptor with O_DSYNC. All of this is
+ * synchronous, so what has resolved is on the disk, and `test/store/lmdb-sync.test.ts` holds the system calls to
+ * that order. The asynchronous writing of the `lmdb` package is not used: on a full disk it ends the process with
+ * unhandled rejections.
  *
  * The keys of the file begin with a byte that says which table they are of:
  *
@@ -13,7 +14,7 @@
  * |---|---|---|
  * | 00 | empty | header: application and format version, see `lmdb-file.ts` |
  * | 01 | empty | who leads |
- * | 02 | number | a record of the log, see `commit-log.ts` |
+ * | 02 | empty | up to where the log is folded, see `commit-log.ts` |
  * | 03 | key | value |
  */
 import { fdatasyncSync } from 'node:fs';
@@ -26,20 +27,21 @@ import { CommitLog } from './commit-log.ts';
 import { checkEpoch, leaderOf, resolveCommit, sameEpoch, succeed, type Leadership } from './epoch.ts';
 import { checkFile } from './lmdb-check.ts';
 import { asStoreError } from './lmdb-errors.ts';
-import { openLmdbFile, withFile, writeHeader } from './lmdb-file.ts';
+import { openFiles, withFile, writeHeader } from './lmdb-file.ts';
 import { checkRoom, freeBytesOnDisk, reusableBytes } from './lmdb-space.ts';
 import { Table, type Database, type Snapshot, type WriteMeter } from './lmdb-table.ts';
+import type { LogFile } from './log-file.ts';
 import type { Store } from './store.ts';
 
-const [LEADER_TABLE, LOG_TABLE, DATA_TABLE] = [0x01, 0x02, 0x03];
+const [LEADER_TABLE, POSITION_TABLE, DATA_TABLE] = [0x01, 0x02, 0x03];
 const LEADER_KEY: Key = new Uint8Array();
 
 export interface LmdbStoreOptions {
   /** The folder of the store; made with mode 0700 when it is absent. Not on a network file system. */
   readonly path: string;
-  /** Names the file inside the folder, `<space>.mdb`: letters, digits, `_` and `-`, at most 64. @default 'default' */
+  /** Names the files inside the folder, as `<space>.mdb`: letters, digits, `_` and `-`, at most 64. @default 'default' */
   readonly space?: string;
-  /** Makes the nonces of epochs. @default systemRandom */
+  /** Makes the nonces of epochs and the name of the log. @default systemRandom */
   readonly random?: Random;
 }
 
@@ -60,7 +62,8 @@ export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
   }
   const file = join(path, `${space}.mdb`);
   try {
-    return new LmdbStore(await openLmdbFile(path, file), file, random);
+    const { database, log } = await openFiles(path, file, random);
+    return new LmdbStore(database, log, file, random);
   } catch (cause) {
     throw asStoreError(cause, 'aborted', `open the store "${file}"`);
   }
@@ -76,13 +79,18 @@ class LmdbStore implements Store {
   readonly #random: Random;
   /** The record of the leader that was read last: parsing it each time would take longer than comparing it. */
   #known: { readonly bytes: Value; readonly leadership: Leadership } | undefined;
+  /** The epoch that this object has won: while it leads, nobody else writes to the log. */
+  #own: Epoch | undefined;
+  #foldScheduled = false;
   #state: 'unchecked' | 'open' | 'failed' | 'closed' = 'unchecked';
+  #failure: unknown;
 
-  constructor(database: Database, file: string, random: Random) {
+  constructor(database: Database, log: LogFile, file: string, random: Random) {
     this.#database = database;
     this.#leaders = new Table(database, LEADER_TABLE, this.#meter);
     this.#log = new CommitLog(
-      new Table(database, LOG_TABLE, this.#meter),
+      log,
+      new Table(database, POSITION_TABLE, this.#meter),
       new Table(database, DATA_TABLE, this.#meter),
     );
     this.#file = file;
@@ -96,14 +104,17 @@ class LmdbStore implements Store {
   }
 
   async acquire(address: string, seen: Leader | undefined): Promise<{ won: Epoch } | { lost: Leader }> {
-    return this.#transact('acquire the store', () => {
+    const outcome = this.#transact('acquire the store', () => {
       const current = this.#leadership();
       if (current !== undefined && !sameEpoch(current.epoch, seen?.epoch)) return { lost: leaderOf(current) };
       const next = succeed(current, address, this.#random);
       writeHeader(this.#database);
+      this.#log.load(true);
       this.#leaders.put(LEADER_KEY, Buffer.from(JSON.stringify(next)));
       return { won: next.epoch };
     });
+    this.#own = 'won' in outcome ? outcome.won : undefined;
+    return outcome;
   }
 
   async renew(epoch: Epoch): Promise<void> {
@@ -112,10 +123,11 @@ class LmdbStore implements Store {
 
   async commit(epoch: Epoch, commitId: bigint, writes: readonly Write[]): Promise<void> {
     this.#transact('commit', () => {
-      checkEpoch(this.#leadership()?.epoch, epoch);
-      this.#log.refresh();
-      this.#log.commit({ epoch, id: commitId }, writes);
+      this.#enterLog(epoch);
+      const commit = { epoch, id: commitId };
+      if (!this.#log.append(commit, writes)) this.#log.commitInPlace(commit, writes);
     });
+    this.#foldSoon();
   }
 
   async resolve(epoch: Epoch, commitId: bigint): Promise<'applied' | 'absent' | 'unknown'> {
@@ -141,14 +153,54 @@ class LmdbStore implements Store {
 
   async close(): Promise<void> {
     if (this.#state === 'closed') return;
+    if (this.#state === 'open') this.#fold(() => this.#log.foldEverything());
     this.#state = 'closed';
+    this.#log.close();
     await this.#database.close();
   }
 
   #checkUsable(): void {
     if (this.#state === 'closed') throw new StoreError('CLOSED', 'aborted', 'Cannot use the store: it is closed');
     if (this.#state === 'failed') {
-      throw new StoreError('STORE_FAILED', 'aborted', 'Cannot use the store: it failed and must be opened again');
+      const message = 'Cannot use the store: it failed and must be opened again';
+      throw new StoreError('STORE_FAILED', 'aborted', message, { cause: this.#failure });
+    }
+  }
+
+  /** Checks in the write transaction under way that `epoch` leads, and that the log is as it left it. */
+  #enterLog(epoch: Epoch): void {
+    checkEpoch(this.#leadership()?.epoch, epoch);
+    if (!sameEpoch(this.#own, epoch) || !this.#log.isCurrent()) this.#log.load(false);
+  }
+
+  /** Behind a commit, so that nobody waits for it. */
+  #foldSoon(): void {
+    if (this.#foldScheduled || !this.#log.isFoldDue) return;
+    this.#foldScheduled = true;
+    setImmediate(() => {
+      this.#foldScheduled = false;
+      if (this.#state !== 'open' || !this.#log.isFoldDue) return;
+      let share: ReturnType<CommitLog['foldShare']> | undefined;
+      if (this.#fold(() => (share = this.#log.foldShare()))) share?.succeeded();
+    });
+  }
+
+  /**
+   * Folds, and says whether that succeeded. Without room it is put off, and the log goes on; any other failure is
+   * reported by the next call.
+   */
+  #fold(work: () => void): boolean {
+    const epoch = this.#own;
+    if (epoch === undefined) return false;
+    try {
+      this.#transact('fold the commit log', () => {
+        this.#enterLog(epoch);
+        work();
+      });
+      return true;
+    } catch (error) {
+      if (error instanceof StoreError && error.code === 'STORE_FULL' && error.outcome === 'aborted') this.#state = 'open';
+      return false;
     }
   }
 
@@ -169,7 +221,7 @@ class LmdbStore implements Store {
       );
       this.#state = 'open';
     } catch (cause) {
-      this.#state = 'failed';
+      this.#fail(cause);
       throw asStoreError(cause, 'aborted', `check the store "${this.#file}"`);
     }
   }
@@ -189,9 +241,14 @@ class LmdbStore implements Store {
     } catch (cause) {
       const outcome = committing && !this.#surelyAborted() ? 'unknown' : 'aborted';
       const error = asStoreError(cause, outcome, doing, () => freeBytesOnDisk(this.#file));
-      if (error.code !== 'FENCED') this.#state = 'failed';
+      if (error.code !== 'FENCED') this.#fail(error);
       throw error;
     }
+  }
+
+  #fail(cause: unknown): void {
+    this.#state = 'failed';
+    this.#failure = cause;
   }
 
   /**
@@ -225,10 +282,10 @@ class LmdbStore implements Store {
   /** Runs `work` on a snapshot in which `epoch` leads. */
   #readAs<T>(epoch: Epoch, doing: string, work: (snapshot: Snapshot, leadership: Leadership) => T): T {
     this.#checkFileOnce();
+    if (!sameEpoch(this.#own, epoch)) this.#transact(doing, () => this.#enterLog(epoch));
     return this.#read(doing, (snapshot) => {
       const leadership = this.#leadership(snapshot);
       checkEpoch(leadership?.epoch, epoch);
-      this.#log.refresh(snapshot);
       return work(snapshot, leadership as Leadership);
     });
   }
