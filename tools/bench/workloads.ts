@@ -16,10 +16,15 @@ export type PayloadChannel = Channel<Payload>;
 /** The filling, chosen so that `{ k, t, p }` takes about 100 bytes as JSON. */
 const FILLING = 'x'.repeat(64);
 
-/** How long producing is measured, and how long before that the process produces and consumes until its code is compiled. */
+/** How long producing is measured. */
 const MEASURE_MS = 2_000;
-const WARM_UP_MS = 500;
-const WARM_UP_IN_FLIGHT = 200;
+
+/**
+ * Before that the process produces and consumes until its code is compiled: few and many at a time, because these
+ * take different ways. A process that makes a few hundred commits a second gets there after about five seconds.
+ */
+const WARM_UP_MS = 2_000;
+const WARM_UP_IN_FLIGHT: readonly number[] = [1, 1_000];
 
 const BULK = 1_000;
 
@@ -35,12 +40,16 @@ function payload(k: number): Payload {
   return { k, t: Date.now(), p: FILLING };
 }
 
-/** Produces and consumes for a moment on a channel of its own, so that no figure is one of cold code. */
+/** Produces and consumes for a while on a channel of its own, so that no figure is one of cold code. */
 export async function warmUp(holdfast: Holdfast): Promise<void> {
   const channel = holdfast.channel<Payload>('warm-up');
   const tally = new Tally();
   const consumer = await channel.consume(({ k }) => tally.add(k), { concurrency: 50 });
-  await tally.reached(await produceFor(channel, WARM_UP_IN_FLIGHT, WARM_UP_MS));
+  let produced = 0;
+  for (const inFlight of WARM_UP_IN_FLIGHT) {
+    produced += await produceFor(channel, inFlight, WARM_UP_MS, produced);
+    await tally.reached(produced);
+  }
   await consumer.drain();
 }
 
@@ -140,12 +149,12 @@ export async function measureOpen(open: () => Promise<Holdfast>, count: number):
   return { messages: count, openMs, rssBytes };
 }
 
-/** @returns how many messages were produced, numbered from 0 */
-async function produceFor(channel: PayloadChannel, inFlight: number, ms: number): Promise<number> {
+/** @returns how many messages were produced, numbered from `first` on */
+async function produceFor(channel: PayloadChannel, inFlight: number, ms: number, first: number = 0): Promise<number> {
   const endsAt = performance.now() + ms;
   let produced = 0;
   const keepProducing = async (): Promise<void> => {
-    while (performance.now() < endsAt) await channel.produce(payload(produced++));
+    while (performance.now() < endsAt) await channel.produce(payload(first + produced++));
   };
   await Promise.all(Array.from({ length: inFlight }, keepProducing));
   return produced;
