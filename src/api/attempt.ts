@@ -10,7 +10,6 @@ import { decodeDelivery } from './messages.ts';
 import type { ResolvedChannelOptions } from './options.ts';
 import { HandlerOutcome } from './outcomes.ts';
 import { checkMessage, InvalidMessageError } from './schema.ts';
-import { HandlerTransaction } from './transaction.ts';
 
 /** Handles one message. What it returns is the message's result; `retry`, `deadLetter` and `snooze` mean what they say. */
 export type Handler<Message, Result> = (
@@ -34,29 +33,24 @@ export function attemptRunner(
     } catch (error) {
       return settleWith({ kind: 'undecodable', failure: failureOf(error) });
     }
-    const tx = new HandlerTransaction(client);
-    if (options.schema !== undefined || delivery.timeoutMs !== 0) return attemptWithCare(message, delivery, work, tx);
+    if (options.schema !== undefined || delivery.timeoutMs !== 0) return attemptWithCare(message, delivery, work);
+    const context = new AttemptContext(client, channel, work, NO_TIMER.restart);
     try {
-      const returned = handler(message, new AttemptContext(client, channel, work, tx, NO_TIMER.restart));
+      const returned = handler(message, context);
       // A handler that neither waits nor produces is settled at once: a promise or two would cost more than all the rest.
-      if (!isThenable(returned) && tx.isEmpty) return settlementOf(returned);
-      return settleLater(returned, tx, delivery);
+      if (!isThenable(returned) && context.isPlain) return settlementOf(returned);
+      return settleLater(returned, context, delivery);
     } catch (error) {
       return failure(error, delivery, options);
     }
   };
 
-  async function attemptWithCare(
-    message: unknown,
-    delivery: Delivery,
-    work: Work,
-    tx: HandlerTransaction,
-  ): Promise<Settlement> {
+  async function attemptWithCare(message: unknown, delivery: Delivery, work: Work): Promise<Settlement> {
     const timer = createTimer(client, work, delivery.timeoutMs);
     try {
       const checked = options.schema === undefined ? message : await checkMessage(options.schema, channel, message);
-      const context = new AttemptContext(client, channel, work, tx, timer.restart);
-      return await settleLater(timer.race(handler(checked, context)), tx, delivery);
+      const context = new AttemptContext(client, channel, work, timer.restart);
+      return await settleLater(timer.race(handler(checked, context)), context, delivery);
     } catch (error) {
       return failure(error, delivery, options);
     } finally {
@@ -64,11 +58,11 @@ export function attemptRunner(
     }
   }
 
-  async function settleLater(returned: unknown, tx: HandlerTransaction, delivery: Delivery): Promise<Settlement> {
+  async function settleLater(returned: unknown, context: AttemptContext, delivery: Delivery): Promise<Settlement> {
     try {
       const settlement = settlementOf(await returned);
-      if (tx.isEmpty || settlement.outcome.kind !== 'ack') return settlement;
-      return { outcome: settlement.outcome, produced: await tx.effects() };
+      if (context.isPlain || settlement.outcome.kind !== 'ack') return settlement;
+      return { outcome: settlement.outcome, produced: await context.tx.effects() };
     } catch (error) {
       return failure(error, delivery, options);
     }
@@ -88,8 +82,11 @@ function failureOf(error: unknown): Failure {
 
 function settlementOf(returned: unknown): Settlement {
   if (returned instanceof HandlerOutcome) return settleWith(outcomeOf(returned));
-  return settleWith({ kind: 'ack', result: returned === undefined ? undefined : encode(returned) });
+  return returned === undefined ? DONE : settleWith({ kind: 'ack', result: encode(returned) });
 }
+
+/** What most handlers come to. */
+const DONE: Settlement = { outcome: { kind: 'ack', result: undefined }, produced: undefined };
 
 function isThenable(value: unknown): boolean {
   return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';

@@ -1,6 +1,6 @@
 /** A channel: a named, typed, ordered store of messages. */
 import type { Client, Ended } from '../client/client.ts';
-import { type ProduceOutcome, refusal } from '../client/outbox.ts';
+import { type Answer, type ProduceOutcome, refusal } from '../client/outbox.ts';
 import type { ChannelView, Control, Manage, MessageView, Reply } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { type MessageId, messageIdText, parseMessageId } from '../model/message-id.ts';
@@ -117,7 +117,7 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
     for (;;) {
       const outcomes = await this.#client.produceAll(ref, items);
       if (!outcomes.some(({ what }) => what === 'backlogFull')) {
-        return outcomes.map((outcome, i) => this.#receipt((prepared[i] as Prepared).item.id, outcome));
+        return outcomes.map((outcome, i) => this.receipt((prepared[i] as Prepared).item.id, outcome));
       }
       await this.#waitForRoom(items.length);
     }
@@ -247,19 +247,19 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
   }
 
   #send(prepared: Prepared): Promise<Receipt> {
-    const { ref, item } = prepared;
     return new Promise((resolve, reject) => {
-      this.#client.produce(ref, item, {
-        reject,
-        resolve: (outcome) => {
-          if (outcome.what !== 'backlogFull') resolve(this.#receipt(item.id, outcome));
-          else this.#waitForRoom().then(() => resolve(this.#send(prepared)), reject);
-        },
-      });
+      this.#client.produce(prepared.ref, prepared.item, new PendingReceipt(this, prepared, resolve, reject));
     });
   }
 
-  #receipt(id: Uint8Array, outcome: ProduceOutcome): Receipt {
+  /** @internal Sends again what found the backlog full, when there is room. */
+  async sendAgain(prepared: Prepared): Promise<Receipt> {
+    await this.#waitForRoom();
+    return this.#send(prepared);
+  }
+
+  /** @internal */
+  receipt(id: Uint8Array, outcome: ProduceOutcome): Receipt {
     const deduplicated = outcome.what === 'deduplicated';
     return {
       id: messageIdText(deduplicated ? outcome.id : id),
@@ -338,6 +338,33 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
     if (reply.kind === 'value') return reply.value;
     if (reply.kind === 'done') return undefined;
     throw refusal(reply);
+  }
+}
+
+/** A produced message whose receipt somebody waits for. */
+class PendingReceipt implements Answer<ProduceOutcome> {
+  readonly #channel: Pick<Channel<never>, 'receipt' | 'sendAgain'>;
+  readonly #prepared: Prepared;
+  readonly #resolve: (receipt: Receipt | Promise<Receipt>) => void;
+  readonly reject: (error: unknown) => void;
+
+  constructor(
+    channel: Pick<Channel<never>, 'receipt' | 'sendAgain'>,
+    prepared: Prepared,
+    resolve: (receipt: Receipt | Promise<Receipt>) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.#channel = channel;
+    this.#prepared = prepared;
+    this.#resolve = resolve;
+    this.reject = reject;
+  }
+
+  resolve(outcome: ProduceOutcome): void {
+    const full = outcome.what === 'backlogFull';
+    this.#resolve(
+      full ? this.#channel.sendAgain(this.#prepared) : this.#channel.receipt(this.#prepared.item.id, outcome),
+    );
   }
 }
 

@@ -13,7 +13,7 @@ export interface ConsumeOptions {
    */
   readonly concurrency?: number;
   /**
-   * How many messages are fetched in advance. `'auto'` keeps about 10 ms of work at hand, at most 500 messages, and
+   * How many messages are fetched in advance. `'auto'` keeps about 10 ms of work at hand, at most 2,000 messages, and
    * none when handlers take longer than that.
    * @default 'auto'
    */
@@ -60,10 +60,9 @@ export function createConsumer(
         : wholeNumber(options.prefetch, 'prefetch', 0, MAX_CONCURRENCY),
     run,
     onLeaseLost: (delivery) => {
-      const id = deliveredId(delivery);
-      onError(
-        new HoldfastError('LEASE_LOST', `Message "${id}" of "${channel}" was settled too late; nothing was changed`),
-      );
+      const message = `Message "${deliveredId(delivery)}" of "${channel}" was settled too late; nothing was changed`;
+      // Not from within the client: whatever the listener throws is its owner's.
+      client.clock.defer(() => onError(new HoldfastError('LEASE_LOST', message)));
     },
   });
   const close = (): Promise<void> => inner.close();

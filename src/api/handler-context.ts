@@ -5,7 +5,7 @@ import { encode } from '../codec/bson.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { deliveredId } from './messages.ts';
-import type { Transaction } from './transaction.ts';
+import { HandlerTransaction, type Transaction } from './transaction.ts';
 
 /** The context of one attempt at one message. */
 export interface HandlerContext {
@@ -44,18 +44,17 @@ const REASONS: Readonly<Record<StopReason, string>> = {
 
 export class AttemptContext implements HandlerContext {
   readonly channel: string;
-  readonly tx: Transaction;
   readonly #client: Client;
   readonly #work: Work;
   readonly #onExtend: (forMs: number) => void;
+  #transaction: HandlerTransaction | undefined;
   #controller: AbortController | undefined;
   #stopped: StopReason | undefined;
 
-  constructor(client: Client, channel: string, work: Work, tx: Transaction, onExtend: (forMs: number) => void) {
+  constructor(client: Client, channel: string, work: Work, onExtend: (forMs: number) => void) {
     this.#client = client;
     this.channel = channel;
     this.#work = work;
-    this.tx = tx;
     this.#onExtend = onExtend;
     this.#stopped = work.stopped;
     work.onStop = this;
@@ -65,6 +64,16 @@ export class AttemptContext implements HandlerContext {
   stop(reason: StopReason): void {
     this.#stopped ??= reason;
     this.#controller?.abort(this.#stopError(reason));
+  }
+
+  get tx(): HandlerTransaction {
+    this.#transaction ??= new HandlerTransaction(this.#client);
+    return this.#transaction;
+  }
+
+  /** Whether nothing was produced that is to commit with the ack. */
+  get isPlain(): boolean {
+    return this.#transaction === undefined || this.#transaction.isEmpty;
   }
 
   get id(): string {

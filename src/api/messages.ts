@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { Client } from '../client/client.ts';
 import type { Item } from '../client/outbox.ts';
-import { CODEC_BSON, decode, encode } from '../codec/bson.ts';
+import { CODEC_BSON, decode, decodeWithin, encode } from '../codec/bson.ts';
 import { BlockReader, DEDUPE_BYTES, type ItemOptions } from '../model/block.ts';
 import type { Delivery } from '../model/command.ts';
 import { parseDuration } from '../model/duration.ts';
@@ -54,21 +54,27 @@ function hashOf(kind: 'k' | 'p', content: string | Uint8Array): Uint8Array {
 }
 
 /** The id of a delivered message. */
-export function deliveredId({ item }: Delivery): string {
-  return messageIdText(item, ITEM_ID_AT);
+export function deliveredId({ bytes, itemStart }: Delivery): string {
+  return messageIdText(bytes, itemStart + ITEM_ID_AT);
 }
 
 /** Behind the flags; see `block.ts`. */
 const ITEM_ID_AT = 1;
 
 /** Decodes a delivered message. @throws HoldfastError `UNDECODABLE` */
-export function decodeDelivery(delivery: Delivery): unknown {
-  return decodePayload(delivery.codec, BlockReader.payloadOf(delivery.item));
+export function decodeDelivery({ codec, bytes, itemStart, itemEnd }: Delivery): unknown {
+  checkCodec(codec);
+  return decodeWithin(bytes, BlockReader.payloadStart(bytes, itemStart), itemEnd);
 }
 
 /** @throws HoldfastError `UNDECODABLE` */
 export function decodePayload(codec: number, payload: Uint8Array): unknown {
-  if (codec === CODEC_BSON) return decode(payload);
+  checkCodec(codec);
+  return decode(payload);
+}
+
+function checkCodec(codec: number): void {
+  if (codec === CODEC_BSON) return;
   throw new HoldfastError(
     'UNDECODABLE',
     `Cannot decode a message in codec ${codec}: this version knows only ${CODEC_BSON}`,

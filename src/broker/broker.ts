@@ -299,9 +299,9 @@ export class Broker {
       for (const claimed of flushed.deliveries) {
         const to = this.#bySession.get(claimed.session);
         const pack = this.#packs.get(claimed.pack);
-        const item = pack?.item(claimed.seq - claimed.pack);
         if (to === undefined || pack === undefined) continue;
-        if (item === undefined)
+        const itemStart = pack.startOf(claimed.seq - claimed.pack);
+        if (itemStart < 0)
           throw new HoldfastError('STORE_CORRUPT', `Cannot deliver message ${claimed.seq}: its payload is missing`);
         to.delivery({
           consumer: claimed.consumer,
@@ -312,7 +312,9 @@ export class Broker {
           timeoutMs: claimed.timeoutMs,
           producedAt: pack.producedAt,
           codec: pack.codec,
-          item,
+          bytes: pack.value,
+          itemStart,
+          itemEnd: pack.endOf(claimed.seq - claimed.pack),
         });
         touched.add(to);
       }

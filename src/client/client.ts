@@ -140,14 +140,12 @@ export class Client {
     return outcomesOf(reply, items.length);
   }
 
-  /** @returns whether the lease was still held */
-  settle(settle: Settle): Promise<boolean> {
-    return new Promise((resolve, reject) => {
-      if (this.#failure !== undefined) return reject(this.#failure);
-      this.#outbox.settle(settle, { resolve, reject });
-      if (this.#outbox.isAmple) this.#flush();
-      else this.#flushSoon();
-    });
+  /** Settles a message; the answer says whether its lease was still held. */
+  settle(settle: Settle, answer: Answer<boolean>): void {
+    if (this.#failure !== undefined) return answer.reject(this.#failure);
+    this.#outbox.settle(settle, answer);
+    if (this.#outbox.isAmple) this.#flush();
+    else this.#flushSoon();
   }
 
   /** Sends a note in passing. */

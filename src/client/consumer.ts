@@ -7,6 +7,7 @@
 import type { Clock } from '../model/clock.ts';
 import type { Command, Delivery, LeaseKey, Reply, Settle } from '../model/command.ts';
 import type { HoldfastError } from '../model/errors.ts';
+import type { Answer } from './outbox.ts';
 
 export interface ConsumerOptions {
   readonly concurrency: number;
@@ -24,13 +25,11 @@ export type Settlement = Pick<Settle, 'outcome' | 'produced'>;
 /** Why a running handler should stop. */
 export type StopReason = 'cancelled' | 'timeout' | 'leaseLost' | 'closed';
 
-/** A running handler, as the consumer sees it. */
+/** A message that is held, as its handler sees it. */
 export interface Work {
   readonly delivery: Delivery;
-  /** Its outcome is on the way to the broker. */
-  settling: boolean;
   /** Set once; the first reason counts. */
-  stopped: StopReason | undefined;
+  readonly stopped: StopReason | undefined;
   /** Told when it is set. */
   onStop: { stop(reason: StopReason): void } | undefined;
 }
@@ -40,8 +39,9 @@ export interface ConsumerClient {
   readonly clock: Clock;
   request(command: Command): Promise<Reply>;
   note(command: Command): void;
-  started(work: Work, isTimed: boolean): void;
-  settle(settle: Settle): Promise<boolean>;
+  started(work: HeldMessage, isTimed: boolean): void;
+  /** The answer says whether the lease was still held. */
+  settle(settle: Settle, answer: Answer<boolean>): void;
 }
 
 export interface Consumer {
@@ -69,7 +69,7 @@ export interface Consumer {
 
 /** How much handler time a window should cover in advance, in milliseconds, and how many messages at most. */
 const AHEAD_MS = 10;
-const MAX_AHEAD = 500;
+const MAX_AHEAD = 2_000;
 
 /** The weight of the newest handler time in the running mean. */
 const SMOOTHING = 0.1;
@@ -92,7 +92,7 @@ class ClientConsumer implements Consumer {
   readonly #options: ConsumerOptions;
   readonly #buffer: Delivery[] = [];
   /** Messages that are held, by token: waiting, running, or settled without an answer yet. */
-  readonly #held = new Map<number, Work>();
+  readonly #held = new Map<number, HeldMessage>();
   #running = 0;
   #unsettled = 0;
   #window: number;
@@ -137,7 +137,7 @@ class ClientConsumer implements Consumer {
 
   deliver(delivery: Delivery): void {
     if (this.#phase === 'stopped' || this.#held.has(delivery.token)) return;
-    this.#held.set(delivery.token, { delivery, settling: false, stopped: undefined, onStop: undefined });
+    this.#held.set(delivery.token, new HeldMessage(this, delivery));
     this.#buffer.push(delivery);
     if (this.#phase === 'open') this.#pump();
   }
@@ -150,7 +150,7 @@ class ClientConsumer implements Consumer {
       this.#buffer.splice(waiting, 1);
       this.#held.delete(token);
     }
-    stop(work, reason);
+    work.stop(reason);
   }
 
   leases(): LeaseKey[] {
@@ -159,7 +159,7 @@ class ClientConsumer implements Consumer {
 
   loseAll(): void {
     this.#buffer.length = 0;
-    for (const work of this.#held.values()) stop(work, 'leaseLost');
+    for (const work of this.#held.values()) work.stop('leaseLost');
     this.#held.clear();
   }
 
@@ -183,8 +183,8 @@ class ClientConsumer implements Consumer {
     this.#buffer.length = 0;
     for (const work of this.#held.values()) {
       if (work.settling) continue;
-      stop(work, 'closed');
-      this.#release(work.delivery);
+      work.stop('closed');
+      this.#release(work);
     }
     this.#running = 0;
     this.#quietNow();
@@ -198,7 +198,7 @@ class ClientConsumer implements Consumer {
     await this.#client
       .request({ kind: 'window', consumer: this.#number, ref: this.#ref, size: 0 })
       .catch(ignoreFailure);
-    for (const delivery of this.#buffer.splice(0)) this.#release(delivery);
+    for (const { token } of this.#buffer.splice(0)) this.#release(this.#held.get(token) as HeldMessage);
     await this.#quiet();
     // `fail` may have come in between.
     if ((this.#phase as string) === 'stopped') return;
@@ -226,11 +226,11 @@ class ClientConsumer implements Consumer {
     while (this.#running < this.#options.concurrency && this.#phase === 'open') {
       const delivery = this.#buffer.shift();
       if (delivery === undefined) return;
-      this.#run(this.#held.get(delivery.token) as Work);
+      this.#run(this.#held.get(delivery.token) as HeldMessage);
     }
   }
 
-  #run(work: Work): void {
+  #run(work: HeldMessage): void {
     const { delivery } = work;
     this.#running += 1;
     this.#client.started(work, delivery.timeoutMs !== 0);
@@ -246,12 +246,12 @@ class ClientConsumer implements Consumer {
     }
   }
 
-  #ended(work: Work, settlement: Settlement, startedAt: number): void {
+  #ended(work: HeldMessage, settlement: Settlement, startedAt: number): void {
     const { delivery } = work;
     // A consumer that was closed meanwhile has given the message back already.
     if (this.#held.get(delivery.token) === work && !work.settling) {
       if (work.stopped === undefined) {
-        this.#settle(delivery, settlement);
+        this.#settle(work, settlement);
       } else {
         this.#held.delete(delivery.token);
         this.#options.onLeaseLost(delivery);
@@ -263,31 +263,22 @@ class ClientConsumer implements Consumer {
     this.#quietNow();
   }
 
-  #settle(delivery: Delivery, settlement: Settlement): void {
-    const { seq, token } = delivery;
-    (this.#held.get(token) as Work).settling = true;
+  #settle(work: HeldMessage, { outcome, produced }: Settlement): void {
+    const { seq, token } = work.delivery;
+    work.settling = true;
     this.#unsettled += 1;
-    this.#client.settle({ seq, token, ...settlement }).then(
-      (held) => {
-        this.#settled(token);
-        if (!held) this.#options.onLeaseLost(delivery);
-      },
-      () => {
-        // Whether it had its effect is unknown; if not, the message comes again.
-        this.#settled(token);
-        this.#options.onLeaseLost(delivery);
-      },
-    );
+    this.#client.settle({ seq, token, outcome, produced }, work);
   }
 
-  #settled(token: number): void {
-    this.#held.delete(token);
+  settled({ delivery }: HeldMessage, inTime: boolean): void {
+    this.#held.delete(delivery.token);
     this.#unsettled -= 1;
     this.#quietNow();
+    if (!inTime) this.#options.onLeaseLost(delivery);
   }
 
-  #release(delivery: Delivery): void {
-    this.#settle(delivery, { outcome: { kind: 'release' }, produced: undefined });
+  #release(work: HeldMessage): void {
+    this.#settle(work, { outcome: { kind: 'release' }, produced: undefined });
   }
 
   /** Follows the handler's speed in steps, so that the broker hears of it rarely. */
@@ -303,10 +294,34 @@ class ClientConsumer implements Consumer {
   }
 }
 
-function stop(work: Work, reason: StopReason): void {
-  if (work.stopped !== undefined) return;
-  work.stopped = reason;
-  work.onStop?.stop(reason);
+/** A message under a lease: waiting, running, or settled without an answer yet. The answer comes to it. */
+class HeldMessage implements Work, Answer<boolean> {
+  readonly delivery: Delivery;
+  readonly #consumer: ClientConsumer;
+  /** Its outcome is on the way to the broker. */
+  settling = false;
+  stopped: StopReason | undefined;
+  onStop: Work['onStop'];
+
+  constructor(consumer: ClientConsumer, delivery: Delivery) {
+    this.#consumer = consumer;
+    this.delivery = delivery;
+  }
+
+  stop(reason: StopReason): void {
+    if (this.stopped !== undefined) return;
+    this.stopped = reason;
+    this.onStop?.stop(reason);
+  }
+
+  resolve(inTime: boolean): void {
+    this.#consumer.settled(this, inTime);
+  }
+
+  /** Whether it had its effect is unknown; if not, the message comes again. */
+  reject(): void {
+    this.#consumer.settled(this, false);
+  }
 }
 
 /** A request that fails while a consumer stops fails because the client does, which the consumer hears of anyway. */

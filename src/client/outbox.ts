@@ -23,8 +23,8 @@ export type ProduceOutcome =
 
 /** Who waits for an answer. */
 export interface Answer<T> {
-  readonly resolve: (value: T) => void;
-  readonly reject: (error: unknown) => void;
+  resolve(value: T): void;
+  reject(error: unknown): void;
 }
 
 /** A handler that has begun, as far as it has to be announced. */
@@ -71,7 +71,7 @@ const GROUP_BYTES: number = 256 * 1024;
 const MAX_UNANSWERED = 1_024;
 
 /** Messages or settles of one tick that are sent without waiting for the end of the tick. */
-const AMPLE = 200;
+const AMPLE = 500;
 
 export class Outbox {
   #outgoing: Outgoing[] = [];
@@ -284,7 +284,7 @@ function answerOf(outgoing: Numbered): Answer<Reply> {
         resolve: (reply) => {
           if (reply.kind !== 'settled') return rejectAll(outgoing.answers, refusal(reply));
           const lost = new Set(reply.lost);
-          outgoing.answers.forEach(({ resolve }, i) => resolve(!lost.has(i)));
+          outgoing.answers.forEach((answer, i) => answer.resolve(!lost.has(i)));
         },
       };
   }
@@ -293,16 +293,16 @@ function answerOf(outgoing: Numbered): Answer<Reply> {
 function answerProduces(answers: readonly Answer<ProduceOutcome>[], reply: Reply): void {
   if (reply.kind !== 'produced') return rejectAll(answers, refusal(reply));
   if (reply.exceptions.length === 0) {
-    for (const { resolve } of answers) resolve(STORED);
+    for (const answer of answers) answer.resolve(STORED);
     return;
   }
   const outcomes = outcomesOf(reply, answers.length);
-  answers.forEach(({ resolve }, i) => resolve(outcomes[i] as ProduceOutcome));
+  answers.forEach((answer, i) => answer.resolve(outcomes[i] as ProduceOutcome));
 }
 
 function rejectAll(
   answers: readonly Answer<never>[] | readonly Answer<ProduceOutcome>[] | readonly Answer<boolean>[],
   error: unknown,
 ): void {
-  for (const { reject } of answers) reject(error);
+  for (const answer of answers) answer.reject(error);
 }

@@ -21,14 +21,16 @@ const shortCodes: readonly number[][] = Array.from({ length: 13 }, (_, length) =
  */
 export class BsonInput {
   readonly #bytes: Buffer;
-  #at = 0;
+  readonly #start: number;
+  #at: number;
+  /** Where the message ends. */
+  readonly end: number;
 
-  constructor(bytes: Buffer) {
+  constructor(bytes: Buffer, start: number, end: number) {
     this.#bytes = bytes;
-  }
-
-  get length(): number {
-    return this.#bytes.length;
+    this.#start = start;
+    this.#at = start;
+    this.end = end;
   }
 
   /** The next byte. It must be known to lie before the end of the document, like its last byte. */
@@ -153,7 +155,10 @@ export class BsonInput {
   }
 
   malformed(reason: string): HoldfastError {
-    return new HoldfastError('UNDECODABLE', `Cannot decode the bytes: ${reason}, before byte ${this.#at}`);
+    return new HoldfastError(
+      'UNDECODABLE',
+      `Cannot decode the bytes: ${reason}, before byte ${this.#at - this.#start}`,
+    );
   }
 
   #text(start: number, end: number): string {

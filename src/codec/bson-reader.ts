@@ -31,14 +31,15 @@ export class BsonReader {
   readonly #maxDepth: number;
   #hashedNumbers = 0;
 
-  constructor(bytes: Buffer, maxDepth: number) {
-    this.#input = new BsonInput(bytes);
+  /** Reads what stands between `start` and `end`. */
+  constructor(bytes: Buffer, start: number, end: number, maxDepth: number) {
+    this.#input = new BsonInput(bytes, start, end);
     this.#maxDepth = maxDepth;
   }
 
   read(): unknown {
-    const end = this.#input.open(this.#input.length);
-    if (end !== this.#input.length) throw this.#input.malformed('other bytes follow the document');
+    const end = this.#input.open(this.#input.end);
+    if (end !== this.#input.end) throw this.#input.malformed('other bytes follow the document');
     return this.#document(end, 1, true);
   }
 

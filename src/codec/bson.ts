@@ -116,13 +116,23 @@ export function encode(value: unknown, limits?: CodecLimits): Uint8Array {
  * @throws {TypeError} `bytes` is not a Uint8Array.
  */
 export function decode(bytes: Uint8Array, limits?: CodecLimits): unknown {
-  const { maxBytes, maxDepth } = limits === undefined ? DEFAULT_LIMITS : checkedLimits(limits);
+  const checked = limits === undefined ? DEFAULT_LIMITS : checkedLimits(limits);
   if (!types.isUint8Array(bytes)) throw new TypeError(`Cannot decode a ${typeof bytes}: it is not a Uint8Array`);
-  if (bytes.length > maxBytes) {
-    throw new HoldfastError('UNDECODABLE', `Cannot decode ${bytes.length} bytes: at most ${maxBytes} are allowed`);
+  return read(bytes, 0, bytes.length, checked);
+}
+
+/** Decodes what stands between `start` and `end` of `bytes`; otherwise as {@link decode} with its default limits. */
+export function decodeWithin(bytes: Uint8Array, start: number, end: number): unknown {
+  return read(bytes, start, end, DEFAULT_LIMITS);
+}
+
+function read(bytes: Uint8Array, start: number, end: number, limits: Required<CodecLimits>): unknown {
+  const { maxBytes, maxDepth } = limits;
+  if (end - start > maxBytes) {
+    throw new HoldfastError('UNDECODABLE', `Cannot decode ${end - start} bytes: at most ${maxBytes} are allowed`);
   }
   const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return new BsonReader(buffer, maxDepth).read();
+  return new BsonReader(buffer, start, end, maxDepth).read();
 }
 
 function checkedLimits({ maxBytes, maxDepth, ...others }: CodecLimits): Required<CodecLimits> {

@@ -30,7 +30,7 @@ export async function startThread(options: HostOptions, log: (line: LogLine) => 
   const worker = new Worker(new URL('./thread.js', import.meta.url), {
     workerData: options,
     name: 'holdfast broker',
-    execArgv: threadFlags(),
+    ...threadFlags(),
   });
   const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
   let died: HoldfastError | undefined;
@@ -74,7 +74,10 @@ export async function startThread(options: HostOptions, log: (line: LogLine) => 
   };
 }
 
-/** The flags of the process, but for the one that speaks of the script it was given as a text: a thread refuses it. */
-function threadFlags(): string[] {
-  return process.execArgv.filter((flag) => !flag.startsWith('--input-type'));
+/**
+ * A thread has the flags of its process unless it is given its own. A process whose script is a text has a flag that
+ * a thread refuses; and most flags can be inherited only, not given.
+ */
+function threadFlags(): { execArgv?: string[] } {
+  return process.execArgv.some((flag) => flag.startsWith('--input-type')) ? { execArgv: [] } : {};
 }

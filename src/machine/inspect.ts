@@ -11,7 +11,7 @@ import { KIND } from './layout.ts';
 import { keptMessage } from './manage.ts';
 import { attemptNumber } from './message.ts';
 import { notesKey, readNotes } from './notes.ts';
-import { openPack } from './pack.ts';
+import { itemOf, openPack } from './pack.ts';
 import type { EndedRecord, MachineState } from './state.ts';
 
 /** How many messages one `list` may ask for. */
@@ -175,8 +175,9 @@ function entry(at: number, what: HistoryEntry['what'], attempt: number): History
 }
 
 function readItem(value: Value, at: Location): Pick<MessageView, 'id' | 'codec' | 'payload' | 'producedAt'> {
-  const { producedAt, codec, item: itemAt } = openPack(value);
-  const item = itemAt(at.seq - at.pack);
+  const pack = openPack(value);
+  const { producedAt, codec } = pack;
+  const item = itemOf(pack, at.seq - at.pack);
   if (item === undefined)
     throw new HoldfastError('STORE_CORRUPT', `Cannot show message ${at.seq}: its payload is missing`);
   return { id: messageIdText(item, 1), codec, payload: BlockReader.payloadOf(item), producedAt };

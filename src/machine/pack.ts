@@ -21,8 +21,11 @@ export interface Pack {
   readonly bytes: number;
   /** The positions of the messages that it still holds. */
   readonly indexes: readonly number[];
-  /** The item of the message with this position; `undefined` when the pack no longer holds it. */
-  readonly item: (index: number) => Uint8Array | undefined;
+  /** What the items stand in. */
+  readonly value: Value;
+  /** Where the item of the message with this position starts in {@link value}; -1 when the pack no longer holds it. */
+  readonly startOf: (index: number) => number;
+  readonly endOf: (index: number) => number;
 }
 
 const WHOLE = 1;
@@ -44,7 +47,7 @@ export function encodeSparsePack(pack: Pack, kept: readonly number[]): Value {
   scratch.varint(kept.length);
   for (const index of kept) {
     scratch.varint(index);
-    scratch.bytes(pack.item(index) ?? EMPTY);
+    scratch.bytes(itemOf(pack, index) ?? EMPTY);
   }
   return scratch.finish();
 }
@@ -60,10 +63,16 @@ export function openPack(value: Value): Pack {
     : openSparse(value, producedAt, channel, reader);
 }
 
+/** The item of the message with this position, as a view; `undefined` when the pack no longer holds it. */
+export function itemOf(pack: Pack, index: number): Uint8Array | undefined {
+  const start = pack.startOf(index);
+  return start < 0 ? undefined : pack.value.subarray(start, pack.endOf(index));
+}
+
 /** The position of the message with this id, or -1. */
 export function indexOfId(pack: Pack, id: Uint8Array): number {
   const found = pack.indexes.find((index) => {
-    const item = pack.item(index);
+    const item = itemOf(pack, index);
     return item !== undefined && compareKeys(item.subarray(1, 1 + MESSAGE_ID_BYTES), id) === 0;
   });
   return found ?? -1;
@@ -82,21 +91,31 @@ function openWhole(value: Value, producedAt: number, channel: number, at: number
     get indexes() {
       return Array.from({ length: reader.count }, (_, index) => index);
     },
-    item: (index) => (index < reader.count ? value.subarray(bounds[index], bounds[index + 1]) : undefined),
+    value,
+    startOf: (index) => (index < reader.count ? (bounds[index] as number) : -1),
+    endOf: (index) => bounds[index + 1] as number,
   };
 }
 
 function openSparse(value: Value, producedAt: number, channel: number, reader: ByteReader): Pack {
   const codec = reader.u8();
-  const items = new Map<number, Uint8Array>();
-  for (let left = reader.varint(); left > 0; left--) items.set(reader.varint(), reader.bytes());
+  const items = new Map<number, { readonly start: number; readonly end: number }>();
+  for (let left = reader.varint(); left > 0; left--) {
+    const index = reader.varint();
+    const length = reader.varint();
+    const start = reader.at;
+    reader.skip(length);
+    items.set(index, { start, end: reader.at });
+  }
   return {
     producedAt,
     channel,
     codec,
     bytes: value.length,
     indexes: [...items.keys()],
-    item: (index) => items.get(index),
+    value,
+    startOf: (index) => items.get(index)?.start ?? -1,
+    endOf: (index) => items.get(index)?.end ?? -1,
   };
 }
 

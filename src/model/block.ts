@@ -139,16 +139,18 @@ export class BlockReader {
     this.end = this.#reader.at;
   }
 
+  /** Where the payload of the item at `itemStart` starts; it ends with the item. */
+  static payloadStart(bytes: Uint8Array, itemStart: number): number {
+    const flags = bytes[itemStart] as number;
+    let at = itemStart + 1 + MESSAGE_ID_BYTES + (flags & FLAG.delay ? 8 : 0) + (flags & FLAG.dueAt ? 8 : 0);
+    if (flags & FLAG.priority) at = behindVarint(bytes, at);
+    if (flags & FLAG.dedupe) at += DEDUPE_BYTES;
+    return behindVarint(bytes, at);
+  }
+
   /** The payload of one item on its own. */
   static payloadOf(item: Uint8Array): Uint8Array {
-    const flags = item[0] as number;
-    let at = 1 + MESSAGE_ID_BYTES + (flags & FLAG.delay ? 8 : 0) + (flags & FLAG.dueAt ? 8 : 0);
-    const reader = new ByteReader(item, at);
-    if (flags & FLAG.priority) reader.signed();
-    if (flags & FLAG.dedupe) reader.skip(DEDUPE_BYTES);
-    const length = reader.varint();
-    at = reader.at;
-    return item.subarray(at, at + length);
+    return item.subarray(BlockReader.payloadStart(item, 0));
   }
 
   next(): boolean {
@@ -201,6 +203,12 @@ export const MAX_DUE_AT = 8.64e15;
 
 /** Priorities go from minus this to this. */
 export const MAX_PRIORITY: number = 2 ** 21;
+
+function behindVarint(bytes: Uint8Array, at: number): number {
+  let end = at;
+  while ((bytes[end++] as number) >= 0x80);
+  return end;
+}
 
 function latin1(bytes: Uint8Array): string {
   return String.fromCharCode.apply(undefined, bytes as unknown as number[]);

@@ -210,8 +210,10 @@ export interface Delivery {
   readonly timeoutMs: number;
   readonly producedAt: number;
   readonly codec: number;
-  /** The item of a block; see `block.ts`. */
-  readonly item: Uint8Array;
+  /** The item of a block, see `block.ts`: these of the bytes of a pack or a frame. */
+  readonly bytes: Uint8Array;
+  readonly itemStart: number;
+  readonly itemEnd: number;
 }
 
 /** A channel as `inspect` shows it. Counts are exact at one moment. */

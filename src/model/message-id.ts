@@ -16,7 +16,10 @@ export const MESSAGE_ID_BYTES = 16;
 
 const PATTERN = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
-const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+/** The characters of a text under construction. */
+const text = Buffer.alloc(36);
+const HEX_DIGITS: Uint8Array = Buffer.from('0123456789abcdef');
+const HYPHEN: number = 0x2d;
 
 const COUNTER_LIMIT = 0x1000;
 
@@ -75,29 +78,15 @@ export function messageIdTime(bytes: Uint8Array, at: number = 0): number {
 }
 
 export function messageIdText(bytes: Uint8Array, at: number = 0): MessageId {
-  const hex = (i: number): string => HEX[bytes[at + i] as number] as string;
-  return (
-    hex(0) +
-    hex(1) +
-    hex(2) +
-    hex(3) +
-    '-' +
-    hex(4) +
-    hex(5) +
-    '-' +
-    hex(6) +
-    hex(7) +
-    '-' +
-    hex(8) +
-    hex(9) +
-    '-' +
-    hex(10) +
-    hex(11) +
-    hex(12) +
-    hex(13) +
-    hex(14) +
-    hex(15)
-  );
+  // Made in one piece: a text of parts would keep all of them until it is looked at.
+  let to = 0;
+  for (let i = 0; i < MESSAGE_ID_BYTES; i++) {
+    const byte = bytes[at + i] as number;
+    if (i === 4 || i === 6 || i === 8 || i === 10) text[to++] = HYPHEN;
+    text[to++] = HEX_DIGITS[byte >>> 4] as number;
+    text[to++] = HEX_DIGITS[byte & 0x0f] as number;
+  }
+  return text.toString('latin1', 0, to);
 }
 
 /** Reads the text of an id. @throws TypeError when it is not the text of a message id. */

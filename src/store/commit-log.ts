@@ -70,6 +70,11 @@ interface Fold {
   done: number;
 }
 
+/** Something that was folded in a write transaction, to be told when that has been committed. */
+export interface Folding {
+  readonly succeeded: () => void;
+}
+
 export class CommitLog {
   readonly #file: LogFile;
   readonly #positions: Table;
@@ -123,7 +128,7 @@ export class CommitLog {
     if (this.#file.hasFrom(first, this.#nextNumber) || this.#file.hasFrom(second, this.#nextNumber)) {
       throw damaged(`record ${this.#nextNumber} is missing`);
     }
-    if (asLeader) this.#notePosition(this.#position);
+    if (asLeader) this.#writePosition(this.#position);
   }
 
   get(key: Key, snapshot: Snapshot): Value | undefined {
@@ -168,11 +173,12 @@ export class CommitLog {
 
   /** Folds everything and writes a commit to the places, in the write transaction under way. */
   commitInPlace(commit: LastCommit, writes: readonly Write[]): void {
-    this.foldEverything();
+    this.foldEverything().succeeded();
     for (const write of writes) this.#writeInPlace(write);
     this.#nextNumber += 1;
     this.#lastCommit = commit;
-    this.#notePosition(this.#positionAt(this.#segment));
+    this.#position = this.#positionAt(this.#segment);
+    this.#writePosition(this.#position);
   }
 
   /** Whether a share of a fold is due. */
@@ -180,8 +186,8 @@ export class CommitLog {
     return this.#fold !== undefined && this.#end >= this.#fold.done * SHARE_BYTES;
   }
 
-  /** Folds a share, in the write transaction under way. To be told when that has succeeded. */
-  foldShare(): { succeeded: () => void } {
+  /** Folds a share, in the write transaction under way. */
+  foldShare(): Folding {
     const fold = this.#fold as Fold;
     const items = this.#overlay.take(fold.from, fold.share);
     const last = items.length < fold.share ? undefined : items.at(-1);
@@ -200,14 +206,24 @@ export class CommitLog {
     };
   }
 
-  /** Folds all that waits, in the write transaction under way. When that fails, the log must be loaded anew. */
-  foldEverything(): void {
-    if (this.#nextNumber === this.#position?.number) return;
+  /** Folds all that waits, in the write transaction under way. */
+  foldEverything(): Folding {
+    const position = this.#positionAt(this.#segment);
     this.#putInPlaces(this.#overlay.take(new Uint8Array(), Infinity));
-    this.#overlay = new OrderedMap();
-    this.#fold = undefined;
-    this.#notePosition(this.#positionAt(this.#segment));
-    this.#useSegment(this.#segment);
+    this.#writePosition(position);
+    return {
+      succeeded: () => {
+        this.#overlay = new OrderedMap();
+        this.#fold = undefined;
+        this.#position = position;
+        this.#useSegment(this.#segment);
+      },
+    };
+  }
+
+  /** Whether every commit is in the places. */
+  get isFolded(): boolean {
+    return this.#nextNumber === this.#position?.number;
   }
 
   close(): void {
@@ -233,11 +249,6 @@ export class CommitLog {
   /** The position when all records so far are folded, and the next one is the first of `segment`. */
   #positionAt(segment: SegmentNumber): Position {
     return { identity: this.#file.identity, number: this.#nextNumber, segment, commit: this.#lastCommit };
-  }
-
-  #notePosition(position: Position): void {
-    this.#position = position;
-    this.#writePosition(position);
   }
 
   #writePosition(position: Position): void {

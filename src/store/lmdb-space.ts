@@ -5,7 +5,7 @@ import { PAGE_BYTES } from './lmdb-pages.ts';
 import type { Database, WriteMeter } from './lmdb-table.ts';
 
 /** With more free space than this nothing is counted. */
-const AMPLE_BYTES: number = 256 * 1024 * 1024;
+export const AMPLE_BYTES: number = 256 * 1024 * 1024;
 
 /** For the free list and the branch pages. */
 const SPARE_PAGES = 32;

@@ -19,16 +19,17 @@
  */
 import { fdatasyncSync } from 'node:fs';
 import { join } from 'node:path';
+import { type Clock, systemClock } from '../model/clock.ts';
 import { StoreError } from '../model/errors.ts';
 import { systemRandom, type Random } from '../model/random.ts';
 import type { Entry, Epoch, Key, KeyRange, Leader, Value, Write } from '../model/records.ts';
 import { readInChunks, takeChunk } from './chunks.ts';
-import { CommitLog } from './commit-log.ts';
+import { CommitLog, type Folding } from './commit-log.ts';
 import { checkEpoch, leaderOf, resolveCommit, sameEpoch, succeed, type Leadership } from './epoch.ts';
 import { checkFile } from './lmdb-check.ts';
 import { asStoreError } from './lmdb-errors.ts';
 import { openFiles, withFile, writeHeader } from './lmdb-file.ts';
-import { checkRoom, freeBytesOnDisk, reusableBytes } from './lmdb-space.ts';
+import { AMPLE_BYTES, checkRoom, freeBytesOnDisk, reusableBytes } from './lmdb-space.ts';
 import { Table, type Database, type Snapshot, type WriteMeter } from './lmdb-table.ts';
 import type { LogFile } from './log-file.ts';
 import type { Store } from './store.ts';
@@ -43,6 +44,8 @@ export interface LmdbStoreOptions {
   readonly space?: string;
   /** Makes the nonces of epochs and the name of the log. @default systemRandom */
   readonly random?: Random;
+  /** Says when the log may be folded without holding anybody up. @default systemClock */
+  readonly clock?: Pick<Clock, 'afterInput'>;
 }
 
 /**
@@ -56,14 +59,14 @@ export interface LmdbStoreOptions {
  * when a later version of this package wrote it; `STORE_FULL` and `STORE_FAILED` as the disk has it.
  */
 export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
-  const { path, space = 'default', random = systemRandom } = options;
+  const { path, space = 'default', random = systemRandom, clock = systemClock } = options;
   if (!/^[A-Za-z0-9_-]{1,64}$/.test(space)) {
     throw new RangeError(`Cannot open the space "${space}": its name may hold letters, digits, "_" and "-" only`);
   }
   const file = join(path, `${space}.mdb`);
   try {
     const { database, log } = await openFiles(path, file, random);
-    return new LmdbStore(database, log, file, random);
+    return new LmdbStore(database, log, file, random, clock);
   } catch (cause) {
     throw asStoreError(cause, 'aborted', `open the store "${file}"`);
   }
@@ -77,6 +80,7 @@ class LmdbStore implements Store {
   readonly #meter: WriteMeter = { records: 0, largeBytes: 0 };
   readonly #file: string;
   readonly #random: Random;
+  readonly #clock: Pick<Clock, 'afterInput'>;
   /** The record of the leader that was read last: parsing it each time would take longer than comparing it. */
   #known: { readonly bytes: Value; readonly leadership: Leadership } | undefined;
   /** The epoch that this object has won: while it leads, nobody else writes to the log. */
@@ -85,7 +89,7 @@ class LmdbStore implements Store {
   #state: 'unchecked' | 'open' | 'failed' | 'closed' = 'unchecked';
   #failure: unknown;
 
-  constructor(database: Database, log: LogFile, file: string, random: Random) {
+  constructor(database: Database, log: LogFile, file: string, random: Random, clock: Pick<Clock, 'afterInput'>) {
     this.#database = database;
     this.#leaders = new Table(database, LEADER_TABLE, this.#meter);
     this.#log = new CommitLog(
@@ -95,6 +99,7 @@ class LmdbStore implements Store {
     );
     this.#file = file;
     this.#random = random;
+    this.#clock = clock;
   }
 
   async leader(): Promise<Leader | undefined> {
@@ -148,12 +153,16 @@ class LmdbStore implements Store {
 
   async freeBytes(): Promise<number> {
     this.#checkUsable();
-    return this.#read('measure the free space', () => freeBytesOnDisk(this.#file) + reusableBytes(this.#database));
+    const free = freeBytesOnDisk(this.#file);
+    // What was deleted is free only when its place is.
+    if (free < AMPLE_BYTES && this.#state === 'open' && !this.#log.isFolded)
+      this.#fold(() => this.#log.foldEverything());
+    return this.#read('measure the free space', () => free + reusableBytes(this.#database));
   }
 
   async close(): Promise<void> {
     if (this.#state === 'closed') return;
-    if (this.#state === 'open') this.#fold(() => this.#log.foldEverything());
+    if (this.#state === 'open' && !this.#log.isFolded) this.#fold(() => this.#log.foldEverything());
     this.#state = 'closed';
     this.#log.close();
     await this.#database.close();
@@ -177,30 +186,25 @@ class LmdbStore implements Store {
   #foldSoon(): void {
     if (this.#foldScheduled || !this.#log.isFoldDue) return;
     this.#foldScheduled = true;
-    setImmediate(() => {
+    this.#clock.afterInput(() => {
       this.#foldScheduled = false;
-      if (this.#state !== 'open' || !this.#log.isFoldDue) return;
-      let share: ReturnType<CommitLog['foldShare']> | undefined;
-      if (this.#fold(() => (share = this.#log.foldShare()))) share?.succeeded();
+      if (this.#state === 'open' && this.#log.isFoldDue) this.#fold(() => this.#log.foldShare());
     });
   }
 
-  /**
-   * Folds, and says whether that succeeded. Without room it is put off, and the log goes on; any other failure is
-   * reported by the next call.
-   */
-  #fold(work: () => void): boolean {
+  /** Without room a fold is put off, and the log goes on; any other failure is reported by the next call. */
+  #fold(work: () => Folding): void {
     const epoch = this.#own;
-    if (epoch === undefined) return false;
+    if (epoch === undefined) return;
     try {
-      this.#transact('fold the commit log', () => {
+      const folding = this.#transact('fold the commit log', () => {
         this.#enterLog(epoch);
-        work();
+        return work();
       });
-      return true;
+      folding.succeeded();
     } catch (error) {
-      if (error instanceof StoreError && error.code === 'STORE_FULL' && error.outcome === 'aborted') this.#state = 'open';
-      return false;
+      if (error instanceof StoreError && error.code === 'STORE_FULL' && error.outcome === 'aborted')
+        this.#state = 'open';
     }
   }
 

@@ -18,6 +18,7 @@ import { closeSync, fdatasyncSync, fstatSync, openSync, readSync, writeSync } fr
 import { crc32 } from 'node:zlib';
 import { StoreError } from '../model/errors.ts';
 import type { Random } from '../model/random.ts';
+import { asStoreError } from './lmdb-errors.ts';
 
 /** The bytes of a segment. Both segments are kept in memory as well while they are in use. */
 export const SEGMENT_BYTES: number = 1024 * 1024;
@@ -118,8 +119,9 @@ export class LogFile {
   }
 
   /**
-   * Writes a record to the file and to `bytes`, the contents of the segment. It is on the disk when this returns;
-   * when this throws, that is in doubt.
+   * Writes a record to the file and to `bytes`, the contents of the segment. It is on the disk when this returns.
+   *
+   * @throws StoreError with what is certain of the record
    */
   append(segment: SegmentNumber, bytes: Buffer, at: number, number: number, body: Uint8Array): LogRecord {
     const end = at + RECORD_HEAD_BYTES + body.length;
@@ -148,8 +150,17 @@ export class LogFile {
   }
 
   #write(segment: SegmentNumber, bytes: Buffer, from: number, to: number): void {
-    for (let at = from; at < to;) at += writeSync(this.#fd, bytes, at, to - at, positionOf(segment) + at);
-    fdatasyncSync(this.#fd);
+    try {
+      for (let at = from; at < to;) at += writeSync(this.#fd, bytes, at, to - at, positionOf(segment) + at);
+    } catch (cause) {
+      // Part of a record is none.
+      throw asStoreError(cause, 'aborted', 'write the commit log');
+    }
+    try {
+      fdatasyncSync(this.#fd);
+    } catch (cause) {
+      throw new StoreError('STORE_FAILED', 'unknown', 'Cannot sync the commit log', { cause });
+    }
   }
 }
 

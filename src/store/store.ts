@@ -5,6 +5,9 @@
  * epoch, and the store compares it inside the same atomic operation, so a deposed broker can neither
  * change anything nor answer from what is no longer true. The conformance suite in `holdfast/testing`
  * holds every implementation to what is written here, with faults injected.
+ *
+ * The store object that won an epoch is the only one that commits under it; another object may read under it, and
+ * may commit when the one that won it has been closed.
  */
 import type { Entry, Epoch, Key, KeyRange, Leader, Value, Write } from '../model/records.ts';
 

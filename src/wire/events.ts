@@ -60,7 +60,7 @@ export class EventsWriter {
     frame.varint(delivery.timeoutMs);
     frame.u8(delivery.codec);
     frame.f64(delivery.producedAt);
-    frame.bytes(delivery.item);
+    frame.bytes(delivery.bytes.subarray(delivery.itemStart, delivery.itemEnd));
   }
 
   notice(notice: Notice): void {
@@ -101,6 +101,8 @@ export interface EventsReceiver {
 
 /** Reads a frame and hands its events over in order. @throws HoldfastError `PROTOCOL` */
 export function decodeEvents(bytes: Uint8Array, receiver: EventsReceiver): void {
+  // The codec reads Buffers; this way no message needs one of its own.
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   const frame = new ByteReader(bytes, 1);
   while (frame.left > 0) {
     const event = frame.u8();
@@ -109,7 +111,7 @@ export function decodeEvents(bytes: Uint8Array, receiver: EventsReceiver): void 
         receiver.reply(frame.varint(), readReply(frame, BSON_VALUES));
         break;
       case EVENT.delivery:
-        receiver.delivery(readDelivery(frame));
+        receiver.delivery(readDelivery(frame, buffer));
         break;
       case EVENT.ended:
       case EVENT.revoked:
@@ -122,18 +124,20 @@ export function decodeEvents(bytes: Uint8Array, receiver: EventsReceiver): void 
   }
 }
 
-function readDelivery(frame: ByteReader): Delivery {
-  return {
-    consumer: frame.varint(),
-    seq: frame.varint(),
-    token: frame.varint(),
-    attempt: frame.varint(),
-    redelivered: frame.u8() === 1,
-    timeoutMs: frame.varint(),
-    codec: frame.u8(),
-    producedAt: frame.f64(),
-    item: frame.bytes(),
-  };
+function readDelivery(frame: ByteReader, bytes: Uint8Array): Delivery {
+  const consumer = frame.varint();
+  const seq = frame.varint();
+  const token = frame.varint();
+  const attempt = frame.varint();
+  const redelivered = frame.u8() === 1;
+  const timeoutMs = frame.varint();
+  const codec = frame.u8();
+  const producedAt = frame.f64();
+  const itemBytes = frame.varint();
+  const itemStart = frame.at;
+  frame.skip(itemBytes);
+  const itemEnd = frame.at;
+  return { consumer, seq, token, attempt, redelivered, timeoutMs, producedAt, codec, bytes, itemStart, itemEnd };
 }
 
 function readNotice(frame: ByteReader, event: number): Notice {

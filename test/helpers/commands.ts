@@ -178,17 +178,24 @@ export const replies: fc.Arbitrary<Reply> = fc.oneof(
   }),
 );
 
-export const deliveries: fc.Arbitrary<Delivery> = fc.record({
-  consumer: small,
-  seq: count,
-  token: count,
-  attempt: small,
-  redelivered: fc.boolean(),
-  timeoutMs: small,
-  producedAt: fc.double({ min: 0, max: 10 ** 14, noNaN: true }),
-  codec: fc.integer({ min: 0, max: 255 }),
-  item: bytes,
-});
+export const deliveries: fc.Arbitrary<Delivery> = fc
+  .record({
+    consumer: small,
+    seq: count,
+    token: count,
+    attempt: small,
+    redelivered: fc.boolean(),
+    timeoutMs: small,
+    producedAt: fc.double({ min: 0, max: 10 ** 14, noNaN: true }),
+    codec: fc.integer({ min: 0, max: 255 }),
+    bytes: fc.tuple(bytes, bytes, bytes),
+  })
+  .map(({ bytes: [before, item, behind], ...delivery }) => ({
+    ...delivery,
+    bytes: Buffer.concat([before, item, behind]),
+    itemStart: before.length,
+    itemEnd: before.length + item.length,
+  }));
 
 export const notices: fc.Arbitrary<Notice> = fc.oneof(
   fc.record({

@@ -7,7 +7,7 @@ import {
   type Need,
   type Session,
 } from '#holdfast/machine/machine.js';
-import { openPack } from '#holdfast/machine/pack.js';
+import { itemOf, openPack } from '#holdfast/machine/pack.js';
 import { BlockWriter, idSecond, type ItemOptions } from '#holdfast/model/block.js';
 import type { Command, Failure, Notice, Outcome, Reply, Settle } from '#holdfast/model/command.js';
 import { MessageIdSource, messageIdText } from '#holdfast/model/message-id.js';
@@ -311,7 +311,7 @@ export function dedupe(key: string): { readonly dedupe: Uint8Array } {
 }
 
 function idInPack(pack: Value, index: number): string {
-  const item = openPack(pack).item(index);
+  const item = itemOf(openPack(pack), index);
   if (item === undefined) throw new Error(`The message at ${index} of a pack is missing`);
   return messageIdText(item, 1);
 }

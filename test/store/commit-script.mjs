@@ -7,14 +7,15 @@
  *     error <code> <outcome> <message>
  *     reopened <digest> <answer>   what the same process finds behind the error, and what `resolve` says of the commit
  *
- * Every kind of write occurs, and a whole fold of the log.
+ * Every kind of write occurs, whole folds of the log, and commits that are too large for it.
  */
 import { createHash } from 'node:crypto';
 import { writeSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
 import { openLmdbStore } from '#holdfast/store/lmdb.js';
 import { openMemoryStore } from '#holdfast/store/memory.js';
 
-const COMMITS = 20;
+const COMMITS = 50;
 const ALL = { from: new Uint8Array(), to: Uint8Array.of(0xff, 0xff) };
 
 const model = openMemoryStore();
@@ -31,6 +32,8 @@ try {
     say(`try ${tried} ${await digestOf(model, modelEpoch)}`);
     await store.commit(epoch, tried, writes);
     say(`ack ${tried}`);
+    // As a broker does, which has other things to do between two commits; the log is folded meanwhile.
+    await setImmediate();
   }
 } catch (error) {
   say(`error ${error.code} ${error.outcome} ${error.message}`);
@@ -47,14 +50,14 @@ async function open() {
   return { store: opened, epoch: won };
 }
 
-/** About 40 KiB of small writes a commit, so that the log is folded from the 8th to the 19th; other kinds in between. */
+/** About 60 KiB a commit, so that a segment of the log is full after the 17th, the 34th and so on; bulk in between. */
 function writesOf(i) {
   const writes = [put('last', 8, i)];
-  for (let j = 0; j < 10; j++) writes.push(put(`record ${(i + j) % 11}`, 4_000 + i, i));
+  for (let j = 0; j < 10; j++) writes.push(put(`record ${(i + j) % 11}`, 5_500 + i, i));
   writes.push({ kind: 'delete', key: bytes(`record ${(i * 7) % 11}`) });
   if (i % 6 === 5) writes.push(put(`large ${i % 4}`, 40_000 + i, i));
   if (i % 10 === 9) writes.push({ kind: 'clear', from: bytes('record 3'), to: bytes('record 5') });
-  if (i === 3 || i === 19) for (let j = 0; j < 300; j++) writes.push(put(`bulk ${(j * 7) % 500}`, 250, i));
+  if (i === 3 || i === 40) for (let j = 0; j < 300; j++) writes.push(put(`bulk ${(j * 7) % 500}`, 2_000, i));
   return writes;
 }
 

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { open } from 'lmdb';
@@ -10,17 +10,18 @@ import { temporaryFolder } from './folders.ts';
 
 const folder = temporaryFolder();
 const PAGE_BYTES = 8_192;
+const FILES = ['default.mdb', 'default.mdb-lock', 'default.mdb-log'];
 let count = 0;
 
 const newPath = (): string => join(folder, String(count++));
 
 describe('openLmdbStore()', () => {
-  test('makes the folder for its owner only, and one file a space', async () => {
+  test('makes the folder and the files of each space for their owner only', async () => {
     const path = join(newPath(), 'nested');
     const store = await openLmdbStore({ path });
     const other = await openLmdbStore({ path, space: 'other' });
     expect(statSync(path).mode & 0o777).toBe(0o700);
-    expect(readdirSync(path).toSorted()).toEqual(['default.mdb', 'default.mdb-lock', 'other.mdb', 'other.mdb-lock']);
+    expect(readdirSync(path).toSorted()).toEqual([...FILES, 'other.mdb', 'other.mdb-lock', 'other.mdb-log']);
     for (const file of readdirSync(path)) expect(statSync(join(path, file)).mode & 0o777).toBe(0o600);
     await store.close();
     await other.close();
@@ -46,7 +47,7 @@ describe('openLmdbStore()', () => {
   test('opens the same new store in many objects at once', async () => {
     const path = newPath();
     const stores = await Promise.all(Array.from({ length: 8 }, () => openLmdbStore({ path })));
-    expect(readdirSync(path).toSorted()).toEqual(['default.mdb', 'default.mdb-lock']);
+    expect(readdirSync(path).toSorted()).toEqual(FILES);
     for (const store of stores) await store.close();
   });
 
@@ -62,7 +63,7 @@ describe('openLmdbStore()', () => {
   test('refuses what is not a store, and leaves it as it is', async () => {
     for (const contents of ['', 'a text', 'a long text '.repeat(5_000), '\0'.repeat(5 * PAGE_BYTES)]) {
       const path = newPath();
-      mkdirSync(path);
+      await (await openLmdbStore({ path })).close();
       writeFileSync(join(path, 'default.mdb'), contents);
       await expect(openLmdbStore({ path })).rejects.toMatchObject({ code: 'STORE_CORRUPT', outcome: 'aborted' });
       expect(readFileSync(join(path, 'default.mdb'), 'latin1')).toBe(contents);
@@ -70,7 +71,7 @@ describe('openLmdbStore()', () => {
   });
 
   test('refuses a folder in the place of a file, without ending the process', async () => {
-    for (const name of ['default.mdb', 'default.mdb-lock']) {
+    for (const name of FILES) {
       const path = newPath();
       mkdirSync(join(path, name), { recursive: true });
       await expect(openLmdbStore({ path })).rejects.toMatchObject({ code: 'STORE_FAILED' });
@@ -83,7 +84,8 @@ describe('openLmdbStore()', () => {
   test('refuses an LMDB file of another application', async () => {
     for (const pageSize of [4_096, PAGE_BYTES]) {
       const path = newPath();
-      mkdirSync(path);
+      await (await openLmdbStore({ path })).close();
+      rmSync(join(path, 'default.mdb'));
       const foreign = open({ path: join(path, 'default.mdb'), pageSize, overlappingSync: false });
       foreign.transactionSync(() => void foreign.put('key', 'value'));
       await foreign.close();

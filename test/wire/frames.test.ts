@@ -17,6 +17,13 @@ const event: fc.Arbitrary<Event> = fc.oneof(
   fc.record({ notice: notices }),
 );
 
+/** A delivery points into a frame or a pack; what counts is what stands there. */
+function comparable(each: Event): unknown {
+  if (!('delivery' in each)) return each;
+  const { bytes, itemStart, itemEnd, ...delivery } = each.delivery;
+  return { delivery, item: [...bytes.subarray(itemStart, itemEnd)] };
+}
+
 const hex = fc.uint8Array({ minLength: 16, maxLength: 16 }).map((bytes) => Buffer.from(bytes).toString('hex'));
 
 describe('REQUESTS', () => {
@@ -48,7 +55,7 @@ describe('EVENTS', () => {
           delivery: (delivery) => heard.push({ delivery }),
           notice: (notice) => heard.push({ notice }),
         });
-        expect(heard).toEqual(events);
+        expect(heard.map(comparable)).toEqual(events.map(comparable));
       }),
       { numRuns: 500 },
     );

@@ -3,6 +3,7 @@ import type { Consumer } from '../../api/consumer.ts';
 import { createHoldfast } from '../../api/holdfast.ts';
 import type { ProduceOptions } from '../../api/options.ts';
 import { Client } from '../../client/client.ts';
+import type { Answer } from '../../client/outbox.ts';
 import type { Settle } from '../../model/command.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { messageIdText } from '../../model/message-id.ts';
@@ -178,16 +179,18 @@ export class Worker implements Workplace {
         this.#captured?.push(id);
         return id;
       },
-      settle: async (one: Settle): Promise<boolean> => {
+      settle: (one: Settle, answer: Answer<boolean>): void => {
         this.sim.settleCalled(this, one);
-        try {
-          const held = await settle(one);
-          this.sim.settleAnswered(this, one.token, held);
-          return held;
-        } catch (error) {
-          this.sim.settleAnswered(this, one.token, undefined);
-          throw error;
-        }
+        settle(one, {
+          resolve: (held) => {
+            this.sim.settleAnswered(this, one.token, held);
+            answer.resolve(held);
+          },
+          reject: (error) => {
+            this.sim.settleAnswered(this, one.token, undefined);
+            answer.reject(error);
+          },
+        });
       },
       roomIn: (channel: string): Promise<void> => {
         this.sim.reached('a produce waits for room');

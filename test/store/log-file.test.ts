@@ -1,0 +1,192 @@
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { crc32 } from 'node:zlib';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { seededRandom } from '#holdfast/model/random.js';
+import type { Epoch, Write } from '#holdfast/model/records.js';
+import { openLmdbStore } from '#holdfast/store/lmdb.js';
+import { openMemoryStore } from '#holdfast/store/memory.js';
+import type { Store } from '#holdfast/store/store.js';
+import { digestOf } from './children.ts';
+import { temporaryFolder } from './folders.ts';
+
+const folder = temporaryFolder();
+const crashed = join(folder, 'crashed');
+const HEADER_BYTES = 4_096;
+const SECTOR_BYTES = 512;
+const COMMITS = 40;
+const SEEDS = 200;
+let count = 0;
+
+/** The contents behind each commit. */
+const digests: string[] = [];
+/** Where the log ends behind each commit, in bytes. */
+const ends: number[] = [];
+
+/** Copies the files of a store as a crash would leave them: with its commits in the log. */
+beforeAll(async () => {
+  const path = join(folder, 'built');
+  const store = await openLmdbStore({ path });
+  const model = openMemoryStore();
+  const [epoch, modelEpoch] = [await acquire(store), await acquire(model)];
+  const log = (): Buffer => readFileSync(join(path, 'default.mdb-log'));
+  digests.push(await digestOf(model, modelEpoch));
+  ends.push(HEADER_BYTES);
+  for (let i = 0; i < COMMITS; i++) {
+    const writes: Write[] = [put(`key ${i % 7}`, 30 + ((i * 997) % 3_000), i), put(`other ${i}`, 20, i)];
+    if (i % 5 === 4) writes.push({ kind: 'clear', from: bytes('key 2'), to: bytes('key 4') });
+    await store.commit(epoch, BigInt(i), writes);
+    await model.commit(modelEpoch, BigInt(i), writes);
+    digests.push(await digestOf(model, modelEpoch));
+    ends.push(endOf(log()));
+  }
+  mkdirSync(crashed);
+  for (const name of ['default.mdb', 'default.mdb-log']) copyFileSync(join(path, name), join(crashed, name));
+  await store.close();
+});
+
+describe('what a crash leaves in the commit log', () => {
+  test('is found, with the trace of the last commit', async () => {
+    const { path } = copy();
+    const store = await openLmdbStore({ path });
+    const epoch = await acquire(store);
+    expect(await digestOf(store, epoch)).toBe(digests[COMMITS]);
+    expect(await store.resolve(epoch, BigInt(COMMITS - 1))).toBe('applied');
+    expect(await store.resolve(epoch, BigInt(COMMITS))).toBe('absent');
+    await store.close();
+  });
+
+  test('is whole up to the last commit, however little of that was written', async () => {
+    const from = ends[COMMITS - 1] as number;
+    for (let written = from; written < (ends[COMMITS] as number); written += SECTOR_BYTES) {
+      const { path, log } = copy();
+      log.fill(0, written, ends[COMMITS]);
+      writeFileSync(join(path, 'default.mdb-log'), log);
+      const store = await openLmdbStore({ path });
+      const epoch = await acquire(store);
+      expect(await digestOf(store, epoch)).toBe(digests[COMMITS - 1]);
+      expect(await store.resolve(epoch, BigInt(COMMITS - 1))).toBe('absent');
+      await store.commit(epoch, 1n, [put('behind it', 700, 1)]);
+      await store.close();
+
+      const again = await openLmdbStore({ path });
+      const [value] = await again.get(await acquire(again), [bytes('behind it')]);
+      expect(value?.length).toBe(700);
+      await again.close();
+    }
+  });
+
+  test('is refused or right when it was damaged, but for the last commit, which may be one that was never whole', async () => {
+    const random = seededRandom(11);
+    const below = (limit: number): number => Math.floor(random.fraction() * limit);
+    const seen = { refused: 0, whole: 0, shorter: 0 };
+    for (let seed = 0; seed < SEEDS; seed++) {
+      const { path, log } = copy();
+      const at = below((ends[COMMITS] as number) + SECTOR_BYTES);
+      const sector = at - (at % SECTOR_BYTES);
+      const kind = below(3);
+      if (kind === 0) log[at] = (log[at] as number) ^ (1 << below(8));
+      else if (kind === 1) log.fill(0, sector, sector + SECTOR_BYTES);
+      else random.fill(log.subarray(sector, sector + SECTOR_BYTES));
+      writeFileSync(join(path, 'default.mdb-log'), log);
+      const found = await read(path);
+      const name = `seed ${seed}: kind ${kind} at ${at}`;
+      if (found === 'STORE_CORRUPT' || found === 'STORE_TOO_NEW') seen.refused++;
+      else if (found === digests[COMMITS]) seen.whole++;
+      else {
+        expect(found, name).toBe(digests[COMMITS - 1]);
+        expect(at, name).toBeGreaterThanOrEqual(ends[COMMITS - 1] as number);
+        seen.shorter++;
+      }
+      rmSync(path, { recursive: true });
+    }
+    expect(seen.refused).toBeGreaterThan(SEEDS / 2);
+    expect(seen.whole).toBeGreaterThan(0);
+  });
+});
+
+describe('a commit log', () => {
+  test('that is missing, cut off or of another store is refused', async () => {
+    const missing = copy().path;
+    rmSync(join(missing, 'default.mdb-log'));
+    expect(await read(missing)).toBe('STORE_CORRUPT');
+
+    const cut = copy();
+    writeFileSync(join(cut.path, 'default.mdb-log'), cut.log.subarray(0, cut.log.length - 1));
+    expect(await read(cut.path)).toBe('STORE_CORRUPT');
+
+    const foreign = copy().path;
+    const other = join(folder, 'other');
+    await read(other);
+    copyFileSync(join(other, 'default.mdb-log'), join(foreign, 'default.mdb-log'));
+    expect(await read(foreign)).toBe('STORE_CORRUPT');
+  });
+
+  test('is not taken over by a new store when its own is gone', async () => {
+    const { path } = copy();
+    rmSync(join(path, 'default.mdb'));
+    rmSync(join(path, 'default.mdb-lock'), { force: true });
+    expect(await read(path)).toBe('STORE_CORRUPT');
+  });
+
+  test('is empty behind close()', async () => {
+    const { path } = copy();
+    const store = await openLmdbStore({ path });
+    await acquire(store);
+    await store.close();
+    const log = readFileSync(join(path, 'default.mdb-log'));
+    // What stands there is folded, so damage to it does no harm.
+    log.fill(7, HEADER_BYTES);
+    writeFileSync(join(path, 'default.mdb-log'), log);
+    expect(await read(path)).toBe(digests[COMMITS]);
+  });
+
+  test('of a later version is refused', async () => {
+    const { path, log } = copy();
+    log[12] = 2;
+    log.writeUInt32LE(crc32(log.subarray(0, 32)), 32);
+    writeFileSync(join(path, 'default.mdb-log'), log);
+    expect(await read(path)).toBe('STORE_TOO_NEW');
+  });
+});
+
+function copy(): { path: string; log: Buffer } {
+  const path = join(folder, String(count++));
+  mkdirSync(path);
+  for (const name of ['default.mdb', 'default.mdb-log']) copyFileSync(join(crashed, name), join(path, name));
+  return { path, log: readFileSync(join(path, 'default.mdb-log')) };
+}
+
+/** The digest of the contents, or the code of the error. */
+async function read(path: string): Promise<string> {
+  let store: Store | undefined;
+  try {
+    store = await openLmdbStore({ path });
+    return await digestOf(store, await acquire(store));
+  } catch (error) {
+    return (error as { code?: string }).code ?? String(error);
+  } finally {
+    await store?.close();
+  }
+}
+
+/** The end of the last sector with something in it. */
+function endOf(log: Buffer): number {
+  let end = log.length;
+  while (end > HEADER_BYTES && log.subarray(end - SECTOR_BYTES, end).every((byte) => byte === 0)) end -= SECTOR_BYTES;
+  return end;
+}
+
+async function acquire(store: Store): Promise<Epoch> {
+  const outcome = await store.acquire('test', await store.leader());
+  if (!('won' in outcome)) throw new Error('The race is lost');
+  return outcome.won;
+}
+
+function put(name: string, length: number, fill: number): Write {
+  return { kind: 'put', key: bytes(name), value: new Uint8Array(length).fill(fill) };
+}
+
+function bytes(text: string): Uint8Array {
+  return new Uint8Array(Buffer.from(text));
+}
