@@ -48,6 +48,7 @@ export class Broker {
   #working: Promise<void> | undefined;
   #scheduled = false;
   #cancelTimer: CancelTimer = () => {};
+  #timerFiresAt = Infinity;
   #failure: Goodbye | undefined;
   readonly #draw = (): number => this.#options.random.fraction();
 
@@ -93,7 +94,7 @@ export class Broker {
     if (this.#phase === 'closed') return;
     const led = this.#phase !== 'failed';
     this.#phase = 'closed';
-    this.#cancelTimer();
+    this.#stopTimer();
     await this.#working;
     this.#disconnectAll({ code: 'CLOSED', message: 'The broker is closed' });
     if (led) await this.#lead?.store.close();
@@ -345,16 +346,27 @@ export class Broker {
   }
 
   #setTimer(): void {
-    this.#cancelTimer();
     if (this.#phase !== 'leading' || this.#tickCold !== undefined) return;
     const { now, wall } = this.#context();
     const wake = this.#led.machine.nextWake();
-    const delayMs = Math.min(
-      wake.machine - now,
-      Math.min(wake.wall - wall, wake.wall === Infinity ? Infinity : WALL_CHECK_MS),
+    const delayMs = Math.max(
+      0,
+      Math.min(wake.machine - now, wake.wall === Infinity ? Infinity : WALL_CHECK_MS, wake.wall - wall),
     );
-    if (delayMs === Infinity) return;
-    this.#cancelTimer = this.#options.clock.timer(Math.max(0, delayMs), () => this.#schedule());
+    const firesAt = this.#options.clock.monotonicMs() + delayMs;
+    // One that fires too early costs a look; setting one anew at every batch would cost more.
+    if (firesAt >= this.#timerFiresAt) return;
+    this.#cancelTimer();
+    this.#timerFiresAt = firesAt;
+    this.#cancelTimer = this.#options.clock.timer(delayMs, () => {
+      this.#timerFiresAt = Infinity;
+      this.#schedule();
+    });
+  }
+
+  #stopTimer(): void {
+    this.#cancelTimer();
+    this.#timerFiresAt = Infinity;
   }
 
   #context(): Context {
@@ -410,7 +422,7 @@ export class Broker {
   async #recover(error: unknown, lead: Lead): Promise<void> {
     // What went wrong under an earlier lead has been dealt with.
     if (this.#phase !== 'leading' || lead !== this.#lead) return;
-    this.#cancelTimer();
+    this.#stopTimer();
     this.#tickCold = undefined;
     if (!(error instanceof StoreError) || error.code === 'FENCED' || error.code === 'STORE_CORRUPT') {
       return this.#fail(error);
@@ -455,7 +467,7 @@ export class Broker {
     const message = error instanceof Error ? error.message : String(error);
     this.#failure = { code: code === 'PROTOCOL' ? 'BROKER_FAILED' : code, message };
     this.#phase = 'failed';
-    this.#cancelTimer();
+    this.#stopTimer();
     this.#options.log({ level: 'error', message: `The broker has stopped: ${message}`, error });
     this.#disconnectAll(this.#failure);
     this.#lead?.store.close().catch((cause: unknown) => this.#noteCloseFailure(cause));

@@ -101,11 +101,6 @@ export class CommitLog {
     return this.#lastCommit;
   }
 
-  /** Whether the log is as this object knows it, provided that nobody but this object has committed. */
-  isCurrent(snapshot?: Snapshot): boolean {
-    return this.#position !== undefined && this.#readPosition(snapshot)?.number === this.#position.number;
-  }
-
   /**
    * Reads the log anew, in the write transaction under way. With `asLeader` what was read is made durable too, see
    * `LogFile.rewrite`.
@@ -230,8 +225,8 @@ export class CommitLog {
     this.#file.close();
   }
 
-  #readPosition(snapshot?: Snapshot): Position | undefined {
-    const bytes = this.#positions.get(POSITION_KEY, snapshot);
+  #readPosition(): Position | undefined {
+    const bytes = this.#positions.get(POSITION_KEY);
     if (bytes === undefined) return undefined;
     const position = decodePosition(bytes);
     if (position.identity !== this.#file.identity) throw damaged('it belongs to another store');

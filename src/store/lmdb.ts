@@ -176,10 +176,10 @@ class LmdbStore implements Store {
     }
   }
 
-  /** Checks in the write transaction under way that `epoch` leads, and that the log is as it left it. */
+  /** Checks in the write transaction under way that `epoch` leads, and knows the log as it is then. */
   #enterLog(epoch: Epoch): void {
     checkEpoch(this.#leadership()?.epoch, epoch);
-    if (!sameEpoch(this.#own, epoch) || !this.#log.isCurrent()) this.#log.load(false);
+    if (!sameEpoch(this.#own, epoch)) this.#log.load(false);
   }
 
   /** Behind a commit, so that nobody waits for it. */
