@@ -18,7 +18,7 @@ export function createItem(
   produce: ProduceOptions | undefined,
   awaited: boolean,
 ): Item {
-  const payload = encode(message, { maxBytes: options.maxPayloadBytes });
+  const payload = encode(message, options.limits);
   const deduped = options.policy.dedupe !== undefined;
   return { id: client.nextId(), codec: CODEC_BSON, payload, options: itemOptions(produce, payload, deduped, awaited) };
 }

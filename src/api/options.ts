@@ -1,5 +1,6 @@
 /** The options of the native API: what a caller may write, checked at the call and turned into plain rules. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
+import type { CodecLimits } from '../codec/bson.ts';
 import type { Backoff } from '../model/backoff.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
 import { MAX_DUE_AT, MAX_PRIORITY } from '../model/block.ts';
@@ -159,7 +160,8 @@ export interface ResolvedChannelOptions {
   readonly schema: StandardSchemaV1 | undefined;
   readonly backoffFunction: BackoffFunction | undefined;
   readonly onFull: 'reject' | 'wait';
-  readonly maxPayloadBytes: number;
+  /** Of a payload. */
+  readonly limits: CodecLimits;
 }
 
 const MAX_PAYLOAD_BYTES = 4 * 1024 * 1024;
@@ -210,7 +212,9 @@ export function resolveChannelOptions(options: ChannelOptions): ResolvedChannelO
     schema,
     backoffFunction: typeof options.backoff === 'function' ? options.backoff : undefined,
     onFull: oneOf(onFull, 'onFull', ['reject', 'wait'] as const),
-    maxPayloadBytes: wholeNumber(options.maxPayloadBytes ?? MAX_PAYLOAD_BYTES, 'maxPayloadBytes', 1, MAX_PAYLOAD_BYTES),
+    limits: Object.freeze({
+      maxBytes: wholeNumber(options.maxPayloadBytes ?? MAX_PAYLOAD_BYTES, 'maxPayloadBytes', 1, MAX_PAYLOAD_BYTES),
+    }),
   });
 }
 

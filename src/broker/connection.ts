@@ -33,6 +33,9 @@ export interface LinkTraits {
   readonly keepsLeases: boolean;
 }
 
+/** A frame for which more room than this is needed grows. */
+const MOST_EXPECTED_BYTES: number = 256 * 1024;
+
 export class Connection {
   readonly traits: LinkTraits;
   /** Set by HELLO. */
@@ -43,7 +46,9 @@ export class Connection {
 
   readonly #link: Link;
   readonly #receive: (incoming: Incoming) => void;
-  #events = new EventsWriter();
+  /** What is to be said with the next frame. */
+  #events: EventsWriter | undefined;
+  #expectedBytes = 256;
   #open = true;
 
   constructor(link: Link, traits: LinkTraits, receive: (connection: Connection, incoming: Incoming) => void) {
@@ -68,22 +73,24 @@ export class Connection {
   }
 
   reply(request: number, reply: Reply): void {
-    this.#events.reply(request, reply);
+    this.#writer.reply(request, reply);
   }
 
   delivery(delivery: Delivery): void {
-    this.#events.delivery(delivery);
+    this.#writer.delivery(delivery);
   }
 
   notice(notice: Notice): void {
-    this.#events.notice(notice);
+    this.#writer.notice(notice);
   }
 
   /** Sends what was gathered as one frame. */
   send(): void {
-    if (this.#events.isEmpty) return;
+    if (this.#events === undefined) return;
     const frame = this.#events.finish();
-    this.#events = new EventsWriter();
+    this.#events = undefined;
+    // The next frame will be about as long.
+    this.#expectedBytes = Math.min(frame.length + (frame.length >>> 2) + 64, MOST_EXPECTED_BYTES);
     if (this.#open) this.#link.send(frame);
   }
 
@@ -93,6 +100,11 @@ export class Connection {
     this.#open = false;
     if (goodbye !== undefined) this.#link.send(encodeGoodbye(goodbye));
     this.#link.close();
+  }
+
+  get #writer(): EventsWriter {
+    this.#events ??= new EventsWriter(this.#expectedBytes);
+    return this.#events;
   }
 
   #frame(bytes: Uint8Array): void {

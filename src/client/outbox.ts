@@ -2,7 +2,7 @@
  * The outbox: requests of one tick gathered into one frame, numbered, and kept until they are answered, so that
  * they can be sent again under the same numbers over the next link.
  */
-import { BlockWriter, idSecond, type ItemOptions } from '../model/block.ts';
+import { BLOCK_BYTES, BlockWriter, idSecond, type ItemOptions } from '../model/block.ts';
 import type { Command, LeaseKey, Reply, Request, Settle } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { encodeRequests } from '../wire/requests.ts';
@@ -219,7 +219,8 @@ export function addToBlocks(blocks: BlockWriter[], { id, codec, payload, options
   const second = idSecond(id);
   let block = blocks[blocks.length - 1];
   if (block === undefined || block.isClosedFor(codec, second, payload.length)) {
-    block = new BlockWriter(codec, second);
+    // Behind a full block there is likely another.
+    block = new BlockWriter(codec, second, block === undefined ? undefined : BLOCK_BYTES);
     blocks.push(block);
   }
   block.add(id, payload, options);

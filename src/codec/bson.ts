@@ -135,7 +135,16 @@ function read(bytes: Uint8Array, start: number, end: number, limits: Required<Co
   return new BsonReader(buffer, start, end, maxDepth).read();
 }
 
-function checkedLimits({ maxBytes, maxDepth, ...others }: CodecLimits): Required<CodecLimits> {
+/** The limits that were checked last: most callers have one set of their own. */
+let known: { readonly given: CodecLimits; readonly checked: Required<CodecLimits> } | undefined;
+
+function checkedLimits(limits: CodecLimits): Required<CodecLimits> {
+  if (known?.given === limits && Object.isFrozen(limits)) return known.checked;
+  known = { given: limits, checked: check(limits) };
+  return known.checked;
+}
+
+function check({ maxBytes, maxDepth, ...others }: CodecLimits): Required<CodecLimits> {
   const [unknown] = Object.keys(others);
   if (unknown !== undefined) {
     throw new TypeError(`Cannot take the limit ${JSON.stringify(unknown)}: the limits are "maxBytes" and "maxDepth"`);

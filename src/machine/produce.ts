@@ -73,7 +73,6 @@ function admitBlock(
   state.packs.set(pack, 2);
   let stored = 0;
   for (let i = 0; reader.next(); i++) {
-    const { id } = reader;
     const slot = rule !== undefined && reader.dedupe !== '' ? findSlot(state, channel, reader.dedupe) : undefined;
     const standing = slot === undefined ? undefined : whatStands(state, slot, rule as DedupeRule);
     if (standing === 'first') {
@@ -86,13 +85,13 @@ function admitBlock(
       continue;
     }
     // One that is refused for want of room may come again under its id, and is to be found in that later pack.
-    fingerprints.set(id.subarray(12, 16), stored * FINGERPRINT_BYTES);
+    reader.copyIdEnd(fingerprints, stored * FINGERPRINT_BYTES, FINGERPRINT_BYTES);
     stored += 1;
     state.packs.set(pack, (state.packs.get(pack) as number) + 1);
     const message = createMessage(state, channel, policy, pack + i, pack, reader);
-    if (reader.awaited) awaitEnd(state, session, messageIdText(id), message.seq);
+    if (reader.awaited) awaitEnd(state, session, messageIdText(reader.id), message.seq);
     if (standing === 'both') {
-      waitBehind(state, slot as DedupeSlot, message, textOf(id));
+      waitBehind(state, slot as DedupeSlot, message, textOf(reader.id));
       admit(state, message);
       continue;
     }
@@ -100,7 +99,7 @@ function admitBlock(
     // Before it is admitted, for the record of a delayed message is made there.
     if (keyed !== undefined && endsWithMessage(keyed)) extraOf(message).dedupe = reader.dedupe;
     admit(state, message);
-    if (keyed !== undefined) claimKey(state, channel, message, reader.dedupe, textOf(id), keyed, slot);
+    if (keyed !== undefined) claimKey(state, channel, message, reader.dedupe, textOf(reader.id), keyed, slot);
   }
   if (stored > 0) {
     storePack(state, channel, pack, block, reader.second, fingerprints.subarray(0, stored * FINGERPRINT_BYTES));

@@ -53,16 +53,18 @@ export function idSecond(id: Uint8Array, at: number = 0): number {
 
 /** Gathers messages into one block. */
 export class BlockWriter {
-  readonly #block: ByteWriter = new ByteWriter(512);
+  readonly #block: ByteWriter;
   readonly #codec: number;
   readonly #second: number;
   /** Where the count stands, which is known only at the end. */
   readonly #countAt: number;
   #count = 0;
 
-  constructor(codec: number, second: number) {
+  /** `initialBytes` is room for what is expected; the block grows beyond it. */
+  constructor(codec: number, second: number, initialBytes: number = 512) {
     this.#codec = codec;
     this.#second = second;
+    this.#block = new ByteWriter(initialBytes);
     this.#block.u8(BLOCK_VERSION);
     this.#block.u8(codec);
     this.#block.varint(second);
@@ -171,6 +173,12 @@ export class BlockReader {
     reader.skip(length);
     this.end = reader.at;
     return true;
+  }
+
+  /** Copies the last bytes of the id, which are random, to `target`. */
+  copyIdEnd(target: Uint8Array, at: number, bytes: number): void {
+    const end = this.start + 1 + MESSAGE_ID_BYTES;
+    for (let i = 0; i < bytes; i++) target[at + i] = this.#bytes[end - bytes + i] as number;
   }
 
   get id(): Uint8Array {

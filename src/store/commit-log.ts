@@ -178,20 +178,21 @@ export class CommitLog {
 
   /** Whether a share of a fold is due. */
   get isFoldDue(): boolean {
-    return this.#fold !== undefined && this.#end >= this.#fold.done * SHARE_BYTES;
+    return this.#fold !== undefined && this.#sharesDue(this.#fold) > 0;
   }
 
-  /** Folds a share, in the write transaction under way. */
-  foldShare(): Folding {
+  /** Folds the shares that are due, in the write transaction under way. */
+  foldShares(): Folding {
     const fold = this.#fold as Fold;
-    const items = this.#overlay.take(fold.from, fold.share);
-    const last = items.length < fold.share ? undefined : items.at(-1);
+    const shares = this.#sharesDue(fold);
+    const items = this.#overlay.take(fold.from, shares * fold.share);
+    const last = items.length < shares * fold.share ? undefined : items.at(-1);
     this.#putInPlaces(items);
     if (last === undefined) this.#writePosition(fold.position);
     return {
       succeeded: () => {
         for (const { key } of items) this.#overlay.delete(key);
-        fold.done += 1;
+        fold.done += shares;
         if (last !== undefined) fold.from = keyAfter(last.key);
         else {
           this.#position = fold.position;
@@ -223,6 +224,10 @@ export class CommitLog {
 
   close(): void {
     this.#file.close();
+  }
+
+  #sharesDue({ done }: Fold): number {
+    return Math.floor(this.#end / SHARE_BYTES) + 1 - done;
   }
 
   #readPosition(): Position | undefined {

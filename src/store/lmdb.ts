@@ -188,7 +188,7 @@ class LmdbStore implements Store {
     this.#foldScheduled = true;
     this.#clock.afterInput(() => {
       this.#foldScheduled = false;
-      if (this.#state === 'open' && this.#log.isFoldDue) this.#fold(() => this.#log.foldShare());
+      if (this.#state === 'open' && this.#log.isFoldDue) this.#fold(() => this.#log.foldShares());
     });
   }
 

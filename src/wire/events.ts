@@ -33,9 +33,11 @@ const BSON_VALUES: ValueCodec = {
 
 /** Gathers what one client is to hear into one frame. */
 export class EventsWriter {
-  readonly #frame = new ByteWriter(1_024);
+  readonly #frame: ByteWriter;
 
-  constructor() {
+  /** `initialBytes` is room for what is expected; the frame grows beyond it. */
+  constructor(initialBytes: number = 256) {
+    this.#frame = new ByteWriter(initialBytes);
     this.#frame.u8(FRAME.events);
   }
 

@@ -38,7 +38,7 @@ export interface RequestsFrame {
 }
 
 export function encodeRequests({ answeredUpTo, requests }: RequestsFrame): Uint8Array<ArrayBuffer> {
-  const frame = new ByteWriter(1_024);
+  const frame = new ByteWriter(requests.reduce((sum, { command }) => sum + roughBytes(command), 64));
   frame.u8(FRAME.requests);
   frame.varint(answeredUpTo);
   for (const request of requests) writeRequest(frame, request);
@@ -56,6 +56,13 @@ export function decodeRequests(bytes: Uint8Array): RequestsFrame {
   const requests: Request[] = [];
   while (frame.left > 0) requests.push(readRequest(frame));
   return { answeredUpTo, requests };
+}
+
+/** About what a command takes in a frame: rather more than less, so that the frame need not grow. */
+function roughBytes(command: Command): number {
+  if (command.kind === 'produce') return command.blocks.reduce((sum, block) => sum + block.length + 8, 32);
+  if (command.kind === 'settle') return command.settles.length * 16;
+  return 256;
 }
 
 function writeRequest(frame: ByteWriter, { request, command }: Request): void {

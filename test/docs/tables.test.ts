@@ -29,7 +29,11 @@ describe('docs/guarantees.md', () => {
 
   test('names every default as the code has it', () => {
     const resolved = resolveChannelOptions({});
-    const { policy, onFull, maxPayloadBytes } = resolved;
+    const {
+      policy,
+      onFull,
+      limits: { maxBytes: maxPayloadBytes },
+    } = resolved;
     expect(policy).toEqual(DEFAULT_POLICY);
     const expected: Readonly<Record<string, string>> = {
       attempts: String(policy.maxAttempts),
@@ -69,7 +73,7 @@ describe('docs/guarantees.md', () => {
   test('names every limit as the code has it', () => {
     const found = Object.fromEntries(limits.map(([what = '', limit = '']) => [what, limit]));
     expect(found).toMatchObject({
-      'an encoded message, at most': `${resolveChannelOptions({}).maxPayloadBytes} bytes`,
+      'an encoded message, at most': `${resolveChannelOptions({}).limits.maxBytes} bytes`,
       'messages of one produceAll': String(constant('api/channel.ts', 'MAX_MESSAGES')),
       'bytes of one produceAll': String(constant('api/channel.ts', 'MAX_BYTES')),
       'messages of one tx': String(constant('api/transaction.ts', 'MAX_PRODUCED')),
