@@ -23,8 +23,10 @@ const MEASURE_MS = 2_000;
  * Before that the process produces and consumes until its code is compiled: few and many at a time, because these
  * take different ways. A process that makes a few hundred commits a second gets there after about five seconds.
  */
-const WARM_UP_MS = 2_000;
-const WARM_UP_IN_FLIGHT: readonly number[] = [1, 1_000];
+const WARM_UP: readonly { readonly inFlight: number; readonly ms: number }[] = [
+  { inFlight: 1_000, ms: 1_500 },
+  { inFlight: 1, ms: 5_000 },
+];
 
 const BULK = 1_000;
 
@@ -46,8 +48,8 @@ export async function warmUp(holdfast: Holdfast): Promise<void> {
   const tally = new Tally();
   const consumer = await channel.consume(({ k }) => tally.add(k), { concurrency: 50 });
   let produced = 0;
-  for (const inFlight of WARM_UP_IN_FLIGHT) {
-    produced += await produceFor(channel, inFlight, WARM_UP_MS, produced);
+  for (const { inFlight, ms } of WARM_UP) {
+    produced += await produceFor(channel, inFlight, ms, produced);
     await tally.reached(produced);
   }
   await consumer.drain();
