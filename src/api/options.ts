@@ -302,7 +302,7 @@ export function refuseUnknown(options: object, known: readonly string[], what: s
   checkOptionsObject(options, what);
   const unknown = Object.keys(options).find((name) => !known.includes(name));
   if (unknown === undefined) return;
-  throw new TypeError(`Cannot use "${unknown}" as a ${what} option: known are ${known.join(', ')}`);
+  throw new TypeError(`Cannot use "${unknown}" as an option of "${what}": known are ${known.join(', ')}`);
 }
 
 /** @throws RangeError */

@@ -12,7 +12,7 @@ const CASES: readonly (readonly [name: string, attempt: Attempt, says: string])[
   [
     'channel option',
     (hf) => hf.channel('a', { attemps: 3 } as never),
-    'Cannot use "attemps" as a channel option: known are',
+    'Cannot use "attemps" as an option of "channel": known are',
   ],
   ['channel options', (hf) => hf.channel('a', null as never), 'they must be an object'],
   ['attempts 0', (hf) => hf.channel('a', { attempts: 0 }), '"attempts": it must be a whole number from 1'],
@@ -54,7 +54,7 @@ const CASES: readonly (readonly [name: string, attempt: Attempt, says: string])[
   [
     'produce option',
     (_, c) => c.produce(1, { delai: 5 } as never),
-    'Cannot use "delai" as a produce option: known are',
+    'Cannot use "delai" as an option of "produce": known are',
   ],
   ['priority', (_, c) => c.produce(1, { priority: 0.5 }), '"priority": it must be a whole number'],
   ['priority too large', (_, c) => c.produce(1, { priority: 2 ** 30 }), '"priority": it must be a whole number'],
@@ -98,7 +98,7 @@ const CASES: readonly (readonly [name: string, attempt: Attempt, says: string])[
   ['prefetch', (_, c) => c.consume(() => {}, { prefetch: -1 }), '"prefetch": it must be a whole number from 0'],
   ['onError', (_, c) => c.consume(() => {}, { onError: 5 as never }), '"onError": it must be a function'],
   ['consumer signal', (_, c) => c.consume(() => {}, { signal: {} as never }), '"signal": it must be an AbortSignal'],
-  ['request option', (_, c) => c.request(1, { timout: 5 } as never), 'Cannot use "timout" as a produce option'],
+  ['request option', (_, c) => c.request(1, { timout: 5 } as never), 'Cannot use "timout" as an option of "produce"'],
   ['request options', (_, c) => c.request(1, null as never), 'they must be an object'],
   ['request signal', (_, c) => c.request(1, { signal: 5 as never }), '"signal": it must be an AbortSignal'],
   ['result option', (_, c) => c.result('x', { wait: 5 } as never), 'known are signal'],
@@ -125,7 +125,7 @@ const CASES: readonly (readonly [name: string, attempt: Attempt, says: string])[
   [
     'open option',
     () => open('memory:', { durability: 1 } as never),
-    'Cannot use "durability" as a open option: known are',
+    'Cannot use "durability" as an option of "open": known are',
   ],
   ['space', () => open('memory:', { space: 'a/b' }), 'may hold letters, digits, "_" and "-"'],
   ['reserveBytes', () => open('memory:', { reserveBytes: -1 }), '"reserveBytes": it must be a whole number'],
