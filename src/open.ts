@@ -57,7 +57,19 @@ const shared = new Map<string, Promise<SharedBroker>>();
 interface SharedBroker {
   readonly connect: Connect;
   readonly close: () => Promise<void>;
+  readonly settings: BrokerSettings;
+  /** The listeners of all who have it open; who started it is the first. */
+  readonly logs: ((line: LogLine) => void)[];
   users: number;
+}
+
+/** What all who have a broker open have in common. */
+interface BrokerSettings {
+  readonly thread: boolean;
+  readonly reserveBytes: number;
+  readonly sessionTimeout: number;
+  readonly clock: Clock;
+  readonly random: Random;
 }
 
 const RESERVE_BYTES = 64 * 1024 * 1024;
@@ -68,7 +80,8 @@ const OPTIONS = ['space', 'thread', 'reserveBytes', 'sessionTimeout', 'log', 'cl
 const host = hex(systemRandom.fill(new Uint8Array(16)));
 
 /**
- * Opens a store and everything on it.
+ * Opens a store and everything on it. A folder that this process has open already is shared, so whatever is given
+ * must be as it was then; only `log` is everybody's own.
  *
  * - `file:./data`: a folder, made if it is not there; everything is synced to the disk before it is acknowledged
  * - `memory:`: nothing outlives the process; each call opens a new one
@@ -90,7 +103,8 @@ export async function open(
       `Cannot use "${space}" as a space: its name may hold letters, digits, "_" and "-", at most 64`,
     );
   }
-  const broker = await borrowBroker(folder, space, options);
+  const settings = settingsOf(folder, options);
+  const broker = await borrowBroker(folder, space, settings, options);
   const client = new Client({ connect: broker.connect, host, clock, random });
   try {
     await client.open();
@@ -101,13 +115,26 @@ export async function open(
   return closeAtEnd(createHoldfast(client, broker.release));
 }
 
+/** @throws TypeError, RangeError */
+function settingsOf(folder: string | undefined, options: OpenOptions): BrokerSettings {
+  const { clock = systemClock, random = systemRandom } = options;
+  const ownTools = options.clock !== undefined || options.random !== undefined;
+  const thread = (options.thread ?? !ownTools) && folder !== undefined;
+  if (thread && ownTools) throw new TypeError('Cannot use "clock" or "random" with a thread: give thread: false');
+  const reserveBytes = wholeNumber(options.reserveBytes ?? RESERVE_BYTES, 'reserveBytes', 0, 2 ** 50);
+  const sessionTimeout = parseDuration(options.sessionTimeout ?? '30s', 'sessionTimeout');
+  return { thread, reserveBytes, sessionTimeout, clock, random };
+}
+
 async function borrowBroker(
   folder: string | undefined,
   space: string,
+  settings: BrokerSettings,
   options: OpenOptions,
 ): Promise<{ connect: Connect; release: () => Promise<void> }> {
+  const { log = warn } = options;
   if (folder === undefined) {
-    const broker = await startBroker(folder, space, options);
+    const broker = await startBroker(folder, space, settings, log);
     return { connect: broker.connect, release: broker.close };
   }
   await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -115,17 +142,31 @@ async function borrowBroker(
   // Whoever closes the last instance leaves the entry until the broker is closed, so that the next one waits for it.
   let entry = shared.get(key);
   if (entry === undefined) {
-    entry = startBroker(folder, space, options);
+    entry = startBroker(folder, space, settings, log);
     shared.set(key, entry);
     entry.catch(() => shared.delete(key));
   }
   const broker = await entry;
   if (broker.users < 0) {
     await broker.close();
-    return borrowBroker(folder, space, options);
+    return borrowBroker(folder, space, settings, options);
   }
+  refuseOther(folder, settings, broker.settings, options);
+  if (broker.users > 0) broker.logs.push(log);
   broker.users += 1;
-  return { connect: broker.connect, release: () => returnBroker(key, broker) };
+  const release = (): Promise<void> => {
+    // The last one hears how it is closed.
+    if (broker.users > 1) broker.logs.splice(broker.logs.indexOf(log), 1);
+    return returnBroker(key, broker);
+  };
+  return { connect: broker.connect, release };
+}
+
+function refuseOther(folder: string, wanted: BrokerSettings, running: BrokerSettings, options: OpenOptions): void {
+  for (const name of ['thread', 'reserveBytes', 'sessionTimeout', 'clock', 'random'] as const) {
+    if (options[name] === undefined || wanted[name] === running[name]) continue;
+    throw new TypeError(`Cannot open "${folder}" with another "${name}": this process has it open already`);
+  }
 }
 
 async function returnBroker(key: string, broker: SharedBroker): Promise<void> {
@@ -136,20 +177,21 @@ async function returnBroker(key: string, broker: SharedBroker): Promise<void> {
   shared.delete(key);
 }
 
-async function startBroker(folder: string | undefined, space: string, options: OpenOptions): Promise<SharedBroker> {
-  const { clock = systemClock, random = systemRandom, log = warn } = options;
-  const hostOptions = {
-    folder,
-    space,
-    host,
-    reserveBytes: wholeNumber(options.reserveBytes ?? RESERVE_BYTES, 'reserveBytes', 0, 2 ** 50),
-    sessionTimeoutMs: parseDuration(options.sessionTimeout ?? '30s', 'sessionTimeout'),
+async function startBroker(
+  folder: string | undefined,
+  space: string,
+  settings: BrokerSettings,
+  firstLog: (line: LogLine) => void,
+): Promise<SharedBroker> {
+  const { thread, reserveBytes, sessionTimeout, clock, random } = settings;
+  const logs = [firstLog];
+  const log = (line: LogLine): void => {
+    for (const each of new Set(logs)) each(line);
   };
-  const ownTools = options.clock !== undefined || options.random !== undefined;
-  if ((options.thread ?? !ownTools) && folder !== undefined) {
-    if (ownTools) throw new TypeError('Cannot use "clock" or "random" with a thread: give thread: false');
+  const hostOptions = { folder, space, host, reserveBytes, sessionTimeoutMs: sessionTimeout };
+  if (thread) {
     const { connect, close } = await startThread(hostOptions, log);
-    return { connect, close: once(close), users: 0 };
+    return { connect, close: once(close), settings, logs, users: 0 };
   }
   const inline = await startHost(hostOptions, { clock, random, log });
   const connect: Connect = async () => {
@@ -157,7 +199,7 @@ async function startBroker(folder: string | undefined, space: string, options: O
     inline.accept(link.broker);
     return link.client;
   };
-  return { connect, close: once(() => inline.close()), users: 0 };
+  return { connect, close: once(() => inline.close()), settings, logs, users: 0 };
 }
 
 /** A process that ends by itself drains first; one that is told to exit at once does not. */
