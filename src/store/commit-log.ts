@@ -15,10 +15,12 @@
  * - `clear` is noted with the keys that it found in the places, since a replay may find more or fewer.
  * - A commit with more than {@link BULK_BYTES} is written to the places at once, behind a fold of everything.
  *
- * The records of the log have consecutive numbers from 1 on. A record in the tables of LMDB, the position, says
- * which is the first that is not folded, and in which segment it stands.
+ * The records of the log have consecutive numbers from 1 on, over all leaders; each leader has a log of its own. A
+ * record in the tables of LMDB, the position, says which log that is, which record is the first that is not folded, and
+ * in which segment it stands.
  */
 import { ByteReader, ByteWriter } from '../model/bytes.ts';
+import { StoreError } from '../model/errors.ts';
 import {
   compareKeys,
   MAX_KEY_BYTES,
@@ -48,15 +50,26 @@ const SHARE_BYTES: number = SEGMENT_BYTES / 2 / FOLD_SHARES;
 const [PUT, DELETE, CLEAR] = [1, 2, 3];
 const NONCE_BYTES = 16;
 const POSITION_KEY: Key = new Uint8Array();
+const [WITH_COMMIT, WITH_LOG] = [1, 2];
 
 /** What the store keeps of the log outside of it. */
 interface Position {
-  readonly identity: string;
-  /** The number of the first record that is not folded, and the segment whose first it is or will be. */
+  /** The number of the first record that is not folded. */
   readonly number: number;
-  readonly segment: SegmentNumber;
   /** The commit of the record before. */
   readonly commit: LastCommit | undefined;
+  /** The log that goes on from there, and the segment whose first record has that number; none in a closed store. */
+  readonly log: { readonly identity: string; readonly segment: SegmentNumber } | undefined;
+}
+
+/** The files of the logs of a store, by the identities of the logs. */
+export interface LogFiles {
+  /** @throws StoreError `STORE_CORRUPT` when it is missing or damaged */
+  open(identity: string): LogFile;
+  /** Makes a file for a new log, and deletes all others that a crash may have left, but for the log `kept`. */
+  create(kept: string | undefined): LogFile;
+  seal(identity: string): void;
+  remove(identity: string): void;
 }
 
 /** A fold under way. */
@@ -76,12 +89,14 @@ export interface Folding {
 }
 
 export class CommitLog {
-  readonly #file: LogFile;
+  readonly #files: LogFiles;
   readonly #positions: Table;
   readonly #places: Table;
   readonly #writer = new ByteWriter(4_096);
   #overlay = new OrderedMap<Value | null>();
   #position: Position | undefined;
+  /** The file that this object writes, as the leader. */
+  #file: LogFile | undefined;
   /** The segment that is being filled: its number, its contents, and where the next record goes. */
   #segment: SegmentNumber = 0;
   #bytes: Buffer = Buffer.alloc(0);
@@ -90,8 +105,8 @@ export class CommitLog {
   #fold: Fold | undefined;
   #lastCommit: LastCommit | undefined;
 
-  constructor(file: LogFile, positions: Table, places: Table) {
-    this.#file = file;
+  constructor(files: LogFiles, positions: Table, places: Table) {
+    this.#files = files;
     this.#positions = positions;
     this.#places = places;
   }
@@ -101,29 +116,48 @@ export class CommitLog {
     return this.#lastCommit;
   }
 
-  /**
-   * Reads the log anew, in the write transaction under way. With `asLeader` what was read is made durable too, see
-   * `LogFile.rewrite`.
-   */
-  load(asLeader: boolean): void {
-    this.#position = this.#readPosition() ?? this.#firstPosition();
-    const { number, segment, commit } = this.#position;
+  /** Reads the log of whoever leads, in the write transaction under way. */
+  load(): void {
+    const position = this.#readPosition();
+    this.#position = position;
     this.#overlay = new OrderedMap();
     this.#fold = undefined;
-    this.#nextNumber = number;
-    this.#lastCommit = commit;
-    const first = this.#file.read(segment);
-    const second = this.#file.read(otherThan(segment));
-    this.#replaySegment(segment, first, asLeader);
-    if (this.#end > 0 && this.#file.find(second, 0, this.#nextNumber) !== undefined) {
-      this.#beginFold();
-      this.#replaySegment(otherThan(segment), second, asLeader);
+    this.#nextNumber = position?.number ?? 1;
+    this.#lastCommit = position?.commit;
+    if (position?.log === undefined) return;
+    const { identity, segment } = position.log;
+    const file = this.#files.open(identity);
+    try {
+      this.#replayAll(file, segment);
+    } finally {
+      file.close();
     }
-    // The log ends where a record is missing or was not wholly written; that must be its end indeed.
-    if (this.#file.hasFrom(first, this.#nextNumber) || this.#file.hasFrom(second, this.#nextNumber)) {
-      throw damaged(`record ${this.#nextNumber} is missing`);
-    }
-    if (asLeader) this.#writePosition(this.#position);
+  }
+
+  /**
+   * Folds what the leaders before have left, and begins a log, in the write transaction in which the caller becomes
+   * the leader.
+   */
+  takeOver(): Folding {
+    const before = this.#readPosition()?.log?.identity;
+    if (before !== undefined) this.#files.seal(before);
+    this.load();
+    this.release();
+    this.#file = this.#files.create(before);
+    return this.foldEverything(before);
+  }
+
+  /** Folds everything and ends the log, in the write transaction under way: no file is needed then. */
+  end(): Folding {
+    const own = this.#file?.identity;
+    this.release();
+    return this.foldEverything(own);
+  }
+
+  /** Lets go of the file that this object writes. */
+  release(): void {
+    this.#file?.close();
+    this.#file = undefined;
   }
 
   get(key: Key, snapshot: Snapshot): Value | undefined {
@@ -150,30 +184,38 @@ export class CommitLog {
   }
 
   /**
-   * Appends a commit, in the write transaction under way, which keeps others away. Says whether it did: otherwise the
-   * commit is one for {@link commitInPlace}.
+   * Appends a commit, and says whether it did: otherwise it is one for {@link commitInPlace}. A `clear` looks for its
+   * keys in the snapshot.
+   *
+   * @throws StoreError `FENCED` when another leader has taken over; when that happened meanwhile, with the outcome `unknown`
    */
-  append(commit: LastCommit, writes: readonly Write[]): boolean {
+  append(commit: LastCommit, writes: readonly Write[], snapshot: Snapshot | undefined): boolean {
     for (const write of writes) checkLimits(write);
-    if (!this.#encode(commit, writes)) return false;
+    const file = this.#file;
+    if (file === undefined || !this.#encode(commit, writes, snapshot)) return false;
     const body = this.#writer.view();
     if (!LogFile.hasRoom(this.#end, body.length)) {
       if (this.#fold !== undefined) return false;
       this.#beginFold();
       this.#useSegment(otherThan(this.#segment));
     }
-    this.#replay(this.#file.append(this.#segment, this.#bytes, this.#end, this.#nextNumber, body));
+    if (file.isSealed) throw deposed('aborted');
+    const record = file.append(this.#segment, this.#bytes, this.#end, this.#nextNumber, body);
+    if (file.isSealed) throw deposed('unknown');
+    this.#replay(record);
     return true;
   }
 
   /** Folds everything and writes a commit to the places, in the write transaction under way. */
-  commitInPlace(commit: LastCommit, writes: readonly Write[]): void {
-    this.foldEverything().succeeded();
+  commitInPlace(commit: LastCommit, writes: readonly Write[]): Folding {
+    const before = this.#file === undefined ? this.#position?.log?.identity : undefined;
+    if (before !== undefined) this.#files.seal(before);
+    this.#putInPlaces(this.#overlay.take(new Uint8Array(), Infinity));
     for (const write of writes) this.#writeInPlace(write);
+    this.#overlay = new OrderedMap();
     this.#nextNumber += 1;
     this.#lastCommit = commit;
-    this.#position = this.#positionAt(this.#segment);
-    this.#writePosition(this.#position);
+    return this.foldEverything(before);
   }
 
   /** Whether a share of a fold is due. */
@@ -202,8 +244,8 @@ export class CommitLog {
     };
   }
 
-  /** Folds all that waits, in the write transaction under way. */
-  foldEverything(): Folding {
+  /** Folds all that waits, in the write transaction under way. The log with the identity `done` is deleted behind it. */
+  foldEverything(done?: string): Folding {
     const position = this.#positionAt(this.#segment);
     this.#putInPlaces(this.#overlay.take(new Uint8Array(), Infinity));
     this.#writePosition(position);
@@ -213,6 +255,7 @@ export class CommitLog {
         this.#fold = undefined;
         this.#position = position;
         this.#useSegment(this.#segment);
+        if (done !== undefined) this.#files.remove(done);
       },
     };
   }
@@ -222,33 +265,19 @@ export class CommitLog {
     return this.#nextNumber === this.#position?.number;
   }
 
-  close(): void {
-    this.#file.close();
-  }
-
   #sharesDue({ done }: Fold): number {
     return Math.floor(this.#end / SHARE_BYTES) + 1 - done;
   }
 
   #readPosition(): Position | undefined {
     const bytes = this.#positions.get(POSITION_KEY);
-    if (bytes === undefined) return undefined;
-    const position = decodePosition(bytes);
-    if (position.identity !== this.#file.identity) throw damaged('it belongs to another store');
-    return position;
-  }
-
-  /** The position in a store that nobody has led yet. */
-  #firstPosition(): Position {
-    for (const segment of [0, 1] as const) {
-      if (this.#file.hasFrom(this.#file.read(segment), 1)) throw damaged('it belongs to a store that is gone');
-    }
-    return { identity: this.#file.identity, number: 1, segment: 0, commit: undefined };
+    return bytes === undefined ? undefined : decodePosition(bytes);
   }
 
   /** The position when all records so far are folded, and the next one is the first of `segment`. */
   #positionAt(segment: SegmentNumber): Position {
-    return { identity: this.#file.identity, number: this.#nextNumber, segment, commit: this.#lastCommit };
+    const log = this.#file === undefined ? undefined : { identity: this.#file.identity, segment };
+    return { number: this.#nextNumber, commit: this.#lastCommit, log };
   }
 
   #writePosition(position: Position): void {
@@ -267,16 +296,24 @@ export class CommitLog {
     this.#fold = { position: this.#positionAt(otherThan(this.#segment)), share, from: new Uint8Array(), done: 0 };
   }
 
-  #replaySegment(segment: SegmentNumber, bytes: Buffer, asLeader: boolean): void {
-    this.#segment = segment;
-    this.#bytes = bytes;
+  #replayAll(file: LogFile, segment: SegmentNumber): void {
+    const first = file.read(segment);
+    const second = file.read(otherThan(segment));
+    this.#replaySegment(file, first);
+    if (this.#end > 0) this.#replaySegment(file, second);
+    // The log ends where a record is missing or was not wholly written; that must be its end indeed.
+    if (file.hasFrom(first, this.#nextNumber) || file.hasFrom(second, this.#nextNumber)) {
+      throw damaged(`record ${this.#nextNumber} is missing`);
+    }
+  }
+
+  #replaySegment(file: LogFile, bytes: Buffer): void {
     this.#end = 0;
     for (;;) {
-      const record = this.#file.find(bytes, this.#end, this.#nextNumber);
+      const record = file.find(bytes, this.#end, this.#nextNumber);
       if (record === undefined) break;
       this.#replay(record);
     }
-    if (asLeader && this.#end > 0) this.#file.rewrite(segment, bytes, this.#end);
   }
 
   /** Applies a record to the overlay, which keeps views of it. */
@@ -295,7 +332,7 @@ export class CommitLog {
   }
 
   /** Writes the body of a record, unless the commit is too large for one. */
-  #encode(commit: LastCommit, writes: readonly Write[]): boolean {
+  #encode(commit: LastCommit, writes: readonly Write[], snapshot: Snapshot | undefined): boolean {
     let bytes = 0;
     for (const write of writes) bytes += bytesOf(write);
     if (bytes > BULK_BYTES) return false;
@@ -304,7 +341,7 @@ export class CommitLog {
     writeTrace(writer, commit);
     for (const write of writes) {
       if (write.kind === 'clear') {
-        if (!this.#encodeClear(write.from, write.to)) return false;
+        if (!this.#encodeClear(write.from, write.to, snapshot)) return false;
         continue;
       }
       writer.u8(write.kind === 'put' ? PUT : DELETE);
@@ -314,9 +351,9 @@ export class CommitLog {
     return writer.length <= BULK_BYTES;
   }
 
-  #encodeClear(from: Key, to: Key): boolean {
+  #encodeClear(from: Key, to: Key, snapshot: Snapshot | undefined): boolean {
     if (compareKeys(from, to) >= 0) return true;
-    const keys = this.#places.keys(from, to, CLEAR_KEYS);
+    const keys = this.#places.keys(from, to, CLEAR_KEYS, snapshot);
     if (keys.length === CLEAR_KEYS) return false;
     this.#writer.u8(CLEAR);
     this.#writer.bytes(from);
@@ -342,6 +379,10 @@ export class CommitLog {
   }
 }
 
+function deposed(outcome: 'aborted' | 'unknown'): StoreError {
+  return new StoreError('FENCED', outcome, 'Cannot use the store: another broker has taken over');
+}
+
 function otherThan(segment: SegmentNumber): SegmentNumber {
   return segment === 0 ? 1 : 0;
 }
@@ -363,21 +404,25 @@ function bytesOf(write: Write): number {
   return write.key.length + (write.kind === 'put' ? write.value.length : 0);
 }
 
-function encodePosition({ number, segment, identity, commit }: Position): Uint8Array {
+function encodePosition({ number, commit, log }: Position): Uint8Array {
   const writer = new ByteWriter();
   writer.varint(number);
-  writer.u8(segment);
-  writer.raw(Buffer.from(identity, 'hex'));
+  writer.u8((commit === undefined ? 0 : WITH_COMMIT) | (log === undefined ? 0 : WITH_LOG));
   if (commit !== undefined) writeTrace(writer, commit);
+  if (log === undefined) return writer.take();
+  writer.raw(Buffer.from(log.identity, 'hex'));
+  writer.u8(log.segment);
   return writer.take();
 }
 
 function decodePosition(bytes: Uint8Array): Position {
   const reader = new ByteReader(bytes);
   const number = reader.varint();
-  const segment = reader.u8() === 0 ? 0 : 1;
+  const flags = reader.u8();
+  const commit = flags & WITH_COMMIT ? readTrace(reader) : undefined;
+  if (!(flags & WITH_LOG)) return { number, commit, log: undefined };
   const identity = Buffer.from(reader.raw(IDENTITY_BYTES)).toString('hex');
-  return { number, segment, identity, commit: reader.left > 0 ? readTrace(reader) : undefined };
+  return { number, commit, log: { identity, segment: reader.u8() === 0 ? 0 : 1 } };
 }
 
 function writeTrace(writer: ByteWriter, { epoch, id }: LastCommit): void {

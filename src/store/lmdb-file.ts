@@ -1,5 +1,6 @@
 /**
- * Opening and making the files of an LMDB store: `x.mdb`, LMDB's `x.mdb-lock`, and the commit log `x.mdb-log`.
+ * Opening and making the files of an LMDB store: `x.mdb`, LMDB's `x.mdb-lock`, and while it is open a commit log
+ * `x.mdb-log-…`.
  *
  * When LMDB cannot open or make a file, the `lmdb` package ends the process with a segmentation fault. So
  * everything that it would do is done or tried here before.
@@ -14,6 +15,7 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readSync,
   rmSync,
   statSync,
@@ -28,6 +30,7 @@ import { checkHead } from './lmdb-check.ts';
 import { keyCodec, valueCodec } from './lmdb-codec.ts';
 import { emptyFile, PAGE_BYTES } from './lmdb-pages.ts';
 import { Table, type Database } from './lmdb-table.ts';
+import type { LogFiles } from './commit-log.ts';
 import { damaged, emptyLog, LogFile } from './log-file.ts';
 
 /**
@@ -55,32 +58,54 @@ interface Header {
   readonly format: number;
 }
 
-/** Opens the files, and makes them before when they are absent: the folder with mode 0700, the files with 0600. */
-export async function openFiles(
-  folder: string,
-  file: string,
-  random: Random,
-): Promise<{ database: Database; log: LogFile }> {
+/** Opens the file, and makes it before when it is absent: the folder with mode 0700, the file with 0600. */
+export async function openLmdbFile(folder: string, file: string): Promise<Database> {
   makeFolder(folder);
-  // The log is made first, so whoever sees a store without one sees a store that has lost it.
-  if (!existsSync(file)) makeFile(folder, logFileOf(file), () => emptyLog(random));
   makeFile(folder, file, emptyFile);
   // LMDB would make this file with a hole, and a full disk under a hole in mapped memory ends the process.
   makeFile(folder, lockFileOf(file), () => new Uint8Array(LOCK_FILE_BYTES));
   checkAccess(file);
   withFile(file, 'r', (fd) => checkHeadBesideWriters(fd));
-  if (!existsSync(logFileOf(file))) throw damaged(`"${logFileOf(file)}" is missing`);
-  const log = new LogFile(logFileOf(file));
-  let database: Database | undefined;
+  const database = openDatabase(file);
   try {
-    database = openDatabase(file);
     checkHeader(database);
-    return { database, log };
+    return database;
   } catch (error) {
-    log.close();
-    await database?.close();
+    await database.close();
     throw error;
   }
+}
+
+/** The files of the logs of the store in this file. */
+export function logFilesOf(folder: string, file: string, random: Random): LogFiles {
+  const prefix = `${file}-log-`;
+  const pathOf = (identity: string): string => `${prefix}${identity}`;
+  const open = (identity: string): LogFile => {
+    const path = pathOf(identity);
+    if (!existsSync(path)) throw damaged(`"${path}" is missing`);
+    const log = new LogFile(path);
+    if (log.identity === identity) return log;
+    log.close();
+    throw damaged(`"${path}" is another log`);
+  };
+  return {
+    open,
+    create(kept) {
+      for (const name of readdirSync(folder)) {
+        const path = join(folder, name);
+        if (path.startsWith(prefix) && path !== (kept && pathOf(kept))) rmSync(path, { force: true });
+      }
+      const log = emptyLog(random);
+      makeFile(folder, pathOf(log.identity), () => log.bytes);
+      return new LogFile(pathOf(log.identity));
+    },
+    seal(identity) {
+      const log = open(identity);
+      log.seal();
+      log.close();
+    },
+    remove: (identity) => rmSync(pathOf(identity), { force: true }),
+  };
 }
 
 /** Puts the header into a file that has none yet, in the write transaction under way. */
@@ -137,10 +162,6 @@ function syncFolder(folder: string): void {
 
 function lockFileOf(file: string): string {
   return `${file}-lock`;
-}
-
-function logFileOf(file: string): string {
-  return `${file}-log`;
 }
 
 /**

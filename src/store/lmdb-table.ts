@@ -66,10 +66,13 @@ export class Table {
     }
   }
 
-  /** The first keys from `from` (included) to `to` (excluded), in the write transaction under way. */
-  keys(from: Key, to: Key, limit: number): Key[] {
+  /** The first keys from `from` (included) to `to` (excluded). */
+  keys(from: Key, to: Key, limit: number, snapshot?: Snapshot): Key[] {
     const range = { start: this.#full(from), end: this.#full(to), limit };
-    return Array.from(this.#database.getKeys(range), withoutPrefix);
+    return Array.from(
+      this.#database.getKeys(snapshot === undefined ? range : { ...range, transaction: snapshot }),
+      withoutPrefix,
+    );
   }
 
   /** The entries of a range in its order; `limit` is left to the caller. */

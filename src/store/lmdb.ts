@@ -1,9 +1,9 @@
 /**
  * The store on a local disk: an LMDB file, and a commit log in front of it.
  *
- * A commit takes the write lock of LMDB, reads the record of the leader, compares the epoch, and appends to the log,
- * which is one write and one `fdatasync`. LMDB itself is written when the log is folded, in transactions of their
- * own: changed pages to new places, `fdatasync`, and a meta page through a descriptor with O_DSYNC. All of this is
+ * A commit appends to the leader's log, which is one write and one `fdatasync`, and looks whether another leader has
+ * sealed the log, see `log-file.ts`. LMDB itself is written when the log is folded, in transactions of their own that
+ * compare the epoch: changed pages to new places, `fdatasync`, and a meta page through a descriptor with O_DSYNC. All of this is
  * synchronous, so what has resolved is on the disk, and `test/store/lmdb-sync.test.ts` holds the system calls to
  * that order. The asynchronous writing of the `lmdb` package is not used: on a full disk it ends the process with
  * unhandled rejections.
@@ -24,14 +24,13 @@ import { StoreError } from '../model/errors.ts';
 import { systemRandom, type Random } from '../model/random.ts';
 import type { Entry, Epoch, Key, KeyRange, Leader, Value, Write } from '../model/records.ts';
 import { readInChunks, takeChunk } from './chunks.ts';
-import { CommitLog, type Folding } from './commit-log.ts';
-import { checkEpoch, leaderOf, resolveCommit, sameEpoch, succeed, type Leadership } from './epoch.ts';
+import { CommitLog, type Folding, type LogFiles } from './commit-log.ts';
+import { checkEpoch, type LastCommit, leaderOf, type Leadership, resolveCommit, sameEpoch, succeed } from './epoch.ts';
 import { checkFile } from './lmdb-check.ts';
 import { asStoreError } from './lmdb-errors.ts';
-import { openFiles, withFile, writeHeader } from './lmdb-file.ts';
+import { logFilesOf, openLmdbFile, withFile, writeHeader } from './lmdb-file.ts';
 import { AMPLE_BYTES, checkRoom, freeBytesOnDisk, reusableBytes } from './lmdb-space.ts';
 import { Table, type Database, type Snapshot, type WriteMeter } from './lmdb-table.ts';
-import type { LogFile } from './log-file.ts';
 import type { Store } from './store.ts';
 
 const [LEADER_TABLE, POSITION_TABLE, DATA_TABLE] = [0x01, 0x02, 0x03];
@@ -65,8 +64,8 @@ export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
   }
   const file = join(path, `${space}.mdb`);
   try {
-    const { database, log } = await openFiles(path, file, random);
-    return new LmdbStore(database, log, file, random, clock);
+    const database = await openLmdbFile(path, file);
+    return new LmdbStore(database, logFilesOf(path, file, random), file, random, clock);
   } catch (cause) {
     throw asStoreError(cause, 'aborted', `open the store "${file}"`);
   }
@@ -89,11 +88,11 @@ class LmdbStore implements Store {
   #state: 'unchecked' | 'open' | 'failed' | 'closed' = 'unchecked';
   #failure: unknown;
 
-  constructor(database: Database, log: LogFile, file: string, random: Random, clock: Pick<Clock, 'afterInput'>) {
+  constructor(database: Database, logs: LogFiles, file: string, random: Random, clock: Pick<Clock, 'afterInput'>) {
     this.#database = database;
     this.#leaders = new Table(database, LEADER_TABLE, this.#meter);
     this.#log = new CommitLog(
-      log,
+      logs,
       new Table(database, POSITION_TABLE, this.#meter),
       new Table(database, DATA_TABLE, this.#meter),
     );
@@ -109,15 +108,17 @@ class LmdbStore implements Store {
   }
 
   async acquire(address: string, seen: Leader | undefined): Promise<{ won: Epoch } | { lost: Leader }> {
+    let folding: Folding | undefined;
     const outcome = this.#transact('acquire the store', () => {
       const current = this.#leadership();
       if (current !== undefined && !sameEpoch(current.epoch, seen?.epoch)) return { lost: leaderOf(current) };
       const next = succeed(current, address, this.#random);
       writeHeader(this.#database);
-      this.#log.load(true);
+      folding = this.#log.takeOver();
       this.#leaders.put(LEADER_KEY, Buffer.from(JSON.stringify(next)));
       return { won: next.epoch };
     });
+    folding?.succeeded();
     this.#own = 'won' in outcome ? outcome.won : undefined;
     return outcome;
   }
@@ -127,11 +128,15 @@ class LmdbStore implements Store {
   }
 
   async commit(epoch: Epoch, commitId: bigint, writes: readonly Write[]): Promise<void> {
-    this.#transact('commit', () => {
-      this.#enterLog(epoch);
-      const commit = { epoch, id: commitId };
-      if (!this.#log.append(commit, writes)) this.#log.commitInPlace(commit, writes);
-    });
+    this.#checkFileOnce();
+    const commit = { epoch, id: commitId };
+    if (!sameEpoch(this.#own, epoch) || !this.#append(commit, writes)) {
+      const folding = this.#transact('commit', () => {
+        this.#enterLog(epoch);
+        return this.#log.commitInPlace(commit, writes);
+      });
+      folding.succeeded();
+    }
     this.#foldSoon();
   }
 
@@ -162,9 +167,9 @@ class LmdbStore implements Store {
 
   async close(): Promise<void> {
     if (this.#state === 'closed') return;
-    if (this.#state === 'open' && !this.#log.isFolded) this.#fold(() => this.#log.foldEverything());
+    if (this.#state === 'open') this.#fold(() => this.#log.end());
     this.#state = 'closed';
-    this.#log.close();
+    this.#log.release();
     await this.#database.close();
   }
 
@@ -176,10 +181,24 @@ class LmdbStore implements Store {
     }
   }
 
+  /** Appends a commit to the log of this object's own epoch, and says whether it was one for the log. */
+  #append(commit: LastCommit, writes: readonly Write[]): boolean {
+    try {
+      if (writes.every(({ kind }) => kind !== 'clear')) return this.#log.append(commit, writes, undefined);
+      return this.#read('commit', (snapshot) => this.#log.append(commit, writes, snapshot));
+    } catch (cause) {
+      const error = asStoreError(cause, 'aborted', 'commit');
+      if (error.code !== 'FENCED') this.#fail(error);
+      throw error;
+    }
+  }
+
   /** Checks in the write transaction under way that `epoch` leads, and knows the log as it is then. */
   #enterLog(epoch: Epoch): void {
     checkEpoch(this.#leadership()?.epoch, epoch);
-    if (!sameEpoch(this.#own, epoch)) this.#log.load(false);
+    if (sameEpoch(this.#own, epoch)) return;
+    this.#log.release();
+    this.#log.load();
   }
 
   /** Behind a commit, so that nobody waits for it. */

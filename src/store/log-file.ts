@@ -1,5 +1,9 @@
 /**
- * The file of the commit log: numbered records in two segments, each on the disk when `append` returns.
+ * A file of the commit log: numbered records in two segments, each on the disk when `append` returns.
+ *
+ * Each leader of a store writes a file of its own, and seals that of the leader before it. A leader looks at the seal
+ * behind each append, before it reports it: so whoever has sealed a file and reads it then finds all that was ever
+ * reported, and whatever a deposed leader still writes goes to a file that nobody reads.
  *
  * The file has its whole length from the beginning, written with zeros and synced. An append therefore changes
  * nothing that the file system keeps about the file, and `fdatasync` has one place to write. A record begins at a
@@ -7,7 +11,7 @@
  *
  * ```
  * file   = header, padded to a page | segment | segment
- * header = "holdfast log" version(u8) 000000 identity(16) sum(u32)
+ * header = "holdfast log" version(u8) 000000 identity(16) sum(u32) seal(u8)
  * record = sum(u32) length(u32) number(f64) body, padded to a sector
  * ```
  *
@@ -34,6 +38,7 @@ const IDENTITY_AT = 16;
 /** The bytes of the name of a log. */
 export const IDENTITY_BYTES = 16;
 const SUM_AT: number = IDENTITY_AT + IDENTITY_BYTES;
+const SEAL_AT: number = SUM_AT + 4;
 
 /** A record begins at a multiple of this, the most that every disk writes wholly or not at all. */
 const SECTOR_BYTES = 512;
@@ -47,14 +52,14 @@ export interface LogRecord {
   readonly end: number;
 }
 
-/** The contents of a new file. */
-export function emptyLog(random: Random): Uint8Array {
+/** The contents of a new file, and the identity that they have. */
+export function emptyLog(random: Random): { readonly bytes: Uint8Array; readonly identity: string } {
   const bytes = Buffer.alloc(FILE_BYTES);
   bytes.write(MAGIC);
   bytes[VERSION_AT] = VERSION;
   random.fill(bytes.subarray(IDENTITY_AT, SUM_AT));
   bytes.writeUInt32LE(crc32(bytes.subarray(0, SUM_AT)), SUM_AT);
-  return bytes;
+  return { bytes, identity: bytes.toString('hex', IDENTITY_AT, SUM_AT) };
 }
 
 export class LogFile {
@@ -62,6 +67,7 @@ export class LogFile {
   readonly identity: string;
   readonly #fd: number;
   readonly #salt: number;
+  readonly #seal = Buffer.alloc(1);
 
   /** @throws StoreError `STORE_CORRUPT`, `STORE_TOO_NEW`; what the file system throws */
   constructor(file: string) {
@@ -133,12 +139,15 @@ export class LogFile {
     return { body: bytes.subarray(at + RECORD_HEAD_BYTES, end), end: sectorBehind(end) };
   }
 
-  /**
-   * Writes again what was read. After a failed sync the system holds records that the disk may not have, and
-   * takes them for written; so whoever reads the log to go on from it makes it durable first.
-   */
-  rewrite(segment: SegmentNumber, bytes: Buffer, end: number): void {
-    this.#write(segment, bytes, 0, end);
+  /** Whether another leader reads the file, or has read it. */
+  get isSealed(): boolean {
+    readSync(this.#fd, this.#seal, 0, 1, SEAL_AT);
+    return this.#seal[0] !== 0;
+  }
+
+  /** Has the leader that writes the file report nothing more. This is for processes that live, so it needs no sync. */
+  seal(): void {
+    writeSync(this.#fd, Buffer.of(1), 0, 1, SEAL_AT);
   }
 
   close(): void {

@@ -40,8 +40,8 @@ export interface Store {
    * the last one to answer `resolve`. Implementations may assume that calls do not overlap, that no key or
    * value is above the limits of `model/records.ts`, and that nobody changes the buffers before the promise settles.
    *
-   * @throws StoreError `FENCED` (aborted) when the epoch is stale; `STORE_FULL` (aborted) when there is no
-   * room; `STORE_FAILED` with the outcome that is certain, `unknown` in doubt. After any error but `FENCED`
+   * @throws StoreError `FENCED` when the epoch is stale, `unknown` only when it became so during the call;
+   * `STORE_FULL` (aborted) when there is no room; `STORE_FAILED` with the outcome that is certain, `unknown` in doubt. After any error but `FENCED`
    * the store object must be closed and opened anew.
    */
   commit(epoch: Epoch, commitId: bigint, writes: readonly Write[]): Promise<void>;

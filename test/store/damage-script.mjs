@@ -3,7 +3,7 @@
  *
  *     node damage-script.mjs <folder> <first seed> <count>
  *
- * The folder holds `whole.mdb` with its log, and `older.mdb`, the same file some commits earlier. One line of JSON is
+ * The folder holds `whole.mdb`, and `older.mdb`, the same file some commits earlier. One line of JSON is
  * written a seed: what was damaged, how opening ended, how many records were right, absent, refused as corrupt,
  * and altered, and how writing on ended.
  */
@@ -28,7 +28,6 @@ async function readWhole() {
   const path = join(folder, `expected ${first}`);
   mkdirSync(path);
   copyFileSync(join(folder, 'whole.mdb'), join(path, 'default.mdb'));
-  copyFileSync(join(folder, 'whole.mdb-log'), join(path, 'default.mdb-log'));
   const store = await openLmdbStore({ path });
   const epoch = await acquire(store);
   const entries = new Map();
@@ -45,7 +44,6 @@ async function attempt(seed) {
   const { what, length } = damage(bytes, seededRandom(seed));
   mkdirSync(path);
   writeFileSync(join(path, 'default.mdb'), bytes.subarray(0, length));
-  copyFileSync(join(folder, 'whole.mdb-log'), join(path, 'default.mdb-log'));
   try {
     return { what, ...(await examine(path)) };
   } finally {

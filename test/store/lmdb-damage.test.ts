@@ -45,7 +45,6 @@ beforeAll(async () => {
   }
   await store.close();
   copyFileSync(join(path, 'default.mdb'), join(folder, 'whole.mdb'));
-  copyFileSync(join(path, 'default.mdb-log'), join(folder, 'whole.mdb-log'));
 });
 
 test('a damaged lmdb file gives what was written, or an error, and never ends the process', async () => {

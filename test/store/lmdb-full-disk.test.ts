@@ -11,8 +11,8 @@ import { temporaryFolder } from './folders.ts';
 
 const folder = temporaryFolder();
 const disk = join(folder, 'disk');
-const DISK_BYTES = 24 * 1024 * 1024;
-const BALLAST_BYTES = 6 * 1024 * 1024;
+const DISK_BYTES = 36 * 1024 * 1024;
+const BALLAST_BYTES = 12 * 1024 * 1024;
 
 /** The store to close when the test fails. */
 let open: Store | undefined;

@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -29,7 +29,7 @@ beforeAll(async () => {
   const store = await openLmdbStore({ path });
   const model = openMemoryStore();
   const [epoch, modelEpoch] = [await acquire(store), await acquire(model)];
-  const log = (): Buffer => readFileSync(join(path, 'default.mdb-log'));
+  const log = (): Buffer => readFileSync(join(path, logIn(path)));
   digests.push(await digestOf(model, modelEpoch));
   ends.push(HEADER_BYTES);
   for (let i = 0; i < COMMITS; i++) {
@@ -41,7 +41,7 @@ beforeAll(async () => {
     ends.push(endOf(log()));
   }
   mkdirSync(crashed);
-  for (const name of ['default.mdb', 'default.mdb-log']) copyFileSync(join(path, name), join(crashed, name));
+  for (const name of ['default.mdb', logIn(path)]) copyFileSync(join(path, name), join(crashed, name));
   await store.close();
 });
 
@@ -59,9 +59,9 @@ describe('what a crash leaves in the commit log', () => {
   test('is whole up to the last commit, however little of that was written', async () => {
     const from = ends[COMMITS - 1] as number;
     for (let written = from; written < (ends[COMMITS] as number); written += SECTOR_BYTES) {
-      const { path, log } = copy();
+      const { path, file, log } = copy();
       log.fill(0, written, ends[COMMITS]);
-      writeFileSync(join(path, 'default.mdb-log'), log);
+      writeFileSync(file, log);
       const store = await openLmdbStore({ path });
       const epoch = await acquire(store);
       expect(await digestOf(store, epoch)).toBe(digests[COMMITS - 1]);
@@ -81,14 +81,14 @@ describe('what a crash leaves in the commit log', () => {
     const below = (limit: number): number => Math.floor(random.fraction() * limit);
     const seen = { refused: 0, whole: 0, shorter: 0 };
     for (let seed = 0; seed < SEEDS; seed++) {
-      const { path, log } = copy();
+      const { path, file, log } = copy();
       const at = below((ends[COMMITS] as number) + SECTOR_BYTES);
       const sector = at - (at % SECTOR_BYTES);
       const kind = below(3);
       if (kind === 0) log[at] = (log[at] as number) ^ (1 << below(8));
       else if (kind === 1) log.fill(0, sector, sector + SECTOR_BYTES);
       else random.fill(log.subarray(sector, sector + SECTOR_BYTES));
-      writeFileSync(join(path, 'default.mdb-log'), log);
+      writeFileSync(file, log);
       const found = await read(path);
       const name = `seed ${seed}: kind ${kind} at ${at}`;
       if (found === 'STORE_CORRUPT' || found === 'STORE_TOO_NEW') seen.refused++;
@@ -106,55 +106,84 @@ describe('what a crash leaves in the commit log', () => {
 });
 
 describe('a commit log', () => {
-  test('that is missing, cut off or of another store is refused', async () => {
-    const missing = copy().path;
-    rmSync(join(missing, 'default.mdb-log'));
-    expect(await read(missing)).toBe('STORE_CORRUPT');
+  test('that is missing, cut off or another one is refused', async () => {
+    const missing = copy();
+    rmSync(missing.file);
+    expect(await read(missing.path)).toBe('STORE_CORRUPT');
 
     const cut = copy();
-    writeFileSync(join(cut.path, 'default.mdb-log'), cut.log.subarray(0, cut.log.length - 1));
+    writeFileSync(cut.file, cut.log.subarray(0, cut.log.length - 1));
     expect(await read(cut.path)).toBe('STORE_CORRUPT');
 
-    const foreign = copy().path;
+    const foreign = copy();
     const other = join(folder, 'other');
-    await read(other);
-    copyFileSync(join(other, 'default.mdb-log'), join(foreign, 'default.mdb-log'));
-    expect(await read(foreign)).toBe('STORE_CORRUPT');
-  });
-
-  test('is not taken over by a new store when its own is gone', async () => {
-    const { path } = copy();
-    rmSync(join(path, 'default.mdb'));
-    rmSync(join(path, 'default.mdb-lock'), { force: true });
-    expect(await read(path)).toBe('STORE_CORRUPT');
-  });
-
-  test('is empty behind close()', async () => {
-    const { path } = copy();
-    const store = await openLmdbStore({ path });
+    const store = await openLmdbStore({ path: other });
     await acquire(store);
+    copyFileSync(join(other, logIn(other)), foreign.file);
     await store.close();
-    const log = readFileSync(join(path, 'default.mdb-log'));
-    // What stands there is folded, so damage to it does no harm.
-    log.fill(7, HEADER_BYTES);
-    writeFileSync(join(path, 'default.mdb-log'), log);
-    expect(await read(path)).toBe(digests[COMMITS]);
+    expect(await read(foreign.path)).toBe('STORE_CORRUPT');
   });
 
   test('of a later version is refused', async () => {
-    const { path, log } = copy();
+    const { path, file, log } = copy();
     log[12] = 2;
     log.writeUInt32LE(crc32(log.subarray(0, 32)), 32);
-    writeFileSync(join(path, 'default.mdb-log'), log);
+    writeFileSync(file, log);
     expect(await read(path)).toBe('STORE_TOO_NEW');
+  });
+
+  test('is gone behind close(), so a closed store is one file', async () => {
+    const { path } = copy();
+    expect(await read(path)).toBe(digests[COMMITS]);
+    expect(readdirSync(path).toSorted()).toEqual(['default.mdb', 'default.mdb-lock']);
+    rmSync(join(path, 'default.mdb-lock'));
+    expect(await read(path)).toBe(digests[COMMITS]);
+  });
+
+  test('that a crash left behind is deleted, and that of a live leader is not', async () => {
+    const { path } = copy();
+    writeFileSync(join(path, 'default.mdb-log-0123'), 'left behind');
+    writeFileSync(join(path, 'other.mdb-log-0123'), 'of another space');
+    const store = await openLmdbStore({ path });
+    await acquire(store);
+    const bystander = await openLmdbStore({ path });
+    expect(await bystander.acquire('bystander', undefined)).toMatchObject({ lost: { address: 'test' } });
+    const names = readdirSync(path).filter((name) => name.includes('-log-'));
+    expect(names).toEqual([expect.stringMatching(/^default\.mdb-log-[0-9a-f]{32}$/), 'other.mdb-log-0123']);
+    await bystander.close();
+    await store.close();
   });
 });
 
-function copy(): { path: string; log: Buffer } {
+describe('a leader that was deposed', () => {
+  test('writes nothing, and says so', async () => {
+    const { path } = copy();
+    const [old, next] = [await openLmdbStore({ path }), await openLmdbStore({ path })];
+    const epoch = await acquire(old);
+    await old.commit(epoch, 1n, [put('by the old one', 10, 1)]);
+    const later = await acquire(next);
+    await expect(old.commit(epoch, 2n, [put('too late', 10, 1)])).rejects.toMatchObject({
+      code: 'FENCED',
+      outcome: 'aborted',
+    });
+    await next.commit(later, 3n, [put('by the new one', 10, 1)]);
+    await old.close();
+    const values = await next.get(later, ['by the old one', 'too late', 'by the new one'].map(bytes));
+    expect(values.map((value) => value !== undefined)).toEqual([true, false, true]);
+    await next.close();
+  });
+});
+
+function copy(): { path: string; file: string; log: Buffer } {
   const path = join(folder, String(count++));
-  mkdirSync(path);
-  for (const name of ['default.mdb', 'default.mdb-log']) copyFileSync(join(crashed, name), join(path, name));
-  return { path, log: readFileSync(join(path, 'default.mdb-log')) };
+  cpSync(crashed, path, { recursive: true });
+  const file = join(path, logIn(path));
+  return { path, file, log: readFileSync(file) };
+}
+
+/** The name of the log of a store that is open, or was. */
+function logIn(path: string): string {
+  return readdirSync(path).find((name) => name.includes('-log-')) as string;
 }
 
 /** The digest of the contents, or the code of the error. */
