@@ -14,7 +14,7 @@ package_of() {
     mkfs.ext4 | debugfs | dumpe2fs | tune2fs) echo e2fsprogs ;;
     mkfs.btrfs | btrfs) echo btrfs-progs ;;
     losetup | mount | umount) echo mount ;;
-    fallocate | setsid | unshare | nsenter | prlimit | blockdev) echo util-linux ;;
+    fallocate | setpriv | setsid | unshare | nsenter | prlimit | blockdev) echo util-linux ;;
     dmsetup) echo dmsetup ;;
     faketime) echo faketime ;;
     strace) echo strace ;;

@@ -1,5 +1,6 @@
 /** A channel: a named, typed, ordered store of messages. */
 import type { Client, Ended } from '../client/client.ts';
+import { CODEC_BSON } from '../codec/bson.ts';
 import { type Answer, type ProduceOutcome, refusal } from '../client/outbox.ts';
 import type { ChannelView, Control, Manage, MessageView, Reply } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
@@ -36,6 +37,7 @@ export interface Receipt {
 
 /** A message as it stands in its channel. */
 export interface StoredMessage<Message> extends Omit<MessageView, 'payload' | 'codec' | 'result' | 'progress'> {
+  /** Of a message that cannot be decoded, reading this throws `UNDECODABLE`; so it is for `result` and `progress`. */
   readonly message: Message;
   readonly result: unknown;
   readonly progress: unknown;
@@ -144,7 +146,11 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
       own.stop();
       throw error;
     }
-    if (!receipt.deduplicated) return this.#result(receipt.id, own, signal);
+    if (!receipt.deduplicated) {
+      const ended = await untilAborted(own, signal);
+      // Unknown is what it was as long as it waited for room, if the link was renewed meanwhile; now it is stored.
+      if (ended.state !== undefined) return this.#resultOf(receipt.id, ended);
+    }
     own.stop();
     return this.#result(receipt.id, this.#client.awaitEnd(parseMessageId(receipt.id), false), signal);
   }
@@ -289,9 +295,12 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
     waiting: { ended: Promise<Ended>; stop: () => void },
     signal?: AbortSignal,
   ): Promise<Result> {
-    const ended = await untilAborted(waiting, signal);
+    return this.#resultOf(id, await untilAborted(waiting, signal));
+  }
+
+  #resultOf(id: MessageId, ended: Ended): Result {
     if (ended.state === 'completed')
-      return (ended.result === undefined ? undefined : decodePayload(1, ended.result)) as Result;
+      return (ended.result === undefined ? undefined : decodePayload(CODEC_BSON, ended.result)) as Result;
     if (this.#client.failure !== undefined) throw this.#client.failure;
     if (ended.state === undefined)
       throw new HoldfastError('NOT_FOUND', `Cannot wait for message "${id}": it is not kept any more`);
@@ -317,12 +326,18 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
   }
 
   #stored({ payload, codec, result, progress, ...view }: MessageView): StoredMessage<Message> {
-    return {
-      ...view,
-      message: decodePayload(codec, payload) as Message,
-      result: result === undefined ? undefined : decodePayload(1, result),
-      progress: progress === undefined ? undefined : decodePayload(1, progress),
+    const stored = { ...view };
+    const decodeAs = (
+      name: 'message' | 'result' | 'progress',
+      codecOf: number,
+      bytes: Uint8Array | undefined,
+    ): void => {
+      Object.defineProperty(stored, name, decoded(codecOf, bytes));
     };
+    decodeAs('message', codec, payload);
+    decodeAs('result', CODEC_BSON, result);
+    decodeAs('progress', CODEC_BSON, progress);
+    return stored as StoredMessage<Message>;
   }
 
   async #control(action: Control['action']): Promise<unknown> {
@@ -365,6 +380,18 @@ class PendingReceipt implements Answer<ProduceOutcome> {
     this.#resolve(
       full ? this.#channel.sendAgain(this.#prepared) : this.#channel.receipt(this.#prepared.item.id, outcome),
     );
+  }
+}
+
+/** A property with the decoded value; one that cannot be decoded throws when it is read, and hides nothing else. */
+function decoded(codec: number, bytes: Uint8Array | undefined): PropertyDescriptor {
+  try {
+    return { enumerable: true, value: bytes === undefined ? undefined : decodePayload(codec, bytes) };
+  } catch (error) {
+    const get = (): never => {
+      throw error;
+    };
+    return { enumerable: false, get };
   }
 }
 

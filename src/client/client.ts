@@ -41,6 +41,8 @@ export interface Ended {
   readonly failure: Failure | undefined;
 }
 
+const UNKNOWN_END: Ended = { state: undefined, result: undefined, failure: undefined };
+
 /** The pause before a link is tried again doubles from the first to the longest, each drawn from its upper half. */
 const FIRST_PAUSE_MS = 5;
 const LONGEST_PAUSE_MS = 1_000;
@@ -178,6 +180,7 @@ export class Client {
 
   /** Waits for the end of a message. `registered` says that the broker was told together with the produce. */
   awaitEnd(id: Uint8Array, registered: boolean): { ended: Promise<Ended>; stop: () => void } {
+    if (this.#failure !== undefined) return { ended: Promise.resolve(UNKNOWN_END), stop: () => {} };
     const key = messageIdText(id);
     let entry = this.#awaited.get(key);
     if (entry === undefined) {
@@ -395,7 +398,7 @@ export class Client {
     for (const consumer of this.#consumers.values()) consumer.fail(error);
     for (const channel of this.#roomWaiters.keys()) this.#announceRoom(channel);
     for (const { waiting } of this.#awaited.values()) {
-      for (const resolve of waiting) resolve({ state: undefined, result: undefined, failure: undefined });
+      for (const resolve of waiting) resolve(UNKNOWN_END);
     }
     this.#awaited.clear();
     for (const listener of this.#onFailure) listener();

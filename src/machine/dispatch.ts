@@ -58,10 +58,13 @@ function serveSuspects(state: MachineState, channel: Channel): void {
 const RESERVATION_MS = 5_000;
 
 function reserve(state: MachineState, channel: Channel, session: Session): void {
+  state.reservations.add(channel);
+  // Another channel has just had it emptied: all others have their turn before this one has.
+  channel.reservedUntil = session.restsUntil;
+  if (session.restsUntil > state.now) return;
   session.reserved = true;
   channel.reserved = session;
   channel.reservedUntil = state.now + RESERVATION_MS;
-  state.reservations.add(channel);
 }
 
 /** Ends reservations that have lasted long enough, and tries again where one has rested. */
@@ -85,6 +88,7 @@ function endReservation(state: MachineState, channel: Channel): void {
   if (session === undefined || !session.reserved) return;
   for (const { lease } of session.held.values()) if (lease?.alone === true) return;
   session.reserved = false;
+  session.restsUntil = state.now + RESERVATION_MS;
   for (const consumer of session.consumers.values()) queueConsumer(state, consumer);
 }
 

@@ -200,7 +200,15 @@ export function oldestUnawaited(state: MachineState, list: EndedList): EndedMess
   for (let rank = 0; ; rank++) {
     const message = list.messages.at(rank);
     if (message === undefined || !state.awaitedSeqs.has(message.seq)) return message;
+    state.passedOver.add(list);
   }
+}
+
+/** Looks again at what was left for those who waited, after one of them has stopped. */
+export function lookAgain(state: MachineState): void {
+  const lists = [...state.passedOver];
+  state.passedOver.clear();
+  for (const list of lists) scheduleRemoval(state, list);
 }
 
 /** Sees to it that the timer looks at a list no later than it has something to remove. */

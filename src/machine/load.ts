@@ -202,8 +202,10 @@ export class Loader {
     for (const channel of state.channels.values()) {
       for (const list of Object.values(channel.ended)) scheduleRemoval(state, list);
       for (const slot of channel.dedupe.values()) {
-        // The record of a key that came free stays until all keys in it are free.
-        if (slot.until === 0 && state.messages.get(slot.seq)?.extra?.dedupe !== slot.hash) dropSlot(state, slot);
+        // The record of a key that came free stays until all keys in it are free, and so do the ones before it.
+        const isFree = slot.until === 0 && state.messages.get(slot.seq)?.extra?.dedupe !== slot.hash;
+        const isOld = slot.nextSeq !== 0 && state.messages.get(slot.nextSeq)?.state !== 'waiting';
+        if (isFree || isOld) dropSlot(state, slot);
       }
     }
   }

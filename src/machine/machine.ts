@@ -20,6 +20,7 @@ import { dispatch } from './dispatch.ts';
 import { flush, type Flushed, isDirty, pendingBytes } from './flush.ts';
 import { applyInspect, planInspect } from './inspect.ts';
 import { KIND } from './layout.ts';
+import { lookAgain } from './lifecycle.ts';
 import { Loader } from './load.ts';
 import { applyControl, applyManage, applyRedrive, keptMessage, planManage, planRedrive } from './manage.ts';
 import { notesKey, readNotes } from './notes.ts';
@@ -297,6 +298,7 @@ export class Machine {
     const state = this.#state;
     state.awaited.delete(id);
     for (const [seq, awaited] of state.awaitedSeqs) if (awaited === id) state.awaitedSeqs.delete(seq);
+    lookAgain(state);
   }
 }
 

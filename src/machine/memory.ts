@@ -144,6 +144,8 @@ export interface Session {
   readonly held: Map<number, Message>;
   /** Gets nothing new until it holds nothing, because a suspect waits to be delivered alone. */
   reserved: boolean;
+  /** It is not kept from new messages for a suspect again before this machine time. */
+  restsUntil: number;
   /** The highest request that was applied. */
   applied: number;
   /** Answers that the client may not have got yet, by request. */

@@ -125,7 +125,8 @@ function dropHold(state: MachineState, pack: number, second: number, stored: num
 function whatStands(state: MachineState, slot: DedupeSlot, rule: DedupeRule): 'first' | 'second' | 'both' {
   const standing = state.messages.get(slot.seq);
   if (rule.mode === 'reject' || standing === undefined) return 'first';
-  if (rule.mode === 'keepLast') return 'both';
+  // One that was redriven, or that goes on among the dead letters, has given up its key and would never hand it over.
+  if (rule.mode === 'keepLast') return standing.extra?.dedupe === slot.hash ? 'both' : 'first';
   return standing.state === 'leased' || standing.deliveries > 0 ? 'first' : 'second';
 }
 

@@ -17,6 +17,7 @@ export function createSession(number: number, id: string, host: string): Session
     consumers: new Map(),
     held: new Map(),
     reserved: false,
+    restsUntil: 0,
     applied: 0,
     answers: new Map(),
     answerBytes: 0,

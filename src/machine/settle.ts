@@ -177,6 +177,7 @@ function failDecoding(state: MachineState, message: Message, failure: Failure): 
   extra.undecodable += 1;
   extra.failure = failure;
   const attempt = attemptNumber(message);
+  rememberClaim(message, attempt);
   if (extra.undecodable >= message.policy.policy.maxUndecodable) {
     end(state, message, 'failed', { failure });
     return;

@@ -53,6 +53,8 @@ export interface MachineState {
   /** Who waits for the end of which message, by the id's text. */
   readonly awaited: Map<string, Set<Session>>;
   readonly awaitedSeqs: Map<number, string>;
+  /** Lists of which a message was left beyond its time because somebody waits for it. */
+  readonly passedOver: Set<EndedList>;
   /** The journal's records, the oldest first. */
   readonly journal: JournalRecord[];
   journalEntries: number;
@@ -157,6 +159,7 @@ export function createState(space: string): MachineState {
     slotRecords: new Map(),
     awaited: new Map(),
     awaitedSeqs: new Map(),
+    passedOver: new Set(),
     journal: [],
     journalEntries: 0,
     compactions: [],

@@ -3,7 +3,7 @@ import type { Channel, EndedList, EndedMessage, Message, Session } from './memor
 import { closeConsumers, forgetSession } from './consumers.ts';
 import { endWindow } from './dedupe.ts';
 import { renewReservations } from './dispatch.ts';
-import { drop, end, forget, move, oldestUnawaited, retentionOf, scheduleRemoval } from './lifecycle.ts';
+import { drop, end, forget, lookAgain, move, oldestUnawaited, retentionOf, scheduleRemoval } from './lifecycle.ts';
 import { attemptNumber, remember } from './message.ts';
 import { countDeath, failAttempt, loseLease } from './settle.ts';
 import type { MachineState } from './state.ts';
@@ -61,12 +61,14 @@ export function closeSession(state: MachineState, session: Session): void {
     move(state, message, 'released', {});
   }
   forgetSession(state, session);
+  lookAgain(state);
 }
 
 /** Ends a session for good. */
 export function endSession(state: MachineState, session: Session): void {
   loseLeases(state, session);
   forgetSession(state, session);
+  lookAgain(state);
 }
 
 function loseLeases(state: MachineState, session: Session): void {

@@ -1,14 +1,16 @@
-import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { afterAll, expect, test } from 'vitest';
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
+import { interrupt, leftBehind, runTool, startTool } from '../tools/running-tool.ts';
 
-const main = fileURLToPath(new URL('../../.build/tools/demo/main.js', import.meta.url));
 const scratch = mkdtempSync(join(tmpdir(), 'holdfast-demo-test-'));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+/** Root reads every file, whatever its mode says, by two privileges that a program can do without. */
+const BOUND_BY_MODES: readonly string[] =
+  process.getuid?.() === 0 ? ['setpriv', '--inh-caps=-all', '--bounding-set=-dac_override,-dac_read_search'] : [];
 
 /** A name that is no UTF-8, with a line break; the demo names the odd byte by a lone surrogate. */
 const ODD_NAME = Buffer.from('odd \xff\nname', 'latin1');
@@ -18,12 +20,11 @@ test('the demo kills its working process three times or more, loses nothing and 
   const folder = join(scratch, 'files');
   const hashes = fillFolder(folder);
   const results = join(scratch, 'results.jsonl');
-  const temporary = join(scratch, 'temporary');
-  mkdirSync(temporary);
 
-  const { code, stdout } = await runDemo(['--folder', folder, '--json', '--results', results], temporary);
+  const demo = startTool('demo', ['--folder', folder, '--json', '--results', results]);
+  const { code, stdout } = await demo.ended;
 
-  const summary = JSON.parse(stdout.trimEnd().split('\n').at(-1) as string) as Record<string, unknown>;
+  const summary = summaryIn(stdout);
   expect(summary).toEqual({
     folder,
     files: 101,
@@ -47,18 +48,63 @@ test('the demo kills its working process three times or more, loses nothing and 
   const written = lines.map((line) => JSON.parse(line) as { path: string; sha256: string });
   expect(new Map(written.map(({ path, sha256 }) => [path, sha256]))).toEqual(hashes);
   expect(written.length).toBe(100);
-  expect(readdirSync(temporary)).toEqual([]);
-}, 120_000);
+  expect(leftBehind(demo)).toEqual([]);
+});
 
 test('the demo of an empty folder has nothing to kill for', async () => {
   const folder = join(scratch, 'empty');
   mkdirSync(folder);
 
-  const { code, stdout } = await runDemo(['--folder', folder, '--json'], scratch);
+  const { code, stdout } = await runTool('demo', ['--folder', folder, '--json']);
 
-  const summary = JSON.parse(stdout.trimEnd().split('\n').at(-1) as string) as Record<string, unknown>;
-  expect(summary).toMatchObject({ files: 0, produced: 0, completed: 0, dead: 0, lost: 0, doubled: 0, kills: 0 });
+  expect(summaryIn(stdout)).toMatchObject({
+    files: 0,
+    produced: 0,
+    completed: 0,
+    dead: 0,
+    lost: 0,
+    doubled: 0,
+    kills: 0,
+  });
   expect(code).toBe(0);
+});
+
+test('the demo keeps a file that this user may not read as dead, and passes over such a folder', async () => {
+  const folder = join(scratch, 'not all readable');
+  mkdirSync(join(folder, 'closed'), { recursive: true });
+  for (let i = 0; i < 9; i++) writeFileSync(join(folder, `file ${i}.txt`), `content ${i}`);
+  writeFileSync(join(folder, 'locked.txt'), 'nobody reads this', { mode: 0 });
+  chmodSync(join(folder, 'closed'), 0);
+  onTestFinished(() => chmodSync(join(folder, 'closed'), 0o700));
+
+  const { code, stdout } = await runTool('demo', ['--folder', folder, '--json'], BOUND_BY_MODES);
+
+  expect(summaryIn(stdout)).toMatchObject({ files: 10, produced: 10, completed: 9, dead: 1, lost: 0, doubled: 0 });
+  expect(stdout).toContain('dead: locked.txt: EACCES');
+  expect(stdout).toContain('1 folder cannot be listed');
+  expect(code).toBe(0);
+});
+
+describe.each([
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const)('%s', (signal, expected) => {
+  test.each(['101 files in', 'SIGKILL 1 ', 'SIGKILL 4 '])(
+    'ends the demo after "%s" and leaves nothing',
+    async (line) => {
+      const folder = mkdtempSync(join(scratch, 'interrupted-'));
+      fillFolder(folder);
+      const demo = startTool('demo', ['--folder', folder]);
+      await demo.said(line);
+
+      const { code, stdout, stderr } = await interrupt(demo, signal);
+
+      expect(stderr).toBe(`Ended by ${signal}\n`);
+      expect(code).toBe(expected);
+      expect(stdout).not.toContain('nothing lost');
+      expect(leftBehind(demo)).toEqual([]);
+    },
+  );
 });
 
 test.each([
@@ -68,7 +114,7 @@ test.each([
   [['elsewhere'], 'Cannot use "elsewhere"'],
   [['--folder', scratch, '--data', scratch], 'it is not empty'],
 ])('the demo refuses %j', async (args, message) => {
-  const { code, stderr } = await runDemo(args, scratch);
+  const { code, stderr } = await runTool('demo', args);
 
   expect(stderr).toContain(message);
   expect(code).toBe(2);
@@ -92,16 +138,6 @@ function fillFolder(folder: string): Map<string, string> {
   return hashes;
 }
 
-function runDemo(
-  args: readonly string[],
-  temporary: string,
-): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [main, ...args], { env: { ...process.env, TMPDIR: temporary } });
-    const output = { stdout: '', stderr: '' };
-    child.stdout.setEncoding('utf8').on('data', (text: string) => (output.stdout += text));
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (output.stderr += text));
-    child.once('error', reject);
-    child.once('close', (code) => resolve({ code, ...output }));
-  });
+function summaryIn(stdout: string): Record<string, unknown> {
+  return JSON.parse(stdout.trimEnd().split('\n').at(-1) as string) as Record<string, unknown>;
 }

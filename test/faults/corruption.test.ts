@@ -40,7 +40,7 @@ test(`a damaged store is refused or as it was, never altered (seed ${SEED})`, as
   }
   const refused = found.filter((one) => 'code' in one).length;
   expect(refused).toBeGreaterThan(DAMAGES / 4);
-}, 120_000);
+}, 50_000);
 
 async function fill(data: string): Promise<void> {
   await using holdfast = await open(`file:${data}`);

@@ -45,7 +45,7 @@ test('a full disk refuses new messages, lets consumers finish, and is used again
   expect(await finish(loads, left)).toEqual(numbersFrom(first, left));
   await holdfast.close();
   expect(log.filter(({ level }) => level !== 'info')).toEqual([]);
-}, 120_000);
+});
 
 /** Produces until one is refused, and says how many were stored. */
 async function produceUntilFull(loads: Channel<Load>, from: number): Promise<number> {

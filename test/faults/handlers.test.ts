@@ -36,7 +36,7 @@ describe('a handler that', () => {
     expect(moreDead).toEqual([]);
     expect(await jobs.inspect()).toMatchObject({ completed: JOBS - 1, ready: 0, delayed: 0, leased: 0 });
     await holdfast.close();
-  }, 120_000);
+  });
 
   test('hangs is timed out and its message retried', async () => {
     await using holdfast = await open(`file:${join(folder, 'hanging')}`);

@@ -45,7 +45,7 @@ test('nothing acknowledged is lost when the n-th write or sync fails, for every 
   });
   // The broker opens the store anew, and clients get their answers late.
   expect(wentOn).toBeGreaterThan(places.length / 4);
-}, 240_000);
+}, 150_000);
 
 async function check(data: string, { output }: Ended, fault: string): Promise<void> {
   const said = (what: string): string[] =>

@@ -16,7 +16,8 @@ function plant<Kind extends SimRecord['kind']>(
   throw new Error(`Cannot plant a violation: no record of kind "${kind}" fits`);
 }
 
-type Transitions = Of<'commit'>['content']['transitions'];
+type Content = Of<'commit'>['content'];
+type Transitions = Content['transitions'];
 
 /** Changes the transitions of the first commit for which `change` gives others. */
 function plantInCommit(
@@ -68,6 +69,33 @@ describe('the checker', () => {
       plant(history, 'handler.started', (record) => ({ ...record, content: 'other' })),
     );
     expect(found(planted)).toContain('S2');
+  });
+
+  test('S1: a request that is told that its message is not kept, while it is alive', () => {
+    const planted = inAny((history) =>
+      plant(history, 'produce.answered', (record) =>
+        record.receipts.some(({ deduplicated }) => !deduplicated)
+          ? { ...record, outcome: 'unknown', code: 'NOT_FOUND', receipts: [] }
+          : undefined,
+      ),
+    );
+    expect(found(planted)).toEqual(['S1']);
+  });
+
+  test('S2: a request that gets what no handler of its message returned', () => {
+    const planted = inAny((history) => plant(history, 'result', (record) => ({ ...record, result: '{"answer":-9}' })));
+    expect(found(planted)).toEqual(['S2']);
+  });
+
+  test('S2: a message that is shown with a result that is not its own', () => {
+    const planted = inAny((history) =>
+      plant(history, 'inspected', (record) =>
+        record.kept.some(({ state }) => state === 'completed')
+          ? { ...record, kept: record.kept.map((one) => ({ ...one, result: '{"answer":-9}' })) }
+          : undefined,
+      ),
+    );
+    expect(found(planted)).toEqual(['S2']);
   });
 
   test('S3: a message that ends twice', () => {
@@ -207,6 +235,30 @@ describe('the checker', () => {
     expect(found(planted)).toContain('S14');
   });
 
+  test('S14: a dead message without a reason, where it is kept and where it was taken away at once', () => {
+    const withoutReasons = (content: Content): Content => ({
+      ...content,
+      ends: content.ends.map((end) => ({ ...end, failure: undefined })),
+      delayed: content.delayed.map((one) => ({ ...one, failure: undefined })),
+      pages: content.pages.map(({ page, messages }) => ({
+        page,
+        messages: messages.map((one) => ({ ...one, failure: undefined })),
+      })),
+    });
+    const withoutEnds = (content: Content): Content => ({ ...content, ends: [], erasedPacks: [] });
+    for (const strip of [withoutReasons, withoutEnds]) {
+      const planted = inAny((history) =>
+        plant(history, 'commit', (record) => {
+          const { transitions } = record.content;
+          const died = transitions.findIndex(({ what }) => what === 'failed' || what === 'expired');
+          const stays = died >= 0 && transitions[died + 1]?.what !== 'moved';
+          return stays ? { ...record, content: strip(record.content) } : undefined;
+        }),
+      );
+      expect(found(planted)).toContain('S14');
+    }
+  });
+
   test('S17: a ready message that nobody takes', () => {
     const planted = inAny((history) => {
       const commit = history.findIndex(
@@ -219,14 +271,47 @@ describe('the checker', () => {
       const ready = record.content.pages.flatMap(({ messages }) => messages).find(({ state }) => state === 'ready');
       const names = history.flatMap((one) => (one.kind === 'commit' ? one.content.channels : []));
       const name = names.find(({ number }) => number === ready?.channel)?.name ?? '';
+      const host = history
+        .slice(0, commit + 1)
+        .flatMap((one) => (one.kind === 'commit' ? one.content.sessions : []))
+        .at(-1)?.host;
+      if (host === undefined) throw new Error('nobody is there yet');
       return history.toSpliced(commit + 1, 0, {
         kind: 'idle',
         at: record.at + 9_000,
-        channels: [name],
-        sinceMs: record.at + 1,
+        consumers: [{ channel: name, host, sinceMs: record.at + 1 }],
       });
     });
     expect(found(planted)).toContain('S17');
+  });
+
+  test('S17: a ready message that nobody takes, though no suspect can keep it any more', () => {
+    const planted = (waitedMs: number): string[] =>
+      found(
+        inAny((history) => {
+          const commit = history.findLastIndex(
+            (record) => record.kind === 'commit' && record.content.sessions.length > 0,
+          );
+          const record = history[commit] as Of<'commit'> | undefined;
+          const host = record?.content.sessions[0]?.host;
+          const template = history.flatMap((one) => (one.kind === 'commit' ? one.content.pages : []))[0]?.messages[0];
+          const all = history.slice(0, commit).flatMap((one) => (one.kind === 'commit' ? one.content.channels : []));
+          const channel = all.find(({ number }) => number === template?.channel)?.name;
+          if (record === undefined || host === undefined || template === undefined || channel === undefined)
+            throw new Error('no commit fits');
+          const ready = { ...template, state: 'ready' as const, alone: false };
+          const suspect = { ...ready, seq: -1, channel: -1, suspect: true };
+          const page = { page: 'planted', messages: [{ ...ready, suspect: false }, suspect] };
+          const pages = [...record.content.pages, page];
+          const at = record.at + waitedMs;
+          return history
+            .slice(0, commit)
+            .concat({ ...record, content: { ...record.content, pages } })
+            .concat({ kind: 'idle', at, consumers: [{ channel, host, sinceMs: record.at }] });
+        }),
+      );
+    expect(planted(9_000)).not.toContain('S17');
+    expect(planted(11_000)).toContain('S17');
   });
 
   test('S18: a count that is not that of the ledger', () => {
@@ -245,6 +330,9 @@ describe('the checker', () => {
     const large = inAny((history) =>
       plant(history, 'ended', (record) => ({ ...record, left: { ...record.left, live: 1 } })),
     );
-    expect([found(late), found(slow), found(large)]).toEqual([['L1'], ['L2'], ['L3']]);
+    const awaited = inAny((history) =>
+      plant(history, 'ended', (record) => ({ ...record, left: { ...record.left, ended: 1 } })),
+    );
+    expect([late, slow, large, awaited].map(found)).toEqual([['L1'], ['L2'], ['L3'], ['L3']]);
   });
 });

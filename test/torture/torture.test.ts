@@ -1,30 +1,50 @@
-import { spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import { expect, test } from 'vitest';
-
-const main = fileURLToPath(new URL('../../.build/tools/torture/main.js', import.meta.url));
+import { describe, expect, test } from 'vitest';
+import { interrupt, leftBehind, runTool, startTool } from '../tools/running-tool.ts';
 
 const NO_VIOLATIONS = { missing: 0, doubled: 0, altered: 0, revived: 0 };
 
 test('20 kills at random moments lose no acknowledged message and double no effect', async () => {
-  const { code, stdout, stderr } = await torture(['kill', '--cycles', '20', '--seed', '7', '--load', '500', '--json']);
+  const args = ['kill', '--cycles', '20', '--seed', '7', '--load', '500', '--json'];
+  const { code, stdout, stderr } = await runTool('torture', args);
 
   expect(stderr).toBe('');
   expect(summaryIn(stdout)).toMatchObject({ fault: 'kill', seed: 7, cycles: 20, ...NO_VIOLATIONS });
   expect(summaryIn(stdout)['acknowledged']).toBeGreaterThan(100);
   expect(code).toBe(0);
-}, 240_000);
+}, 150_000);
 
 test('two power cuts of an ext4 file system lose no acknowledged message', async () => {
   const args = ['powercut', '--fs', 'ext4', '--cycles', '2', '--seed', '3', '--load', '800', '--json'];
-  const { code, stdout, stderr } = await torture(args);
+  const torture = startTool('torture', args);
+  const { code, stdout, stderr } = await torture.ended;
 
   expect(stderr).toBe('');
   expect(summaryIn(stdout)).toMatchObject({ fault: 'powercut', fs: 'ext4', cycles: 2, ...NO_VIOLATIONS });
   expect(code).toBe(0);
-  expect(readFileSync('/proc/mounts', 'utf8')).not.toContain('holdfast-powercut');
-}, 120_000);
+  expect(leftBehind(torture)).toEqual([]);
+});
+
+describe.each([
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const)('%s', (signal, expected) => {
+  test.each([
+    ['kills before the first', ['kill'], 'kill, 20 cycles'],
+    ['kills after the second', ['kill'], ' 2 of 20 '],
+    ['power cuts before the first', ['powercut', '--fs', 'ext4'], 'powercut on ext4, 20 cycles'],
+    ['power cuts after the first', ['powercut', '--fs', 'ext4'], ' 1 of 20 '],
+  ])('ends %s and leaves nothing', async (_when, fault, line) => {
+    const torture = startTool('torture', [...fault, '--cycles', '20', '--seed', '5', '--load', '500']);
+    await torture.said(line);
+
+    const { code, stdout, stderr } = await interrupt(torture, signal);
+
+    expect(stderr).toBe(`Ended by ${signal}\n`);
+    expect(code).toBe(expected);
+    expect(stdout).not.toContain('20 of 20');
+    expect(leftBehind(torture)).toEqual([]);
+  });
+});
 
 test.each([
   [[], 'name the fault'],
@@ -33,7 +53,7 @@ test.each([
   [['kill', '--cycles', '1', '--fs', 'xfs'], 'it is for powercut'],
   [['powercut', '--cycles', '1', '--fs', 'fat'], 'it must be ext4 or xfs'],
 ])('torture refuses %j', async (args, message) => {
-  const { code, stderr } = await torture(args);
+  const { code, stderr } = await runTool('torture', args);
 
   expect(stderr).toContain(message);
   expect(code).toBe(2);
@@ -41,15 +61,4 @@ test.each([
 
 function summaryIn(stdout: string): Record<string, unknown> {
   return JSON.parse(stdout.trimEnd().split('\n').at(-1) as string) as Record<string, unknown>;
-}
-
-function torture(args: readonly string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
-    const output = { stdout: '', stderr: '' };
-    child.stdout.setEncoding('utf8').on('data', (text: string) => (output.stdout += text));
-    child.stderr.setEncoding('utf8').on('data', (text: string) => (output.stderr += text));
-    child.once('error', reject);
-    child.once('close', (code) => resolve({ code, ...output }));
-  });
 }

@@ -1,9 +1,21 @@
 /** The count at the end: what the store says, held against the folder itself. */
 import { stat } from 'node:fs/promises';
-import { type Channel, open, type State, type StoredMessage } from 'holdfast';
+import { open, type State, type StoredMessage } from 'holdfast';
+import { listAll } from '../backlog.ts';
+import { inLanes } from '../lanes.ts';
 import { openChannels } from './channels.ts';
 import { hashFile } from './file-digest.ts';
 import { listFolder, pathBelow } from './folder.ts';
+
+/** What is to be counted. */
+export interface CountOrder {
+  readonly folder: string;
+  readonly data: string;
+  /** The files that were there when the work began. */
+  readonly before: readonly Buffer[];
+  /** When that was, in epoch milliseconds. */
+  readonly startedAt: number;
+}
 
 export interface Counted {
   readonly files: number;
@@ -39,37 +51,25 @@ interface Account {
   unfinished: number;
 }
 
-const PAGE = 100;
 const FILES_AT_A_TIME = 8;
 const LIVE: readonly State[] = ['ready', 'delayed', 'leased', 'waiting'];
 
-/**
- * @param before the files that were there when the work began
- * @param startedAt when that was, in epoch milliseconds
- */
-export async function countAll(
-  folder: string,
-  data: string,
-  before: readonly Buffer[],
-  startedAt: number,
-): Promise<Counted> {
-  const { accounts, ...stored } = await readStore(data);
-  const there = await listFolder(folder, data);
+/** @throws the reason of `abort` when that fires; the store is closed then */
+export async function countAll(order: CountOrder, abort: AbortSignal): Promise<Counted> {
+  const { folder, data, before, startedAt } = order;
+  const { accounts, ...stored } = await readStore(data, abort);
+  const there = await listFolder(folder, data, abort);
   const known = new Set(before.map(keyOf));
   // A file that came meanwhile counts if the working process saw it, and one that went if it got its message in time.
   for (const path of there.files) if (known.has(keyOf(path))) accountOf(accounts, path);
   const lost: Buffer[] = [];
   let [bytes, doubled] = [0, 0];
   const all = [...accounts.values()];
-  const next = all.values();
-  const lane = async (): Promise<void> => {
-    for (const account of next) {
-      const actual = await hashAgain(pathBelow(folder, account.path), startedAt);
-      bytes += actual?.bytes ?? 0;
-      if (isLost(account, actual?.sha256)) lost.push(account.path);
-    }
-  };
-  await Promise.all(Array.from({ length: FILES_AT_A_TIME }, lane));
+  await inLanes(all, FILES_AT_A_TIME, async (account) => {
+    const actual = await hashAgain(pathBelow(folder, account.path), startedAt, abort);
+    bytes += actual?.bytes ?? 0;
+    if (isLost(account, actual?.sha256)) lost.push(account.path);
+  });
   for (const { completed, recorded, reasons, unfinished } of all) {
     doubled += Math.max(completed.length + reasons.length + unfinished - 1, recorded.length - 1, 0);
   }
@@ -92,12 +92,14 @@ function isLost({ completed, recorded, reasons, unfinished }: Account, actual: s
 
 async function readStore(
   data: string,
+  abort: AbortSignal,
 ): Promise<{ accounts: Map<string, Account>; produced: number; redelivered: number; durability: string }> {
   await using holdfast = await open(`file:${data}`);
   const { added, hashed } = openChannels(holdfast);
   const accounts = new Map<string, Account>();
   let redelivered = 0;
   const take = ({ message, history }: StoredMessage<{ readonly path: Uint8Array }>): Account => {
+    abort.throwIfAborted();
     redelivered += history.filter(({ what }) => what === 'leaseLost').length;
     return accountOf(accounts, message.path);
   };
@@ -107,21 +109,11 @@ async function readStore(
   for await (const stored of listAll(added, 'dead')) take(stored).reasons.push(stored.failure?.message ?? 'Unknown');
   for (const state of LIVE) for await (const stored of listAll(added, state)) take(stored).unfinished += 1;
   for await (const { message } of listAll(hashed, 'ready')) {
+    abort.throwIfAborted();
     accountOf(accounts, message.path).recorded.push(message.sha256);
   }
   const { totals } = await added.inspect();
   return { accounts, produced: totals.produced, redelivered, durability: holdfast.durability };
-}
-
-async function* listAll<Message>(
-  channel: Channel<Message, Message>,
-  state: State,
-): AsyncGenerator<StoredMessage<Message>> {
-  for (let offset = 0; ; offset += PAGE) {
-    const page = await channel.list(state, { offset, limit: PAGE });
-    yield* page;
-    if (page.length < PAGE) return;
-  }
 }
 
 function accountOf(accounts: Map<string, Account>, path: Uint8Array): Account {
@@ -142,12 +134,14 @@ function keyOf(path: Uint8Array): string {
 async function hashAgain(
   path: Buffer,
   startedAt: number,
+  abort: AbortSignal,
 ): Promise<{ bytes: number; sha256: string | undefined } | undefined> {
   try {
     const { mtimeMs, ctimeMs } = await stat(path);
-    const { sha256, bytes } = await hashFile(path);
+    const { sha256, bytes } = await hashFile(path, abort);
     return { bytes, sha256: Math.max(mtimeMs, ctimeMs) < startedAt ? sha256 : undefined };
   } catch {
+    abort.throwIfAborted();
     return undefined;
   }
 }

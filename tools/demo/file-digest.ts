@@ -22,8 +22,8 @@ export async function digestFile(path: Buffer): Promise<FileDigest> {
   return { sha256, lines: linesIn(content), bytes: content.length, gzipBytes };
 }
 
-/** The SHA-256 and the length alone. */
-export async function hashFile(path: Buffer): Promise<Pick<FileDigest, 'sha256' | 'bytes'>> {
+/** The SHA-256 and the length alone. @throws an `AbortError` when `abort` fires */
+export async function hashFile(path: Buffer, abort: AbortSignal): Promise<Pick<FileDigest, 'sha256' | 'bytes'>> {
   const hash = createHash('sha256');
   const { size } = await stat(path);
   let bytes = 0;
@@ -32,7 +32,10 @@ export async function hashFile(path: Buffer): Promise<Pick<FileDigest, 'sha256' 
     bytes += chunk.length;
   };
   if (size <= WHOLE_BYTES) take(await readFile(path));
-  else for await (const chunk of createReadStream(path, { highWaterMark: WHOLE_BYTES })) take(chunk as Buffer);
+  else {
+    const stream = createReadStream(path, { highWaterMark: WHOLE_BYTES, signal: abort });
+    for await (const chunk of stream) take(chunk as Buffer);
+  }
   return { sha256: hash.digest('hex'), bytes };
 }
 

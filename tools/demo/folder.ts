@@ -16,13 +16,15 @@ const SLASH: Buffer = Buffer.from('/');
  * are passed over.
  *
  * @param except a folder that is left out
+ * @throws the reason of `abort` when that fires
  */
-export async function listFolder(folder: string, except?: string): Promise<FolderContent> {
+export async function listFolder(folder: string, except: string, abort?: AbortSignal): Promise<FolderContent> {
   const files: Buffer[] = [];
   const closed: Buffer[] = [];
   const left = exceptionBelow(folder, except);
   const pending: Buffer[] = [Buffer.alloc(0)];
   for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
+    abort?.throwIfAborted();
     const entries = await readdir(pathBelow(folder, at), { encoding: 'buffer', withFileTypes: true }).catch(
       () => undefined,
     );
@@ -56,7 +58,7 @@ async function isFileLink(path: Buffer): Promise<boolean> {
   }
 }
 
-function exceptionBelow(folder: string, except: string | undefined): Buffer | undefined {
-  if (except === undefined || !except.startsWith(`${folder}/`)) return undefined;
+function exceptionBelow(folder: string, except: string): Buffer | undefined {
+  if (!except.startsWith(`${folder}/`)) return undefined;
   return Buffer.from(except.slice(folder.length + 1));
 }

@@ -3,6 +3,7 @@ import { rmSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { relative } from 'node:path';
 import { USAGE_EXIT_CODE, UsageError } from '../command-line.ts';
+import { abortWhenInterrupted, exitInterrupted, Interrupted } from '../interruption.ts';
 import { countAll, type Counted } from './count.ts';
 import { listFolder } from './folder.ts';
 import { shownPath, textOfPath } from './path-text.ts';
@@ -16,11 +17,13 @@ const SHOWN_DEAD = 5;
 // A reader that has seen enough, such as `head`, ends the output and not the work.
 process.stdout.on('error', () => {});
 
+const interruption = abortWhenInterrupted();
 try {
   const request = await readRequest(process.argv.slice(2));
   if (request === undefined) console.log(HELP);
   else process.exitCode = await runDemo(request);
 } catch (error) {
+  if (error instanceof Interrupted) exitInterrupted(error);
   process.exitCode = error instanceof UsageError ? USAGE_EXIT_CODE : 1;
   console.error(error instanceof UsageError ? `${error.message}\n\n${HELP}` : error);
 }
@@ -35,29 +38,20 @@ async function runDemo(request: DemoRequest): Promise<number> {
       killed: (kills, phase, at) => screen.killed(kills, phase, at),
     },
   );
-  const removeData = (): void => {
-    if (request.dataIsTemporary) rmSync(data, { recursive: true, force: true });
-  };
-  const stop = (signal: NodeJS.Signals): void => {
-    supervisor.stop();
-    screen.clear();
-    removeData();
-    process.exit(signal === 'SIGINT' ? 130 : 143);
-  };
-  process.once('SIGINT', stop).once('SIGTERM', stop);
   try {
     const startedAt = Date.now();
-    const { files, closed } = await listFolder(folder, data);
+    const { files, closed } = await listFolder(folder, data, interruption);
     screen.begin(shownFolder(folder), files.length);
     if (closed.length > 0) screen.note(`${count(closed.length, 'folder')} cannot be listed and are left out`);
-    const supervised = await supervisor.run();
-    const counted = await countAll(folder, data, files, startedAt);
+    const supervised = await supervisor.run(interruption);
+    const counted = await countAll({ folder, data, before: files, startedAt }, interruption);
     showTable(screen, counted, supervised);
     await writeResults(request, counted);
     if (request.json) console.log(JSON.stringify(summaryOf(folder, counted, supervised)));
     return counted.lost.length === 0 && counted.doubled === 0 ? 0 : 1;
   } finally {
-    removeData();
+    screen.clear();
+    if (request.dataIsTemporary) rmSync(data, { recursive: true, force: true });
   }
 }
 

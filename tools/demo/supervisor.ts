@@ -1,5 +1,5 @@
 /** Starts the working process, kills it where it was decided, and starts it again until the work is done. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { KillPoint, WorkOrder, WorkReport } from './worker.ts';
 
@@ -23,20 +23,21 @@ const KILLS_WHILE_HANDLING = 3;
 export class Supervisor {
   readonly #order: Omit<WorkOrder, 'killPoint'>;
   readonly #listener: Listener;
-  #child: ChildProcess | undefined;
-  #stopped = false;
 
   constructor(order: Omit<WorkOrder, 'killPoint'>, listener: Listener) {
     this.#order = order;
     this.#listener = listener;
   }
 
-  /** @throws Error when a working process ends otherwise than expected */
-  async run(): Promise<Supervised> {
+  /**
+   * @throws Error when a working process ends otherwise than expected
+   * @throws the reason of `abort` when that fires; the working process is gone then
+   */
+  async run(abort: AbortSignal): Promise<Supervised> {
     const startedAt = performance.now();
     let kills = 0;
     for (const killPoint of [...randomKillPoints(), undefined]) {
-      const end = await this.#runOnce(killPoint);
+      const end = await this.#runOnce(killPoint, abort);
       if (end === 'done' || killPoint === undefined) break;
       kills += 1;
       this.#listener.killed(kills, killPoint.phase, end.killedAt);
@@ -44,21 +45,18 @@ export class Supervisor {
     return { kills, seconds: (performance.now() - startedAt) / 1_000 };
   }
 
-  /** Ends the working process at once. */
-  stop(): void {
-    this.#stopped = true;
-    this.#child?.kill('SIGKILL');
-  }
-
-  #runOnce(killPoint: KillPoint | undefined): Promise<End> {
+  async #runOnce(killPoint: KillPoint | undefined, abort: AbortSignal): Promise<End> {
+    abort.throwIfAborted();
     return new Promise((resolve, reject) => {
-      if (this.#stopped) return reject(new Error('Cannot start a working process: the demo was stopped'));
       const worker = fileURLToPath(new URL('./worker.js', import.meta.url));
       const order: WorkOrder = { ...this.#order, killPoint };
       const child = spawn(process.execPath, [worker, JSON.stringify(order)], {
         stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+        // Out of reach of a Ctrl+C: who started it ends it.
+        detached: true,
       });
-      this.#child = child;
+      const stop = (): void => void child.kill('SIGKILL');
+      abort.addEventListener('abort', stop, { once: true });
       let end: End | undefined;
       child.on('message', (report: WorkReport) => {
         if (report.kind === 'progress') this.#listener.progress(report.stored, report.ended);
@@ -70,9 +68,10 @@ export class Supervisor {
       });
       child.once('error', reject);
       child.once('exit', (code, signal) => {
-        this.#child = undefined;
-        if (end === 'done' && code === 0) resolve(end);
-        else if (typeof end === 'object' && signal === 'SIGKILL' && !this.#stopped) resolve(end);
+        abort.removeEventListener('abort', stop);
+        if (abort.aborted) reject(abort.reason as Error);
+        else if (end === 'done' && code === 0) resolve(end);
+        else if (typeof end === 'object' && signal === 'SIGKILL') resolve(end);
         else reject(new Error(`The working process ended by itself (${signal ?? `exit code ${code}`})`));
       });
     });

@@ -3,6 +3,8 @@
  * is killed. Started again on the same data, it goes on where the last one was torn away.
  */
 import { open } from 'holdfast';
+import { allEnded } from '../backlog.ts';
+import { inLanes } from '../lanes.ts';
 import { type AddedFile, dedupeKeyOf, type DemoChannels, openChannels } from './channels.ts';
 import { digestFile } from './file-digest.ts';
 import { listFolder, pathBelow } from './folder.ts';
@@ -31,10 +33,10 @@ export type WorkReport =
 const PRODUCES_IN_FLIGHT = 64;
 const HANDLERS = 16;
 const REPORT_MS = 100;
+const LOOK_MS = 25;
 
 const order = JSON.parse(process.argv[2] as string) as WorkOrder;
-// Who started this process ends it; without that one there is nobody to work for.
-process.on('SIGINT', () => {});
+// Without the one who started this process there is nobody to work for, and nobody to end it.
 const abandoned = (): void => process.exit(1);
 process.on('disconnect', abandoned);
 
@@ -45,26 +47,21 @@ const reporter = setInterval(() => void countEnded(channels.added), REPORT_MS);
 await produceFiles(files, channels.added, brakeFor('producing', 0, files.length));
 const ended = await countEnded(channels.added);
 const consumer = await consumeFiles(channels, brakeFor('handling', ended, files.length - ended));
-await allEnded(channels.added);
+await allEnded(channels.added, LOOK_MS);
 clearInterval(reporter);
 await consumer.drain();
 await holdfast.close();
 report({ kind: 'done' });
 process.off('disconnect', abandoned);
-process.off('disconnect', abandoned);
 process.disconnect();
 
 /** Stores the files that are not stored yet, several at a time; the others are known by their dedupe keys. */
 async function produceFiles(paths: readonly Buffer[], added: DemoChannels['added'], brake: Brake): Promise<void> {
-  const next = paths.values();
-  const lane = async (): Promise<void> => {
-    for (const path of next) {
-      await added.produce({ path: new Uint8Array(path) }, { dedupeKey: dedupeKeyOf(path) });
-      await brake.step();
-      brake.done();
-    }
-  };
-  await Promise.all(Array.from({ length: PRODUCES_IN_FLIGHT }, lane));
+  await inLanes(paths, PRODUCES_IN_FLIGHT, async (path) => {
+    await added.produce({ path: new Uint8Array(path) }, { dedupeKey: dedupeKeyOf(path) });
+    await brake.step();
+    brake.done();
+  });
 }
 
 async function consumeFiles({ added, hashed }: DemoChannels, brake: Brake): ReturnType<typeof added.consume> {
@@ -78,19 +75,6 @@ async function consumeFiles({ added, hashed }: DemoChannels, brake: Brake): Retu
     },
     { concurrency: HANDLERS },
   );
-}
-
-/** Resolves when no message of the channel is left to work on. */
-function allEnded(added: DemoChannels['added']): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const look = (): void => {
-      added.inspect().then(({ ready, delayed, leased, waiting }) => {
-        if (ready + delayed + leased + waiting === 0) resolve();
-        else setTimeout(look, REPORT_MS / 4);
-      }, reject);
-    };
-    look();
-  });
 }
 
 async function countEnded(added: DemoChannels['added']): Promise<number> {

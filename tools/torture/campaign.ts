@@ -1,6 +1,7 @@
 /** A campaign: one fault after the other on the same data, and after some of them a strict count and new data. */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { seededRandom } from '#holdfast/model/random.js';
 import { type Child, startChild } from './child.ts';
 import { Ledger, type Violations } from './ledger.ts';
@@ -47,15 +48,32 @@ export class Campaign {
     this.#onCycle = onCycle;
   }
 
-  async run(cycles: number): Promise<Tally> {
+  /** @throws the reason of `abort` when that fires; the process under torture is gone then */
+  async run(cycles: number, abort: AbortSignal): Promise<Tally> {
+    const stop = (): void => void this.#child?.process.kill('SIGKILL');
+    abort.addEventListener('abort', stop, { once: true });
+    try {
+      return await this.#run(cycles, abort);
+    } catch (error) {
+      // Whatever it looked like to whoever waited for the process.
+      abort.throwIfAborted();
+      throw error;
+    } finally {
+      abort.removeEventListener('abort', stop);
+      stop();
+      await this.#child?.gone;
+    }
+  }
+
+  async #run(cycles: number, abort: AbortSignal): Promise<Tally> {
     for (let left = cycles; left > 0; left -= FAULTS_A_FOLDER) {
       const data = join(this.#place.folder, `data-${this.#closed.length}`);
       for (let i = 0; i < Math.min(left, FAULTS_A_FOLDER); i++) {
-        await this.#fault(data);
+        await this.#fault(data, abort);
         this.#cycles += 1;
         this.#onCycle(this.tally);
       }
-      await this.#finish(data);
+      await this.#finish(data, abort);
       if (this.isViolated) return this.tally;
       rmSync(data, { recursive: true });
       this.#closed.push(this.#ledger);
@@ -82,20 +100,15 @@ export class Campaign {
     return this.#ledger.describe();
   }
 
-  /** Ends the process under torture and waits for it. */
-  async stop(): Promise<void> {
-    this.#child?.process.kill('SIGKILL');
-    await this.#child?.gone;
-  }
-
-  async #fault(data: string): Promise<void> {
-    const child = this.#start(data, 'load');
+  async #fault(data: string, abort: AbortSignal): Promise<void> {
+    const child = this.#start(data, 'load', abort);
     const whileOpening = this.#random() < 1 / OPENING_SHARE;
     const share = this.#random();
     await child.until(whileOpening ? 'opening' : 'listed');
-    await pause(
-      whileOpening ? share * OPENING_MS : SHORTEST_LOAD_MS + share * (this.#longestLoadMs - SHORTEST_LOAD_MS),
-    );
+    const loadMs = whileOpening
+      ? share * OPENING_MS
+      : SHORTEST_LOAD_MS + share * (this.#longestLoadMs - SHORTEST_LOAD_MS);
+    await sleep(loadMs, undefined, { signal: abort });
     const { exitCode, signalCode } = child.process;
     if (exitCode !== null || signalCode !== null) {
       const end = signalCode ?? `exit code ${exitCode}`;
@@ -106,13 +119,14 @@ export class Campaign {
     this.#place.recover();
   }
 
-  async #finish(data: string): Promise<void> {
-    const child = this.#start(data, 'finish');
+  async #finish(data: string, abort: AbortSignal): Promise<void> {
+    const child = this.#start(data, 'finish', abort);
     await child.until('finished');
     await child.gone;
   }
 
-  #start(data: string, mode: 'load' | 'finish'): Child {
+  #start(data: string, mode: 'load' | 'finish', abort: AbortSignal): Child {
+    abort.throwIfAborted();
     const first = Math.max(0, this.#ledger.highest - OVERLAP);
     const hear = (event: LoadEvent): void => {
       this.#ledger.take(event);
@@ -121,8 +135,4 @@ export class Campaign {
     this.#child = startChild({ data, mode, first }, hear);
     return this.#child;
   }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -22,6 +22,8 @@ export function startChild(order: LoadOrder, hear: (event: LoadEvent) => void): 
   const program = fileURLToPath(new URL('./load.js', import.meta.url));
   const child = spawn(process.execPath, [program, JSON.stringify(order)], {
     stdio: ['ignore', 'inherit', 'pipe', 'pipe'],
+    // Out of reach of a Ctrl+C: who started it ends it.
+    detached: true,
   });
   // A dying file system makes the store's library complain; that is of interest only when nothing struck.
   let complaints = '';

@@ -3,7 +3,9 @@
  * knows to be durable it tells its parent through a pipe, and only when the promise that says so has resolved.
  */
 import { writeSync } from 'node:fs';
-import { type Channel, HoldfastError, open, type State, type StoredMessage } from 'holdfast';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { HoldfastError, open, type State } from 'holdfast';
+import { allEnded, listAll } from '../backlog.ts';
 import { bodyOf, type Effect, isIntact, optionsOf, resultOf, type Work } from './work.ts';
 
 /** What the process is told. */
@@ -43,13 +45,11 @@ const HANDLERS = 8;
 const LONGEST_PAUSE_MS = 25;
 const LONGEST_WORK_MS = 4;
 const BATCH = 10;
-const PAGE = 100;
+const LOOK_MS = 10;
 
 const PIPE = 3;
 const order = JSON.parse(process.argv[2] as string) as LoadOrder;
 let nextNumber = order.first;
-// Who started this process ends it.
-process.on('SIGINT', () => {});
 
 tell({ kind: 'opening' });
 const startedAt = performance.now();
@@ -71,7 +71,7 @@ tell({ kind: 'listed' });
 const consumer = await work.consume(
   async ({ number }, { id, attempt, tx }) => {
     tell({ kind: 'started', id });
-    await pause(Math.random() * LONGEST_WORK_MS);
+    await sleep(Math.random() * LONGEST_WORK_MS);
     if (number % 11 === 4 && attempt === 1) throw new Error('The first attempt fails');
     if (number % 37 === 5) throw new Error('Every attempt fails');
     tx.produce(effects, { number });
@@ -82,7 +82,7 @@ const consumer = await work.consume(
 if (order.mode === 'load') {
   await Promise.all(Array.from({ length: LANES }, produceForEver));
 } else {
-  await allEnded();
+  await allEnded(work, LOOK_MS);
   await consumer.drain();
   await listEverything();
   await holdfast.close();
@@ -91,7 +91,7 @@ if (order.mode === 'load') {
 
 async function produceForEver(): Promise<never> {
   for (;;) {
-    await pause(Math.random() * LONGEST_PAUSE_MS);
+    await sleep(Math.random() * LONGEST_PAUSE_MS);
     if (Math.random() < 1 / LANES) await produceBatch(takeNumbers(BATCH));
     else await produceOne(takeNumbers(1)[0] as number);
   }
@@ -143,29 +143,6 @@ async function listEverything(): Promise<void> {
     for (const item of found) tell({ kind: 'stored', ...item });
     return;
   }
-}
-
-async function* listAll<Message>(
-  channel: Channel<Message, Message>,
-  state: State,
-): AsyncGenerator<StoredMessage<Message>> {
-  for (let offset = 0; ; offset += PAGE) {
-    const page = await channel.list(state, { offset, limit: PAGE });
-    yield* page;
-    if (page.length < PAGE) return;
-  }
-}
-
-async function allEnded(): Promise<void> {
-  for (;;) {
-    const { ready, delayed, leased, waiting } = await work.inspect();
-    if (ready + delayed + leased + waiting === 0) return;
-    await pause(10);
-  }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
 /** Written at once: what is told before the kill arrives, whatever the event loop had in mind. */

@@ -1,7 +1,8 @@
 /** `npm run torture`: faults on real processes and real file systems, and a count of what was acknowledged. */
 import { parseCommandLine, USAGE_EXIT_CODE, UsageError, wholeNumber } from '../command-line.ts';
+import { abortWhenInterrupted, exitInterrupted, Interrupted } from '../interruption.ts';
 import { Campaign, SHORTEST_LOAD_MS, type Tally } from './campaign.ts';
-import { type FileSystem, killPlace, type Place, powerCutPlace } from './place.ts';
+import { type FileSystem, killPlace, powerCutPlace } from './place.ts';
 
 const HELP = `Usage: npm run torture -- kill --cycles N [--seed S] [--load MS] [--json]
        npm run torture -- powercut --cycles N --fs ext4|xfs [--seed S] [--load MS] [--json]
@@ -35,11 +36,13 @@ const SHOWN = 10;
 
 process.stdout.on('error', () => {});
 
+const interruption = abortWhenInterrupted();
 try {
   const request = readRequest(process.argv.slice(2));
   if (request === undefined) console.log(HELP);
   else process.exitCode = await torture(request);
 } catch (error) {
+  if (error instanceof Interrupted) exitInterrupted(error);
   process.exitCode = error instanceof UsageError ? USAGE_EXIT_CODE : 1;
   console.error(error instanceof UsageError ? error.message : error);
 }
@@ -51,30 +54,15 @@ async function torture(request: TortureRequest): Promise<number> {
   const seconds = (): number => Number(((performance.now() - startedAt) / 1_000).toFixed(1));
   console.log(`${fault}${fileSystem === undefined ? '' : ` on ${fileSystem}`}, ${cycles} cycles, seed ${seed}`);
   const campaign = new Campaign(place, seed, request.longestLoadMs, (tally) => showCycle(tally, cycles, seconds()));
-  const release = cleanUpOnSignals(campaign, place);
   try {
-    const tally = await campaign.run(cycles);
+    const tally = await campaign.run(cycles, interruption);
     showSummary(tally, seconds());
     for (const line of campaign.describe().slice(0, SHOWN)) console.log(`  ${line}`);
     if (request.json) console.log(JSON.stringify(summaryOf(request, tally, seconds())));
     return campaign.isViolated ? 1 : 0;
   } finally {
-    await campaign.stop();
-    release();
     place.close();
   }
-}
-
-/** A signal must not leave a mounted file system behind. */
-function cleanUpOnSignals(campaign: Campaign, place: Place): () => void {
-  const stop = (signal: NodeJS.Signals): void => {
-    void campaign.stop().finally(() => {
-      place.close();
-      process.exit(signal === 'SIGINT' ? 130 : 143);
-    });
-  };
-  process.once('SIGINT', stop).once('SIGTERM', stop);
-  return () => void process.off('SIGINT', stop).off('SIGTERM', stop);
 }
 
 function showCycle(tally: Tally, cycles: number, seconds: number): void {

@@ -54,16 +54,17 @@ export function powerCutPlace(fileSystem: FileSystem): Place {
     `mkfs.${fileSystem}`,
     'mount',
     'umount',
+    'setsid',
   ]);
   const base = mkdtempSync(join(tmpdir(), 'holdfast-powercut-'));
   const [image, folder] = [join(base, 'image'), join(base, 'mounted')];
   let mounted = false;
   const mount = (): void => {
-    run('mount', ['-o', 'loop', image, folder]);
+    runApart('mount', ['-o', 'loop', image, folder]);
     mounted = true;
   };
   const unmount = (): void => {
-    if (mounted) run('umount', [folder]);
+    if (mounted) runApart('umount', [folder]);
     mounted = false;
   };
   const close = (): void => {
@@ -74,7 +75,7 @@ export function powerCutPlace(fileSystem: FileSystem): Place {
     mkdirSync(folder);
     writeFileSync(image, '');
     truncateSync(image, IMAGE_BYTES[fileSystem]);
-    run(`mkfs.${fileSystem}`, ['-q', image]);
+    runApart(`mkfs.${fileSystem}`, ['-q', image]);
     mount();
   } catch (error) {
     close();
@@ -85,7 +86,7 @@ export function powerCutPlace(fileSystem: FileSystem): Place {
     strike: (child) => {
       // Stopped first: a process that saw its writes fail might still say something about it.
       child.kill('SIGSTOP');
-      run('perl', ['-e', CUT_SCRIPT, folder]);
+      runApart('perl', ['-e', CUT_SCRIPT, folder]);
       child.kill('SIGKILL');
     },
     recover: () => {
@@ -94,6 +95,11 @@ export function powerCutPlace(fileSystem: FileSystem): Place {
     },
     close,
   };
+}
+
+/** As {@link run}, out of reach of a Ctrl+C, which would leave half a mount behind. */
+function runApart(program: string, args: readonly string[]): void {
+  run('setsid', ['--wait', program, ...args]);
 }
 
 function run(program: string, args: readonly string[]): void {

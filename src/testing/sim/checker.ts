@@ -28,6 +28,7 @@ export class Checker implements Seen {
   readonly effects: Map<number, SeenOp[]> = new Map();
   readonly settles: Map<number, SeenSettle> = new Map();
   readonly starts: Map<number, HandlerStarted> = new Map();
+  readonly returned: Map<number, string> = new Map();
   readonly violations: Violation[] = [];
   highestWall = 0;
   previousNow = 0;
@@ -69,6 +70,9 @@ export class Checker implements Seen {
       }
       case 'handler.started':
         this.starts.set(record.token, record);
+        break;
+      case 'handler.ended':
+        if (record.result !== undefined) this.returned.set(record.token, record.result);
         break;
       case 'settle.called':
         this.settles.set(record.token, { called: record, answered: undefined });

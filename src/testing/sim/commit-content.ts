@@ -13,6 +13,7 @@ import { KIND, Layout } from '../../machine/layout.ts';
 import { openPack } from '../../machine/pack.ts';
 import { readMessage, type StoredMessage } from '../../machine/message-record.ts';
 import { PAGE_ORDERS } from '../../machine/pages.ts';
+import { readSession } from '../../machine/records.ts';
 
 export interface CommitContent {
   readonly transitions: readonly Transition[];
@@ -25,7 +26,8 @@ export interface CommitContent {
   readonly ends: readonly EndContent[];
   readonly channels: readonly ChannelContent[];
   readonly policies: readonly { readonly number: number; readonly policy: Policy }[];
-  readonly endedSessions: number;
+  readonly sessions: readonly SessionContent[];
+  readonly endedSessions: readonly number[];
   /** Machine time at the end of the commit. */
   readonly now: number;
 }
@@ -89,6 +91,14 @@ export interface ChannelContent {
   readonly name: string;
   readonly paused: boolean;
   readonly totals: ChannelTotals;
+  /** How many dead messages it keeps; `undefined` for all of them. */
+  readonly keepsDead: number | undefined;
+}
+
+export interface SessionContent {
+  readonly number: number;
+  /** The incarnation of the process that its client lives in. */
+  readonly host: string;
 }
 
 type Growing<T> = { -readonly [K in keyof T]: T[K] extends readonly (infer Item)[] ? Item[] : T[K] };
@@ -111,7 +121,8 @@ export class CommitReader {
       ends: [],
       channels: [],
       policies: [],
-      endedSessions: 0,
+      sessions: [],
+      endedSessions: [],
       now: 0,
     };
     for (const write of writes) {
@@ -128,13 +139,18 @@ export class CommitReader {
         content.now = new ByteReader(value, 1).f64();
         break;
       case KIND.channel: {
-        const { number, name, paused, totals } = readChannel(layout.numberAt(key, 0), value);
-        content.channels.push({ number, name, paused, totals });
+        const { number, name, paused, totals, settings } = readChannel(layout.numberAt(key, 0), value);
+        content.channels.push({ number, name, paused, totals, keepsDead: settings.dead.count });
         break;
       }
       case KIND.policy:
         content.policies.push({ number: layout.numberAt(key, 0), policy: readPolicyRecord(value).policy });
         break;
+      case KIND.session: {
+        const { number, host } = readSession(layout.numberAt(key, 0), value);
+        content.sessions.push({ number, host });
+        break;
+      }
       case KIND.live:
         content.pages.push(this.#readPage(key, value));
         break;
@@ -166,7 +182,7 @@ export class CommitReader {
       const gone = content.delayed.findIndex(({ seq }) => seq === this.layout.numberAt(key, 2));
       if (gone >= 0) content.delayed.splice(gone, 1);
     } else if (kind === KIND.pack) content.erasedPacks.push(this.layout.numberAt(key, 0));
-    else if (kind === KIND.session) content.endedSessions += 1;
+    else if (kind === KIND.session) content.endedSessions.push(this.layout.numberAt(key, 0));
   }
 
   #readPage(key: Uint8Array, value: Uint8Array): PageContent {

@@ -22,7 +22,7 @@ export function describe(record: SimRecord): string {
     case 'manage.answered':
       return `${record.process} has done ${record.action} ${record.channel} ${record.id ?? ''}: ${record.outcome}`;
     case 'result':
-      return `#${record.op} has its result ${JSON.stringify(record.result)}`;
+      return `#${record.op} has its result ${record.result}`;
     case 'commit': {
       const { transitions, now } = record.content;
       const what = transitions.map(({ what: happening, seq, attempt }) => `${seq} ${happening} ${attempt}`).join(', ');
@@ -33,7 +33,7 @@ export function describe(record: SimRecord): string {
     case 'noted':
       return record.what;
     case 'idle':
-      return `idle: ${record.channels.join(' ')}`;
+      return `idle: ${record.consumers.map(({ channel }) => channel).join(' ')}`;
     case 'inspected':
       return `${record.moment}: ${record.views.map((view) => `${view.channel} ${view.totals.produced}`).join(', ')}`;
     case 'ended':

@@ -22,13 +22,17 @@ export function handlerOf(worker: Workplace, open: OpenChannel, load: Load): Han
       content: canonical(content),
     });
     let how = 'threw';
+    let result: unknown;
     try {
-      const result = await handle(worker, open, content, context);
+      result = await handle(worker, open, content, context);
       how = 'returned';
       return result;
     } finally {
       load.running -= 1;
-      if (process.isAlive) sim.record({ kind: 'handler.ended', at: sim.time.nowMs, process: process.name, token, how });
+      const returned = how === 'returned' ? canonical(result) : undefined;
+      const { name } = process;
+      if (process.isAlive)
+        sim.record({ kind: 'handler.ended', at: sim.time.nowMs, process: name, token, how, result: returned });
     }
   };
 }

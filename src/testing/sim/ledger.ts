@@ -38,6 +38,18 @@ export interface Claim {
   ended: Happening | undefined;
 }
 
+/** What a session has in hand, as the store has it. */
+export interface SessionWork {
+  readonly host: string;
+  held: number;
+  /** Whether what it holds is a message that is to be alone with it. */
+  alone: boolean;
+  /** Simulated time at which it was opened, or at which a message left it that was alone with it. */
+  freeSince: number;
+  /** Simulated time at which it last had nothing more in hand. */
+  emptySince: number;
+}
+
 /** A transition that was not possible, for S3 to S5 to object to. */
 export interface Impossible {
   readonly transition: Transition;
@@ -68,19 +80,26 @@ export class Ledger {
   /** Messages that were produced in the last commit. */
   produced: LedgerMessage[] = [];
   machineNow = 0;
-  /** Whether any message was ever a suspect. */
-  suspectsSeen = false;
+  /** Sessions that have not ended, the newest last. */
+  readonly sessions: Map<number, SessionWork> = new Map();
   readonly #items = new Map<
     number,
     { readonly item: ItemContent; readonly channel: number; readonly producedAt: number }
   >();
   readonly #bySeqInPack = new Map<number, number[]>();
+  readonly #packs = new Map<number, number>();
+  /** Simulated times, as of the last commit. */
+  #aloneUntil = -Infinity;
+  #suspectUntil = -Infinity;
 
   add(content: CommitContent, at: number): void {
     this.impossible = [];
     this.repeated = [];
     this.lost = [];
     this.produced = [];
+    // What stood in the store up to this commit counts up to now.
+    this.#aloneUntil = this.aloneUntil(at);
+    this.#suspectUntil = this.suspectUntil(at);
     this.machineNow = Math.max(this.machineNow, content.now);
     for (const channel of content.channels) {
       if (this.channels.get(channel.number)?.paused === true && !channel.paused) this.resumedAt.set(channel.number, at);
@@ -92,23 +111,30 @@ export class Ledger {
         pack,
         items.map(({ seq }) => seq),
       );
-      for (const item of items) this.#items.set(item.seq, { item, channel, producedAt });
+      for (const item of items) {
+        this.#items.set(item.seq, { item, channel, producedAt });
+        this.#packs.set(item.seq, pack);
+      }
     }
     const live = new Map<number, LiveContent>();
     for (const message of content.delayed) live.set(message.seq, message);
     for (const { page, messages } of content.pages) {
       if (messages.length === 0) this.pages.delete(page);
       else this.pages.set(page, messages);
-      for (const message of messages) {
-        live.set(message.seq, message);
-        if (message.suspect || message.alone) this.suspectsSeen = true;
-      }
+      for (const message of messages) live.set(message.seq, message);
+    }
+    for (const { number, host } of content.sessions) {
+      if (this.sessions.get(number)?.host === host) continue;
+      // A number that was never durable is given out again.
+      this.sessions.delete(number);
+      this.sessions.set(number, { host, held: 0, alone: false, freeSince: at, emptySince: at });
     }
     for (const transition of content.transitions) this.#apply(transition, live.get(transition.seq), at);
     for (const { seq, failure } of content.ends) {
       const message = this.messages.get(seq);
       if (message !== undefined) message.failure = failure;
     }
+    for (const number of content.endedSessions) this.sessions.delete(number);
     for (const pack of content.erasedPacks) this.#erase(pack, []);
     for (const { pack, kept } of content.sparsePacks) this.#erase(pack, kept);
   }
@@ -118,6 +144,31 @@ export class Ledger {
     for (const messages of this.pages.values()) {
       for (const message of messages) if (message.channel === channel && message.state === 'ready') yield message;
     }
+  }
+
+  /** The session of the client that lives in this incarnation of a process. */
+  sessionOf(host: string): SessionWork | undefined {
+    let newest: SessionWork | undefined;
+    for (const work of this.sessions.values()) if (work.host === host) newest = work;
+    return newest;
+  }
+
+  /** Until when, as of now, a message was with a session alone. */
+  aloneUntil(now: number): number {
+    for (const { alone } of this.sessions.values()) if (alone) return now;
+    return this.#aloneUntil;
+  }
+
+  /** Until when, as of now, a suspect was ready. */
+  suspectUntil(now: number): number {
+    for (const messages of this.pages.values())
+      if (messages.some(({ suspect, state }) => suspect && state === 'ready')) return now;
+    return this.#suspectUntil;
+  }
+
+  /** The pack in which a message was produced. */
+  packOf(seq: number): number | undefined {
+    return this.#packs.get(seq);
   }
 
   channelNamed(name: string): ChannelContent | undefined {
@@ -141,7 +192,10 @@ export class Ledger {
     if (message === undefined) return void this.impossible.push({ transition, was: 'unknown' });
     if (!mayHappen(what, message.state)) this.impossible.push({ transition, was: message.state });
     const claim = message.claims.at(-1);
-    if (claim !== undefined && message.state === 'leased') claim.ended = what;
+    if (claim !== undefined && message.state === 'leased') {
+      claim.ended = what;
+      this.#release(claim, at);
+    }
     if (live !== undefined) message.policy = live.policy;
     if (live?.failure !== undefined) message.failure = live.failure;
     message.touchedAt = at;
@@ -217,6 +271,20 @@ export class Ledger {
     const { token = 0, claimedAt = 0, alone = false } = live ?? {};
     message.claims.push({ token, attempt, session, claimedAt, alone, ended: undefined });
     message.token = token;
+    const work = this.sessions.get(session);
+    if (work === undefined) return;
+    work.held += 1;
+    work.alone ||= alone;
+  }
+
+  #release({ session, alone }: Claim, at: number): void {
+    const work = this.sessions.get(session);
+    if (work === undefined) return;
+    work.held -= 1;
+    if (work.held === 0) work.emptySince = at;
+    if (!alone) return;
+    work.alone = false;
+    work.freeSince = at;
   }
 
   #count(what: Happening, { channel }: LedgerMessage): void {

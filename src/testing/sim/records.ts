@@ -72,6 +72,8 @@ export interface HandlerEnded extends Timed {
   readonly process: string;
   readonly token: number;
   readonly how: string;
+  /** What it returned, as canonical text; `undefined` when it threw. */
+  readonly result: string | undefined;
 }
 
 export interface SettleCalled extends Timed {
@@ -103,8 +105,10 @@ export interface ManageAnswered extends Timed {
 export interface ResultCame extends Timed {
   readonly kind: 'result';
   readonly op: number;
+  /** The id that the message of the request was to have; a duplicate gets the result of the message that stands. */
   readonly id: string;
-  readonly result: unknown;
+  /** As canonical text. */
+  readonly result: string;
 }
 
 /** A commit has become durable. */
@@ -127,10 +131,16 @@ export interface Noted extends Timed {
   readonly what: string;
 }
 
-/** Over the last while nothing was disturbed, and consumers of these channels had room all the time. */
+/** Over the last while nothing was disturbed, and these consumers had room whenever somebody looked. */
 export interface Idle extends Timed {
   readonly kind: 'idle';
-  readonly channels: readonly string[];
+  readonly consumers: readonly IdleConsumer[];
+}
+
+export interface IdleConsumer {
+  readonly channel: string;
+  /** The incarnation of its process, as its session names it. */
+  readonly host: string;
   readonly sinceMs: number;
 }
 
@@ -149,6 +159,8 @@ export interface KeptMessage {
   readonly state: string;
   readonly content: string;
   readonly failure: string | undefined;
+  /** As canonical text; `undefined` when there is none. */
+  readonly result: string | undefined;
 }
 
 /** Everything was taken away by retention; how many records of each kind are left in the store. */
@@ -158,6 +170,4 @@ export interface Ended extends Timed {
   readonly restAt: number | undefined;
   readonly left: Readonly<Record<string, number>>;
   readonly sessions: number;
-  /** Requests that were made; a session that lives may still keep the results that it waited for. */
-  readonly requests: number;
 }

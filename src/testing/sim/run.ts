@@ -80,7 +80,6 @@ async function live(sim: Simulation): Promise<number> {
     restAt,
     left,
     sessions: sim.workers.size,
-    requests: sim.requests,
   });
   return busyMs;
 }
@@ -135,8 +134,15 @@ async function inspect(sim: Simulation, moment: 'at rest' | 'opened anew'): Prom
       for (const state of STATES) {
         for (let offset = 0; ; offset += 100) {
           const messages = await channel.list(state, { offset, limit: 100 });
-          for (const { id, message, failure } of messages) {
-            kept.push({ id, channel: channel.name, state, content: canonical(message), failure: failure?.message });
+          for (const { id, message, failure, result } of messages) {
+            kept.push({
+              id,
+              channel: channel.name,
+              state,
+              content: canonical(message),
+              failure: failure?.message,
+              result: result === undefined ? undefined : canonical(result),
+            });
           }
           if (messages.length < 100) break;
         }

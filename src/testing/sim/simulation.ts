@@ -8,11 +8,12 @@ import { seededRandom } from '../../model/random.ts';
 import { FaultyDisk } from '../faulty-store.ts';
 import { Chance } from './chance.ts';
 import { Checker, type Violation } from './checker.ts';
-import { CommitReader } from './commit-content.ts';
+import { canonical, CommitReader } from './commit-content.ts';
 import { CommitWatch } from './commit-watch.ts';
 import { FaultInjector } from './faults.ts';
+import { IDLE_MS } from './invariants/rest.ts';
 import { type Mark, marksOf } from './marks.ts';
-import type { ProducedMessage, SimRecord } from './records.ts';
+import type { IdleConsumer, ProducedMessage, SimRecord } from './records.ts';
 import { drawScenario, type Scenario } from './scenario.ts';
 import { SimConnection } from './sim-link.ts';
 import { SimProcess } from './sim-process.ts';
@@ -26,9 +27,6 @@ import type { Content, Workplace, World } from './world.ts';
 export const SPACE = 'default';
 
 const RESERVE_BYTES = 64 * 1024;
-
-/** How long consumers must have had room, undisturbed, before a ready message may not be left. */
-const IDLE_MS = 5_000;
 
 /** Errors that a call may meet when things fail around it; it may have had its effect, or may still have it. */
 const UNKNOWN: ReadonlySet<ErrorCode> = new Set([
@@ -79,12 +77,11 @@ export class Simulation implements World {
     readonly connection: SimConnection;
     silent: boolean;
   }>();
-  readonly #idleSince = new Map<string, number>();
+  /** By worker and channel. */
+  readonly #idleSince = new Map<Workplace, Map<string, number>>();
   readonly #produced = new Map<string, string[]>();
   /** Calls without an answer, with the process that waits for it. */
   readonly #pending = new Map<number, SimProcess>();
-  /** Requests that were made. */
-  requests = 0;
   #nextOp = 1;
   #nextContent = 1;
 
@@ -300,7 +297,7 @@ export class Simulation implements World {
   }
 
   result(op: number, id: string, result: unknown): void {
-    this.record({ kind: 'result', at: this.time.nowMs, op, id, result });
+    this.record({ kind: 'result', at: this.time.nowMs, op, id, result: canonical(result) });
   }
 
   managed(worker: Workplace, action: string, channel: string, id: string | undefined, outcome: string): void {
@@ -343,17 +340,19 @@ export class Simulation implements World {
 
   /** Looks whether consumers have had room for long. */
   lookForIdle(): void {
-    const { nowMs } = this.time;
-    const long: string[] = [];
-    let since = nowMs - IDLE_MS;
-    for (const { name } of this.scenario.channels) {
-      if (![...this.workers].some((worker) => worker.isIdle(name))) this.#idleSince.delete(name);
-      else if (!this.#idleSince.has(name)) this.#idleSince.set(name, nowMs);
-      const from = this.#idleSince.get(name) ?? nowMs;
-      if (nowMs - from >= IDLE_MS) long.push(name);
-      since = Math.min(since, nowMs - IDLE_MS);
+    const { nowMs: at } = this.time;
+    const consumers: IdleConsumer[] = [];
+    for (const worker of this.workers) {
+      const since = this.#idleSince.get(worker) ?? new Map<string, number>();
+      this.#idleSince.set(worker, since);
+      for (const { name: channel } of this.scenario.channels) {
+        if (!worker.isIdle(channel)) since.delete(channel);
+        else if (!since.has(channel)) since.set(channel, at);
+        const sinceMs = since.get(channel) ?? at;
+        if (at - sinceMs >= IDLE_MS) consumers.push({ channel, host: worker.process.host, sinceMs });
+      }
     }
-    if (long.length > 0) this.record({ kind: 'idle', at: nowMs, channels: long, sinceMs: since });
+    if (consumers.length > 0) this.record({ kind: 'idle', at, consumers });
   }
 
   /** Calls that nobody has answered yet, of processes that still live. */

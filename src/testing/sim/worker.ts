@@ -16,10 +16,6 @@ import type { Content, Load, OpenChannel, Workplace, World } from './world.ts';
 /** How often a worker looks after its channels when the faults are over. */
 const CARE_MS = 3_000;
 
-/** How often it looks whether its client has failed for good. */
-const WATCH_MS = 500;
-const LONG_MS = 600_000;
-
 export class Worker implements Workplace {
   readonly sim: World;
   readonly process: SimProcess;
@@ -103,7 +99,6 @@ export class Worker implements Workplace {
       plan.keys === 'none' ? '' : plan.keys === 'key' ? (options?.dedupeKey ?? canonical(content)) : canonical(content);
     this.#captured = [];
     let calling: Promise<unknown>;
-    if (request) this.sim.requests += 1;
     if (request) calling = channel.request(contents[0] as Content, options);
     else if (contents.length === 1) calling = channel.produce(contents[0] as Content, options);
     else calling = channel.produceAll(contents, options);
@@ -163,7 +158,7 @@ export class Worker implements Workplace {
       if (!this.sim.isHealed && this.chance.happens(0.3)) continue;
       await this.consume(open).catch((error: unknown) => this.sim.tolerate(error));
     }
-    while (client.failure === undefined) await this.process.sleep(this.sim.isAtRest ? LONG_MS : WATCH_MS);
+    await new Promise<void>((resolve) => client.onFailure(resolve));
     this.client = undefined;
     this.channels.clear();
   }

@@ -72,7 +72,6 @@ export interface World {
   readonly isHealed: boolean;
   readonly isAtRest: boolean;
   readonly connections: readonly Wire[];
-  requests: number;
   record(record: SimRecord): void;
   reached(mark: Mark): void;
   note(what: string): void;

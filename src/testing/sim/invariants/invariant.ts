@@ -43,6 +43,8 @@ export interface Seen {
   readonly effects: ReadonlyMap<number, readonly SeenOp[]>;
   readonly settles: ReadonlyMap<number, SeenSettle>;
   readonly starts: ReadonlyMap<number, HandlerStarted>;
+  /** What handlers returned, by token. */
+  readonly returned: ReadonlyMap<number, string>;
   /** The highest wall time that any record had. */
   readonly highestWall: number;
   /** Machine time of the commit before this record. */

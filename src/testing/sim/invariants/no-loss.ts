@@ -1,16 +1,20 @@
 /** Nothing is lost, nothing is invented, nothing is done twice. */
-import { isAlive } from '../ledger.ts';
-import { type Invariant, stateless } from './invariant.ts';
+import { isAlive, type LedgerMessage } from '../ledger.ts';
+import type { ResultCame } from '../records.ts';
+import { type Invariant, type Seen, stateless } from './invariant.ts';
 
 export const NO_LOSS: readonly Invariant[] = [
   stateless(
     'S1',
     'No loss: an acknowledged message is durable at its acknowledgement, and from then on ready, delayed, leased or ended',
-    (record, { ledger }) => {
+    (record, { ledger, ops }) => {
       if (record.kind === 'commit' && ledger.lost.length > 0) return `the record of ${ledger.lost[0]?.id} was erased`;
       if (record.kind === 'produce.answered') {
         const missing = record.receipts.find(({ id }) => !ledger.byId.has(id));
-        return missing && `${missing.id} was acknowledged and is not in the store`;
+        if (missing !== undefined) return `${missing.id} was acknowledged and is not in the store`;
+        const denied = record.code === 'NOT_FOUND' ? ops.get(record.op)?.called.messages : undefined;
+        const alive = denied?.find(({ id }) => ledger.byId.has(id) && isAlive(ledger.byId.get(id) as LedgerMessage));
+        return alive && `the request of ${alive.id} was told that it is not kept, and it is alive`;
       }
       if (record.kind !== 'inspected') return undefined;
       const kept = new Map(record.kept.map((message) => [message.id, message]));
@@ -26,8 +30,9 @@ export const NO_LOSS: readonly Invariant[] = [
   ),
   stateless(
     'S2',
-    'No invention: every message in the store and at a handler was asked for, with the same content',
-    (record, { ledger, asked }) => {
+    'No invention: every message in the store and at a handler was asked for, and every result was returned, as it is',
+    (record, seen) => {
+      const { ledger, asked } = seen;
       if (record.kind === 'commit') {
         for (const { id, content } of ledger.produced) {
           const known = asked.get(id)?.message;
@@ -44,12 +49,16 @@ export const NO_LOSS: readonly Invariant[] = [
           return `${record.id} of "${channel}" came to a handler of "${record.channel}"`;
       }
       if (record.kind === 'inspected') {
-        for (const { id, content } of record.kept) {
+        for (const { id, content, state, result } of record.kept) {
           const stored = ledger.byId.get(id);
           if (stored === undefined) return `${id} is shown and is not in the store`;
           if (stored.content !== content) return `${id} is shown with other content`;
+          if (state === 'completed' && resultOf(stored, seen) !== result)
+            return `${id} is shown with the result ${result}`;
         }
       }
+      if (record.kind === 'result' && !givers(record, seen).some((one) => resultOf(one, seen) === record.result))
+        return `the request of ${record.id} got ${record.result}, which no handler of its message returned`;
       return undefined;
     },
   ),
@@ -79,3 +88,22 @@ export const NO_LOSS: readonly Invariant[] = [
     return undefined;
   }),
 ];
+
+/** What the handler returned whose ack ended the message. */
+function resultOf({ claims }: LedgerMessage, { returned }: Seen): string | undefined {
+  const acked = claims.find(({ ended }) => ended === 'acked');
+  return acked && returned.get(acked.token);
+}
+
+/** The message of a request, or those of its key and channel when it was a duplicate of one of them. */
+function givers({ id, op }: ResultCame, { ledger, asked, ops }: Seen): LedgerMessage[] {
+  const own = ledger.byId.get(id);
+  if (own !== undefined) return [own];
+  const key = asked.get(id)?.message.key;
+  const channel = ops.get(op)?.called.channel;
+  if (key === undefined || key === '') return [];
+  return [...ledger.messages.values()].filter((other) => {
+    const known = asked.get(other.id);
+    return known?.message.key === key && known.op.called.channel === channel;
+  });
+}

@@ -1,6 +1,7 @@
 /** What must be true at rest, and that rest comes. */
 import type { ChannelTotals, ChannelView } from '../../../model/command.ts';
 import { isAlive, type Ledger } from '../ledger.ts';
+import type { IdleConsumer } from '../records.ts';
 import { type Invariant, stateless } from './invariant.ts';
 
 /** How long everything may take to end after all faults are over, in simulated milliseconds. */
@@ -9,8 +10,17 @@ export const REST_WITHIN_MS: number = 30 * 60_000;
 /** How long a broker may take to open a healthy store, in simulated milliseconds. */
 const OPEN_WITHIN_MS: number = 5_000;
 
-/** How many ended messages may stand behind one that a live session has waited for. */
-const HELD_BY_REQUESTS = 60;
+/** How long a consumer must have had room, undisturbed, before a ready message may not be left, in milliseconds. */
+export const IDLE_MS = 5_000;
+
+/**
+ * How long at a time a session may be kept from taking messages so that it comes to be empty for a suspect. Behind that
+ * it takes what is ready before it is kept from it again, however long the handlers run that it has begun.
+ */
+const RESERVED_MS = 5_000;
+
+/** Records of the journal that the last messages of all leave. */
+const LAST_JOURNAL = 10;
 
 const COUNTED = [
   'produced',
@@ -26,21 +36,9 @@ export const REST: readonly Invariant[] = [
     'No lost wake-up: a ready message and a consumer with room do not stay apart',
     (record, { ledger }) => {
       if (record.kind !== 'idle') return undefined;
-      for (const messages of ledger.pages.values()) {
-        // A suspect empties a whole session for itself, so consumers may wait while one is about.
-        if (messages.some(({ suspect, alone }) => suspect || alone)) return undefined;
-      }
-      // A session that was to be emptied for a suspect takes nothing before its longest handler has ended.
-      if (ledger.suspectsSeen && holdsLong(ledger, record.sinceMs)) return undefined;
-      for (const name of record.channels) {
-        const channel = ledger.channelNamed(name);
-        if (channel === undefined || channel.paused) continue;
-        if ((ledger.resumedAt.get(channel.number) ?? 0) > record.sinceMs) continue;
-        for (const { seq } of ledger.ready(channel.number)) {
-          const touchedAt = ledger.messages.get(seq)?.touchedAt ?? Infinity;
-          if (touchedAt <= record.sinceMs)
-            return `message ${seq} of "${name}" is ready since ${touchedAt} ms and nobody takes it`;
-        }
+      for (const consumer of record.consumers) {
+        const found = leftWaiting(consumer, record.at, ledger);
+        if (found !== undefined) return found;
       }
       return undefined;
     },
@@ -83,23 +81,36 @@ export const REST: readonly Invariant[] = [
     (record) => {
       if (record.kind !== 'ended' || record.restAt === undefined) return undefined;
       const { left } = record;
-      const gone =
-        ['live', 'due', 'dedupe'].find((kind) => (left[kind] ?? 0) > 0) ??
-        ['ended', 'ids', 'pack', 'notes'].find(
-          (kind) => (left[kind] ?? 0) > (record.requests > 0 ? HELD_BY_REQUESTS : 0),
-        );
+      const gone = EMPTY_AT_THE_END.find((kind) => (left[kind] ?? 0) > 0);
       if (gone !== undefined) return `${left[gone]} records of kind "${gone}" are left`;
       if ((left['session'] ?? 0) > record.sessions) return `${left['session']} sessions are left of ${record.sessions}`;
-      if ((left['journal'] ?? 0) > 100) return `${left['journal']} records of the journal are left`;
+      if ((left['journal'] ?? 0) > LAST_JOURNAL) return `${left['journal']} records of the journal are left`;
       return undefined;
     },
   ),
 ];
 
-function holdsLong(ledger: Ledger, sinceMs: number): boolean {
-  for (const { state, touchedAt } of ledger.messages.values())
-    if (state === 'leased' && touchedAt <= sinceMs) return true;
-  return false;
+const EMPTY_AT_THE_END = ['live', 'due', 'dedupe', 'ended', 'ids', 'pack', 'notes'] as const;
+
+/** A message that one consumer has left waiting for longer than it may. */
+function leftWaiting({ channel: name, host, sinceMs }: IdleConsumer, at: number, ledger: Ledger): string | undefined {
+  const channel = ledger.channelNamed(name);
+  const session = ledger.sessionOf(host);
+  if (channel === undefined || channel.paused || session === undefined) return undefined;
+  // A session that has a suspect takes nothing beside it, however long its handler runs.
+  if (session.alone) return undefined;
+  const free = Math.max(sinceMs, ledger.resumedAt.get(channel.number) ?? 0);
+  const suspectUntil = ledger.suspectUntil(at);
+  for (const { seq, suspect } of ledger.ready(channel.number)) {
+    const touchedAt = ledger.messages.get(seq)?.touchedAt ?? Infinity;
+    const since = Math.max(touchedAt, free, suspect ? session.emptySince : session.freeSince);
+    // A suspect waits for a session that has nothing in hand, and until the suspect before it has ended elsewhere.
+    if (suspect && (session.held > 0 || ledger.aloneUntil(at) > since)) continue;
+    const mayBeReserved = suspectUntil >= since - RESERVED_MS;
+    if (at - since < IDLE_MS + (mayBeReserved ? RESERVED_MS : 0)) continue;
+    return `message ${seq} of "${name}" is ready since ${touchedAt} ms, and a consumer with room does not take it`;
+  }
+  return undefined;
 }
 
 function compareCounts(view: ChannelView, ledger: Ledger): string | undefined {

@@ -1,5 +1,6 @@
 /** Attempts, backoff and dead letters. */
 import type { CommitContent, Transition } from '../commit-content.ts';
+import type { Ledger, LedgerMessage } from '../ledger.ts';
 import type { Invariant, Judge, Seen } from './invariant.ts';
 
 export const RETRIES: readonly Invariant[] = [
@@ -23,7 +24,7 @@ export const RETRIES: readonly Invariant[] = [
 
 function judge(
   { what, seq }: Transition,
-  { transitions, ends }: CommitContent,
+  content: CommitContent,
   position: number,
   { ledger, settles, previousNow }: Seen,
   notBefore: Map<number, number>,
@@ -56,25 +57,34 @@ function judge(
       return undefined;
     case 'failed':
     case 'expired':
-      // A message that retention takes away at once leaves no record of its end.
-      if (!message.moved && policy.deadLetter === undefined && !ends.some((end) => end.seq === seq)) return undefined;
-      return judgeDeath(seq, transitions[position + 1], message.moved, policy.deadLetter, message.failure, message.id);
+      return judgeDeath(message, policy.deadLetter, content, position, ledger);
     default:
       return undefined;
   }
 }
 
 function judgeDeath(
-  seq: number,
-  next: Transition | undefined,
-  moved: boolean,
+  { seq, id, channel }: LedgerMessage,
   deadLetter: string | undefined,
-  failure: string | undefined,
-  id: string,
+  { transitions, pages, delayed, ends, erasedPacks }: CommitContent,
+  position: number,
+  ledger: Ledger,
 ): string | undefined {
-  const movedNow = next?.seq === seq && next.what === 'moved';
-  // The policy that is known here is that of after the move, which has no dead-letter channel any more.
-  if (!movedNow && deadLetter !== undefined && !moved) return `${id} is dead and did not go to "${deadLetter}"`;
-  if (failure === undefined) return `${id} is dead without a reason`;
-  return undefined;
+  const next = transitions[position + 1];
+  const hasMoved = next?.seq === seq && next.what === 'moved';
+  // The rules of a message that has moved, as they are known here, have no dead-letter channel any more.
+  if (!hasMoved && deadLetter !== undefined) return `${id} is dead and did not go to "${deadLetter}"`;
+  // The reason stands where the message now stands, or in the record of its end, from the same commit on.
+  const places = [...ends, ...delayed, ...pages.flatMap(({ messages }) => messages)].filter((one) => one.seq === seq);
+  if (places.some(({ failure }) => failure !== undefined)) return undefined;
+  if (places.length === 0 && hasMoved) {
+    const isPurged = transitions.slice(position).some((later) => later.seq === seq && later.what === 'purged');
+    if (isPurged) return undefined;
+  }
+  if (places.length === 0 && !hasMoved) {
+    // Retention took it away at once and its pack with it, so that there is nobody left to see a reason.
+    const isGone = erasedPacks.includes(ledger.packOf(seq) ?? 0);
+    if (isGone && ledger.channels.get(channel)?.keepsDead !== undefined) return undefined;
+  }
+  return `${id} is dead without a reason`;
 }

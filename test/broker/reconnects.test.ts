@@ -1,0 +1,109 @@
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { createHoldfast, type Holdfast } from '#holdfast/api/holdfast.js';
+import { Broker } from '#holdfast/broker/broker.js';
+import { Client } from '#holdfast/client/client.js';
+import type { Link } from '#holdfast/model/link.js';
+import { seededRandom } from '#holdfast/model/random.js';
+import { openMemoryStore } from '#holdfast/store/memory.js';
+import { localLink } from '#holdfast/wire/local-link.js';
+import { TestClock } from 'holdfast/testing';
+
+/** The links of one client. */
+interface Wire {
+  readonly hf: Holdfast;
+  /** From now on nothing arrives at the client over its present link. */
+  readonly deafen: () => void;
+  /** Ends the present link; the client makes another. */
+  readonly cut: () => void;
+}
+
+interface Rig {
+  readonly clock: TestClock;
+  readonly connect: () => Promise<Wire>;
+}
+
+async function start(): Promise<Rig> {
+  const clock = new TestClock();
+  const random = seededRandom(5);
+  const broker = new Broker({
+    openStore: async () => openMemoryStore({ random }),
+    isLive: async () => false,
+    address: 'memory',
+    host: 'host',
+    space: 'default',
+    clock,
+    random,
+    reserveBytes: 0,
+    sessionTimeoutMs: 30_000,
+    log: () => {},
+  });
+  await broker.start();
+  onTestFinished(() => broker.close());
+  const connect = async (): Promise<Wire> => {
+    let deafen = (): void => {};
+    let cut = (): void => {};
+    const link = async (): Promise<Link> => {
+      const ends = localLink(clock);
+      broker.accept(ends.broker, { keepsLeases: true });
+      let isDeaf = false;
+      deafen = () => {
+        isDeaf = true;
+      };
+      cut = () => ends.broker.close();
+      const { client } = ends;
+      return {
+        send: (frame) => client.send(frame),
+        close: () => client.close(),
+        hold: (waiting) => client.hold(waiting),
+        open: ({ frame, closed }) => client.open({ closed, frame: (bytes) => isDeaf || frame(bytes) }),
+      };
+    };
+    const client = new Client({ connect: link, host: 'host', clock, random });
+    await client.open();
+    return { hf: createHoldfast(client, async () => {}), deafen: () => deafen(), cut: () => cut() };
+  };
+  return { clock, connect };
+}
+
+describe('a client that reconnects', () => {
+  test('gets the end of a request whose notice was lost with the link', async () => {
+    const { clock, connect } = await start();
+    const [asking, working] = [await connect(), await connect()];
+    const result = asking.hf.channel<number, number>('double').request(21);
+    await clock.settle();
+    asking.deafen();
+    await working.hf.channel<number, number>('double').consume((number) => number * 2);
+    await clock.settle();
+    asking.cut();
+    await clock.advance('1s');
+    expect(await result).toBe(42);
+  });
+
+  test('gets the end of a request that waited for room while the link was renewed', async () => {
+    const { clock, connect } = await start();
+    const [asking, working] = [await connect(), await connect()];
+    const options = { maxBacklog: 1, onFull: 'wait' } as const;
+    const channel = asking.hf.channel<number, number>('double', options);
+    await channel.produce(1);
+    const result = channel.request(21);
+    await clock.settle();
+    asking.cut();
+    await clock.advance('1s');
+    await working.hf.channel<number, number>('double', options).consume((number) => number * 2);
+    await clock.advance('1s');
+    expect(await result).toBe(42);
+  });
+
+  test('does not undo retain() with the options that its channel was opened with', async () => {
+    const { clock, connect } = await start();
+    const { hf, cut } = await connect();
+    const channel = hf.channel<number>('mail', { retain: { completed: { count: 3 } } });
+    await channel.retain({ completed: { count: 1 } });
+    cut();
+    await clock.advance('1s');
+    await channel.consume(() => {});
+    await channel.produceAll([1, 2, 3]);
+    await clock.settle();
+    expect(await channel.inspect()).toMatchObject({ completed: 1, totals: { completed: 3 } });
+  });
+});
