@@ -22,8 +22,11 @@ const CHANNELS: readonly {
   },
   { name: 'debounced', policy: { dedupe: { windowMs: 3_000, mode: 'replace' } } },
   { name: 'kept last', policy: { dedupe: { windowMs: 0, mode: 'keepLast' } } },
+  { name: 'last and dead', policy: { dedupe: { windowMs: 3_000, mode: 'keepLast' }, deadLetter: 'dead letters' } },
   { name: 'dead letters', policy: {} },
 ];
+
+const RUNS = 150;
 
 type Step =
   | { readonly produce: readonly ItemOptions[]; readonly channel: number }
@@ -141,7 +144,7 @@ describe('a machine', () => {
         }
         expect(restarted.visible).toEqual(steady.visible);
       }),
-      { numRuns: 100, endOnFailure: true },
+      { numRuns: RUNS },
     );
   });
 
@@ -152,7 +155,7 @@ describe('a machine', () => {
         for (const { step: taken } of given) expect(first.take(taken)).toEqual(second.take(taken));
         expect(first.run.writes.map(textOf)).toEqual(second.run.writes.map(textOf));
       }),
-      { numRuns: 8, endOnFailure: true },
+      { numRuns: RUNS },
     );
   });
 
@@ -193,7 +196,7 @@ describe('a machine', () => {
           });
         }
       }),
-      { numRuns: 8, endOnFailure: true },
+      { numRuns: RUNS },
     );
   });
 });
