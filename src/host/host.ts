@@ -6,8 +6,8 @@ import type { Clock } from '../model/clock.ts';
 import type { Link } from '../model/link.ts';
 import type { Random } from '../model/random.ts';
 import { announcePresence, isPresent } from '../server/presence.ts';
-import { openLmdbStore } from '../store/lmdb.ts';
 import { createMemoryDisk, openMemoryStore } from '../store/memory.ts';
+import type { Store } from '../store/store.ts';
 
 /** What a host needs to know; plain data, since it may go to another thread. */
 export interface HostOptions {
@@ -35,6 +35,12 @@ export interface Host {
 /** Clients of the broker's own process end with it, so their leases need not be kept for them. */
 const OWN_PROCESS = { keepsLeases: true } as const;
 
+/** LMDB is loaded where it is used: a process whose broker has a thread of its own never needs it in the first one. */
+async function openOnDisk(folder: string, space: string): Promise<Store> {
+  const { openLmdbStore } = await import('../store/lmdb.ts');
+  return openLmdbStore({ path: folder, space });
+}
+
 /** @throws HoldfastError as `Broker.start` */
 export async function startHost(options: HostOptions, { clock, random, log }: HostTools): Promise<Host> {
   const { folder, space, host, reserveBytes, sessionTimeoutMs } = options;
@@ -42,8 +48,7 @@ export async function startHost(options: HostOptions, { clock, random, log }: Ho
   const presence = folder === undefined ? undefined : await announcePresence(folder, random);
   const disk = createMemoryDisk();
   const broker = new Broker({
-    openStore: async () =>
-      folder === undefined ? openMemoryStore({ disk, random }) : openLmdbStore({ path: folder, space }),
+    openStore: async () => (folder === undefined ? openMemoryStore({ disk, random }) : openOnDisk(folder, space)),
     isLive: ({ address }) => isPresent(address),
     address: presence?.address ?? 'memory',
     host,
