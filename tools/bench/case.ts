@@ -11,6 +11,11 @@ export interface Measurement {
   readonly openMs?: number;
   /** User and system time of the whole process, all its threads included. */
   readonly cpuMicrosPerMessage?: number;
+  /**
+   * The share of the processors' time that went to other virtual machines of the same host meanwhile, where the system
+   * tells. More than a few percent make the figures those of the neighbours.
+   */
+  readonly stolenPercent?: number;
 }
 
 /** What the disk alone can do with the same bytes, in messages a second. */

@@ -1,5 +1,5 @@
 /** The machine that the figures are of. */
-import { statfsSync } from 'node:fs';
+import { existsSync, readFileSync, statfsSync } from 'node:fs';
 import { arch, cpus, platform, release, totalmem } from 'node:os';
 
 export interface MachineReport {
@@ -21,6 +21,25 @@ const FILE_SYSTEMS: Readonly<Record<number, string>> = {
   0x794c7630: 'overlayfs',
   0x2fc12fc1: 'zfs',
 };
+
+const STAT = '/proc/stat';
+/** The places of the times in the first line of /proc/stat, proc_stat(5): the eighth is what was stolen. */
+const [FIRST_TIME, STOLEN, TIMES] = [1, 8, 8];
+
+/** Starts to watch what the host takes away; the function gives the share since then, in percent. */
+export function watchStolenTime(): () => number | undefined {
+  if (!existsSync(STAT)) return () => undefined;
+  const times = (): number[] =>
+    readFileSync(STAT, 'utf8')
+      .split(/\s+/, FIRST_TIME + TIMES)
+      .map(Number);
+  const before = times();
+  return () => {
+    const passed = times().map((time, i) => time - (before[i] as number));
+    const all = passed.slice(FIRST_TIME).reduce((sum, time) => sum + time, 0);
+    return all === 0 ? 0 : ((passed[STOLEN] as number) / all) * 100;
+  };
+}
 
 export function describeMachine(folder: string): MachineReport {
   const { type } = statfsSync(folder);

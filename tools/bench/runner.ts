@@ -4,6 +4,7 @@ import { rmSync } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { watchStolenTime } from './machine.ts';
 import type { Case, CaseReport, Group, Limit, Measurement } from './case.ts';
 
 export interface RunOptions {
@@ -54,7 +55,10 @@ async function runOnce(run: Run, base: string): Promise<void> {
   const step = (name: string, folder: string): Promise<unknown> => inOwnProcess([group.name, one.name, name, folder]);
   const folder = run.prepared ?? (await mkdtemp(join(base, 'data-')));
   if (one.prepare !== undefined && run.prepared === undefined) await step('prepare', folder);
-  run.measured.push((await step('run', folder)) as Measurement);
+  const stolen = watchStolenTime();
+  const measured = (await step('run', folder)) as Measurement;
+  const stolenPercent = stolen();
+  run.measured.push(stolenPercent === undefined ? measured : { ...measured, stolenPercent });
   for (let i = 0; i < (one.limits?.length ?? 0); i++) {
     (run.limits[i] ??= []).push((await step(String(i), folder)) as Limit);
   }

@@ -16,6 +16,7 @@ const COLUMNS: readonly Column[] = [
   ['p99 ms', ({ p99Ms }) => optional(p99Ms, fixed(2))],
   ['open ms', ({ openMs }) => optional(openMs, whole)],
   ['memory MB', ({ rssBytes }) => optional(rssBytes, (bytes) => whole(bytes / 1e6))],
+  ['stolen', ({ stolenPercent }) => optional(stolenPercent, (percent) => `${percent.toFixed(0)} %`)],
   ['CPU us each', ({ cpuMicrosPerMessage }) => optional(cpuMicrosPerMessage, fixed(1))],
 ];
 
