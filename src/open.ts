@@ -2,7 +2,7 @@
 import { mkdir, realpath } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createHoldfast, type Holdfast } from './api/holdfast.ts';
+import { type CloseOptions, createHoldfast, type Holdfast } from './api/holdfast.ts';
 import { refuseUnknown, wholeNumber } from './api/options.ts';
 import { Client } from './client/client.ts';
 import { startHost } from './host/host.ts';
@@ -206,11 +206,11 @@ async function startBroker(
 function closeAtEnd(holdfast: Holdfast): Holdfast {
   const drain = (): void => void holdfast.close();
   process.once('beforeExit', drain);
-  const close = async (): Promise<void> => {
+  const close = async (options?: CloseOptions): Promise<void> => {
     process.removeListener('beforeExit', drain);
-    await holdfast.close();
+    await holdfast.close(options);
   };
-  return Object.assign(Object.create(holdfast) as Holdfast, { close, [Symbol.asyncDispose]: close });
+  return Object.assign(Object.create(holdfast) as Holdfast, { close, [Symbol.asyncDispose]: () => close() });
 }
 
 function folderOf(url: string | undefined): string | undefined {

@@ -1,6 +1,7 @@
 /** An instance: the channels of one store, seen through one session. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Client } from '../client/client.ts';
+import { type Duration, parseDuration } from '../model/duration.ts';
 import { refusal } from '../client/outbox.ts';
 import { Channel } from './channel.ts';
 import { type ChannelOptions, checkChannelName, resolveChannelOptions } from './options.ts';
@@ -24,18 +25,42 @@ export interface Holdfast {
   channels(): Promise<string[]>;
   /** What an acknowledged write survives: `memory` nothing, `disk` a power cut, `replicated` the loss of a machine. */
   readonly durability: 'memory' | 'disk' | 'replicated';
-  /** Drains all consumers, waits for what is unanswered, and lets the store go. Safe twice. */
-  close(): Promise<void>;
+  /**
+   * Drains all consumers, waits for what is unanswered, and lets the store go. Where no broker can be reached any more,
+   * it waits for one for 5 s; what is unanswered then rejects with `CLOSED`. Safe twice.
+   *
+   * @throws TypeError, RangeError for a grace that is no duration
+   */
+  close(options?: CloseOptions): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
+
+export interface CloseOptions {
+  /**
+   * How long handlers may go on; what still runs then gets its signal and goes back, uncounted.
+   * @default as long as they take
+   */
+  readonly grace?: Duration;
+}
+
+/** How long an instance that is closed waits for a broker that cannot be reached, in milliseconds. */
+const UNREACHABLE_MS = 5_000;
 
 /** @param release lets the broker go, once the client has said goodbye */
 export function createHoldfast(client: Client, release: () => Promise<void>): Holdfast {
   let closing: Promise<void> | undefined;
-  const close = (): Promise<void> => {
+  const finish = async (graceMs: number | undefined): Promise<void> => {
+    const cancel = graceMs === undefined ? () => {} : client.clock.timer(graceMs, () => client.closeConsumers());
+    await client.drainConsumers();
+    cancel();
+    await client.idle();
+  };
+  const close = ({ grace }: CloseOptions = {}): Promise<void> => {
+    const graceMs = grace === undefined ? undefined : parseDuration(grace, 'grace');
     closing ??= (async () => {
-      await client.drainConsumers();
-      await client.idle();
+      const unreachable = client.whenUnreachable(UNREACHABLE_MS);
+      await Promise.race([finish(graceMs), unreachable.reached]);
+      unreachable.stop();
       client.close();
       await release();
     })();
@@ -55,6 +80,6 @@ export function createHoldfast(client: Client, release: () => Promise<void>): Ho
       return client.durability;
     },
     close,
-    [Symbol.asyncDispose]: close,
+    [Symbol.asyncDispose]: () => close(),
   } as Holdfast;
 }

@@ -11,7 +11,8 @@ export class Batch {
   readonly writes: Write[] = [];
   readonly flushed: Flushed[] = [];
   readonly replies: { readonly to: Connection; readonly request: number; readonly reply: Reply }[] = [];
-  readonly welcomes: { readonly to: Connection; readonly welcome: Omit<Welcome, 'durability'> }[] = [];
+  readonly welcomes: { readonly to: Connection; readonly welcome: Omit<Welcome, 'durability' | 'sessionTimeoutMs'> }[] =
+    [];
   /** How many commands were applied. */
   commands = 0;
 

@@ -9,9 +9,11 @@ export interface BrokerOptions {
   readonly openStore: () => Promise<Store>;
   /** Whether the broker that leads the store still lives; it is left in peace then. */
   readonly isLive: (leader: Leader) => Promise<boolean>;
-  /** Where this broker can be reached. */
-  readonly address: string;
-  /** Names this process: sessions of an earlier process of the same name may be resumed, others are over. */
+  /** Where this broker can be reached; asked for when the lead is to be taken. */
+  readonly address: () => Promise<string>;
+  /** Told once, when the broker has stopped by itself. */
+  readonly onFailed: () => void;
+  /** Names this process: sessions of clients in it end with the broker when another process leads next. */
   readonly host: string;
   readonly space: string;
   readonly clock: Clock;

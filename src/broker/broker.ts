@@ -59,7 +59,8 @@ export class Broker {
   /**
    * Takes the lead and loads the machine.
    *
-   * @throws HoldfastError `STORE_IN_USE` when a live broker leads, `STORE_CORRUPT`, `STORE_TOO_NEW`, `STORE_FAILED`
+   * @throws StoreInUseError when a live broker leads
+   * @throws HoldfastError `STORE_CORRUPT`, `STORE_TOO_NEW`, `STORE_FAILED`
    */
   async start(): Promise<void> {
     this.#lead = await takeLead(this.#options, undefined);
@@ -290,7 +291,9 @@ export class Broker {
   /** Everything of the batch is durable: now it may be said. */
   async #speak(batch: Batch): Promise<void> {
     const touched = new Set<Connection>();
-    for (const { to, welcome } of batch.welcomes) to.welcome({ ...welcome, durability: this.#led.store.durability });
+    const { sessionTimeoutMs } = this.#options;
+    const { durability } = this.#led.store;
+    for (const { to, welcome } of batch.welcomes) to.welcome({ ...welcome, durability, sessionTimeoutMs });
     for (const { to, request, reply } of batch.replies) {
       to.reply(request, reply);
       touched.add(to);
@@ -390,8 +393,9 @@ export class Broker {
     const { session } = connection;
     if (session !== undefined && this.#bySession.get(session) === connection) {
       const context = this.#context();
-      const expiresAt = context.now + this.#options.sessionTimeoutMs;
-      this.#led.machine.detach(session, connection.traits.keepsLeases, expiresAt, context);
+      const { sessionTimeoutMs } = this.#options;
+      const leasesUntil = context.now + Math.min(connection.traits.lingerMs, sessionTimeoutMs);
+      this.#led.machine.detach(session, leasesUntil, context.now + sessionTimeoutMs, context);
     }
     this.#forget(connection);
   }
@@ -468,9 +472,14 @@ export class Broker {
     this.#failure = { code: code === 'PROTOCOL' ? 'BROKER_FAILED' : code, message };
     this.#phase = 'failed';
     this.#stopTimer();
-    this.#options.log({ level: 'error', message: `The broker has stopped: ${message}`, error });
+    if (code === 'FENCED' || code === 'STORE_IN_USE') {
+      this.#options.log({ level: 'warn', message: 'Another broker has taken over the lead of the store', error });
+    } else {
+      this.#options.log({ level: 'error', message: `The broker has stopped: ${message}`, error });
+    }
     this.#disconnectAll(this.#failure);
     this.#lead?.store.close().catch((cause: unknown) => this.#noteCloseFailure(cause));
+    this.#options.onFailed();
   }
 
   #noteCloseFailure(error: unknown): void {

@@ -27,10 +27,10 @@ export type Incoming =
 /** What the broker should know of a link. */
 export interface LinkTraits {
   /**
-   * Whether the client may come back for its leases after the link has closed. Over a local link it may not: the
-   * link closes when the client's process has died, and others should have the messages at once.
+   * How long the leases wait for a client to come back when its link has closed, in milliseconds. 0 where a link only
+   * closes when the client's process has died: others should have the messages at once.
    */
-  readonly keepsLeases: boolean;
+  readonly lingerMs: number;
 }
 
 /** A frame for which more room than this is needed grows. */

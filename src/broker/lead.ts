@@ -1,6 +1,6 @@
 /** The lead of a store: the store itself, the epoch under which it is led, and the machine that was loaded from it. */
 import { Machine } from '../machine/machine.ts';
-import { HoldfastError } from '../model/errors.ts';
+import { StoreInUseError } from '../model/errors.ts';
 import type { Epoch } from '../model/records.ts';
 import type { Store } from '../store/store.ts';
 import type { BrokerOptions } from './broker-options.ts';
@@ -18,7 +18,8 @@ export interface Lead {
 /**
  * Opens the store, takes the lead, and loads the machine. `own` is the epoch that this broker led under before.
  *
- * @throws HoldfastError `STORE_IN_USE` when a live broker leads, `STORE_CORRUPT`, `STORE_TOO_NEW`, `STORE_FAILED`
+ * @throws StoreInUseError when a live broker leads
+ * @throws HoldfastError `STORE_CORRUPT`, `STORE_TOO_NEW`, `STORE_FAILED`
  */
 export async function takeLead(options: BrokerOptions, own: Epoch | undefined): Promise<Lead> {
   const store = await options.openStore();
@@ -38,9 +39,9 @@ async function acquire(store: Store, { address, isLive }: BrokerOptions, own: Ep
   for (;;) {
     const seen = await store.leader();
     if (seen !== undefined && seen.epoch.nonce !== own?.nonce && (await isLive(seen))) {
-      throw new HoldfastError('STORE_IN_USE', `Cannot open the store: a live broker leads it at "${seen.address}"`);
+      throw new StoreInUseError(seen.address);
     }
-    const outcome = await store.acquire(address, seen);
+    const outcome = await store.acquire(await address(), seen);
     if ('won' in outcome) return outcome.won;
   }
 }

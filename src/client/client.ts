@@ -4,7 +4,7 @@
  * When a link closes, the client connects again with jittered pauses, takes its session up, repeats what was not
  * answered under the same request numbers, says which leases it holds, and opens its consumers again.
  */
-import type { Clock } from '../model/clock.ts';
+import type { CancelTimer, Clock } from '../model/clock.ts';
 import type { Command, Delivery, Failure, Notice, Reply, Settle } from '../model/command.ts';
 import { type ErrorCode, HoldfastError } from '../model/errors.ts';
 import type { Connect, Link } from '../model/link.ts';
@@ -30,6 +30,8 @@ export interface ClientOptions {
   readonly connect: Connect;
   /** Names the process that the client lives in. */
   readonly host: string;
+  /** What the client proves its rights with, where the broker asks for it. */
+  readonly token?: string | undefined;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -47,15 +49,17 @@ const UNKNOWN_END: Ended = { state: undefined, result: undefined, failure: undef
 const FIRST_PAUSE_MS = 5;
 const LONGEST_PAUSE_MS = 1_000;
 
+/** How often it is looked whether a broker can be reached, in milliseconds. */
+const UNREACHABLE_LOOK_MS = 250;
+
 /** A broker that says one of these will not serve this client again. */
 const FINAL: ReadonlySet<ErrorCode> = new Set([
   'CLOSED',
-  'FENCED',
+  'UNAUTHORIZED',
   'PROTOCOL',
   'BROKER_FAILED',
   'STORE_CORRUPT',
   'STORE_FAILED',
-  'STORE_IN_USE',
   'STORE_TOO_NEW',
 ]);
 
@@ -225,6 +229,27 @@ export class Client {
     await Promise.all([...this.#consumers.values()].map((consumer) => consumer.drain()));
   }
 
+  /** Takes what handlers work on away from them and gives it back. */
+  closeConsumers(): void {
+    for (const consumer of this.#consumers.values()) void consumer.close();
+  }
+
+  /** Resolves when no broker could be reached for this long. */
+  whenUnreachable(ms: number): { reached: Promise<void>; stop: () => void } {
+    let cancel: CancelTimer = () => {};
+    const reached = new Promise<void>((resolve) => {
+      let since = Infinity;
+      const look = (): void => {
+        const now = this.clock.monotonicMs();
+        since = this.#ready ? Infinity : Math.min(since, now);
+        if (now - since >= ms) resolve();
+        else cancel = this.clock.timer(Math.min(UNREACHABLE_LOOK_MS, Math.max(1, since + ms - now)), look);
+      };
+      look();
+    });
+    return { reached, stop: () => cancel() };
+  }
+
   /** Waits until everything asked for so far is answered. */
   async idle(): Promise<void> {
     if (this.#failure !== undefined || this.#outbox.isIdle) return;
@@ -247,7 +272,7 @@ export class Client {
       link.open({ frame: (bytes) => this.#frame(link, bytes), closed: () => this.#closed(link) });
       this.#link = link;
       link.hold(true);
-      link.send(encodeHello({ session: this.#session, host: this.#options.host }));
+      link.send(encodeHello({ session: this.#session, host: this.#options.host, token: this.#options.token ?? '' }));
     });
     this.#durability = welcome.durability;
     this.#takeUp(link, welcome);

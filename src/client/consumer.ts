@@ -144,7 +144,8 @@ class ClientConsumer implements Consumer {
 
   revoke(token: number, reason: StopReason): void {
     const work = this.#held.get(token);
-    if (work === undefined) return;
+    // One that is being settled hears from the answer whether its lease was held.
+    if (work === undefined || (reason === 'leaseLost' && work.settling)) return;
     const waiting = this.#buffer.indexOf(work.delivery);
     if (waiting >= 0) {
       this.#buffer.splice(waiting, 1);

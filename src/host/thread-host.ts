@@ -4,7 +4,7 @@ import type { LogLine } from '../broker/broker-options.ts';
 import { type ErrorCode, HoldfastError } from '../model/errors.ts';
 import type { Connect } from '../model/link.ts';
 import { portLink } from '../wire/port-link.ts';
-import type { HostOptions } from './host.ts';
+import type { HostOptions } from './host-options.ts';
 
 export type ToThread = { readonly kind: 'connect'; readonly port: MessagePort } | { readonly kind: 'close' };
 

@@ -3,7 +3,8 @@ import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { HoldfastError } from '../model/errors.ts';
 import { systemClock } from '../model/clock.ts';
 import { systemRandom } from '../model/random.ts';
-import { type HostOptions, startHost } from './host.ts';
+import { startHost } from './host.ts';
+import type { HostOptions } from './host-options.ts';
 import { portLink } from '../wire/port-link.ts';
 import type { FromThread, ToThread } from './thread-host.ts';
 

@@ -53,6 +53,7 @@ export function openSession(state: MachineState, id: string, host: string): { se
   if (found !== undefined) {
     if (found.expiresAt !== 0) state.expiringSessions.remove(found);
     found.expiresAt = 0;
+    found.restored = false;
     return { session: found, resumed: true };
   }
   const session = createSession(state.nextSession++, id, host);

@@ -11,7 +11,6 @@ import { scheduleRemoval } from './lifecycle.ts';
 import { readMessage, type StoredMessage } from './message-record.ts';
 import { PAGE_ORDERS, pageFor } from './pages.ts';
 import { readMeta, readSession, readSlots } from './records.ts';
-import { countDeath, loseLease } from './settle.ts';
 import type { EndedRecord, MachineState } from './state.ts';
 import { detachSession, endSession } from './timers.ts';
 
@@ -39,19 +38,23 @@ export class Loader {
   }
 
   /**
-   * Completes the machine. Leases of sessions whose process is not `livingHost` were held by processes that
-   * died with the broker: nobody knows which of their messages was the cause, so all of them are suspects.
+   * Completes the machine. Sessions have one session timeout to come back with their leases, but for those that lived
+   * in the process of the broker before, when that is not `host`, the process of this one: they died with it.
    */
-  finish(epochNumber: number, now: number, livingHost: string, sessionTimeoutMs: number): void {
+  finish(epochNumber: number, now: number, host: string, sessionTimeoutMs: number): void {
     const state = this.#state;
+    const diedWith = state.brokerHost === host ? undefined : state.brokerHost;
+    state.brokerHost = host;
     state.now = Math.max(state.now, now);
     // On a store that can lose its last commits, tokens of this epoch must still be above those of the one before.
     state.nextToken = Math.max(state.nextToken, epochNumber * TOKENS_PER_EPOCH);
     this.#keepEnded();
     for (const [seq, count] of state.packs) if (count === 1) state.packs.delete(seq);
     for (const session of this.#sessions.values()) {
-      if (session.host === livingHost) detachSession(state, session, true, state.now + sessionTimeoutMs);
-      else suspectAll(state, session);
+      session.restored = true;
+      const expiresAt = state.now + sessionTimeoutMs;
+      if (session.host === diedWith) endSession(state, session);
+      else detachSession(state, session, expiresAt, expiresAt);
     }
     for (const channel of state.channels.values()) {
       if (channel.purgeBelow !== 0 || channel.redriveLeft !== 0) state.busyChannels.add(channel);
@@ -160,6 +163,7 @@ export class Loader {
     message.lease = lease;
     message.channel.leased.add(message);
     session.held.set(message.seq, message);
+    if (lease.alone) session.reserved = true;
     if (lease.deadlineAt !== 0) this.#state.deadlines.add(message);
   }
 
@@ -213,14 +217,6 @@ export class Loader {
 
 /** More tokens than one epoch can hand out before the numbers of the next begin. */
 const TOKENS_PER_EPOCH = 2 ** 32;
-
-function suspectAll(state: MachineState, session: Session): void {
-  for (const message of [...session.held.values()].reverse()) {
-    if (message.lease?.alone === true) countDeath(state, message);
-    else loseLease(state, message, true);
-  }
-  endSession(state, session);
-}
 
 function known<T>(found: T | undefined, what: string): T {
   if (found === undefined) throw new HoldfastError('STORE_CORRUPT', `Cannot find the ${what} that a record names`);

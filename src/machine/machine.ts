@@ -66,10 +66,10 @@ export class Machine {
     return openSession(this.#state, id, host);
   }
 
-  /** The client is gone; its answers stay until `expiresAt`, and so do its leases with `keepLeases`. */
-  detach(session: Session, keepLeases: boolean, expiresAt: number, context: Context): void {
+  /** The client is gone: its leases stay until `leasesUntil`, its answers until `expiresAt`. */
+  detach(session: Session, leasesUntil: number, expiresAt: number, context: Context): void {
     this.#setTime(context);
-    detachSession(this.#state, session, keepLeases, expiresAt);
+    detachSession(this.#state, session, leasesUntil, expiresAt);
   }
 
   /** The client has said goodbye: everything of the session ends. */

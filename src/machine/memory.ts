@@ -136,7 +136,7 @@ export interface Session {
   readonly id: string;
   /** The short name by which lease records speak of it. */
   readonly number: number;
-  /** The process it lives in; a session of the broker's own process ends with that process. */
+  /** The process it lives in, in 32 hexadecimal digits; a session of the broker's own process ends with that process. */
   readonly host: string;
   /** What its commands call a channel with a policy. */
   readonly refs: Map<number, ChannelRef>;
@@ -156,6 +156,10 @@ export interface Session {
   answeredUpTo: number;
   /** When it ends unless its client comes back, in machine time; 0 while a client is there. */
   expiresAt: number;
+  /** When the next thing of a session without a client ends: first its leases, at `expiresAt` all of it. */
+  wakesAt: number;
+  /** Its client has not come back since the broker before this one, with whom it died which of its handlers had started. */
+  restored: boolean;
 }
 
 export interface ChannelRef {

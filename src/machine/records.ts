@@ -7,6 +7,9 @@ import type { MachineState } from './state.ts';
 
 const RECORD_VERSION = 1;
 
+/** Version 2 names the broker's process; before it there were no others. */
+const META_VERSION = 2;
+
 const scratch = new ByteWriter(1_024);
 
 const COUNTERS = ['nextSeq', 'nextToken', 'nextChannel', 'nextPolicy', 'nextSession', 'nextCommit'] as const;
@@ -14,9 +17,10 @@ const COUNTERS = ['nextSeq', 'nextToken', 'nextChannel', 'nextPolicy', 'nextSess
 export function encodeMeta(state: MachineState): Uint8Array {
   const record = scratch;
   record.clear();
-  record.u8(RECORD_VERSION);
+  record.u8(META_VERSION);
   record.f64(state.now);
   for (const counter of COUNTERS) record.varint(state[counter]);
+  record.text(state.brokerHost ?? '');
   return record.finish();
 }
 
@@ -24,6 +28,7 @@ export function readMeta(state: MachineState, value: Uint8Array): void {
   const reader = new ByteReader(value, 1);
   state.now = reader.f64();
   for (const counter of COUNTERS) state[counter] = reader.varint();
+  state.brokerHost = value[0] === META_VERSION ? reader.text() : undefined;
 }
 
 /** Only control commands answer with a value that is remembered, and theirs are counts. */

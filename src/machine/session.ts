@@ -23,6 +23,8 @@ export function createSession(number: number, id: string, host: string): Session
     answerBytes: 0,
     answeredUpTo: 0,
     expiresAt: 0,
+    wakesAt: 0,
+    restored: false,
   };
 }
 

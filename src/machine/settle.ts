@@ -35,9 +35,16 @@ export function applySettle(state: MachineState, session: Session, command: Sett
   return { kind: 'settled', lost };
 }
 
-/** Gives back what the session holds and its client does not know of: a delivery was lost on the way. */
+/**
+ * Gives back what the session holds and its client does not know of: a delivery was lost on the way. What the client
+ * believes to hold and does not, it is told of, so that its handlers can stop.
+ */
 export function applyHolding(state: MachineState, session: Session, command: Holding): void {
   const known = new Set(command.leases.map(({ token }) => token));
+  for (const key of command.leases) {
+    if (heldMessage(session, key) !== undefined) continue;
+    state.changes.notices.push({ session, notice: { kind: 'revoked', ...key, reason: 'leaseLost' } });
+  }
   for (const message of [...session.held.values()].reverse()) {
     const { lease } = message;
     if (lease !== undefined && !known.has(lease.token)) loseLease(state, message, false);

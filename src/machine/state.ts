@@ -26,6 +26,8 @@ export interface MachineState {
   now: number;
   wall: number;
 
+  /** The process of the broker that led last, as the store has it, and then of this one; `undefined` in a new store. */
+  brokerHost: string | undefined;
   nextSeq: number;
   nextToken: number;
   nextChannel: number;
@@ -62,7 +64,7 @@ export interface MachineState {
   readonly compactions: { readonly pack: number; readonly at: number }[];
   /** Packs with records of progress and log. */
   readonly annotatedPacks: Set<number>;
-  /** Sessions whose client is gone, by the time at which they end. */
+  /** Sessions whose client is gone, by the time at which something of them ends. */
   readonly expiringSessions: OrderedIndex<Session>;
 
   /** Channels that may have something to hand out. */
@@ -138,6 +140,7 @@ export function createState(space: string): MachineState {
     layout: new Layout(space),
     now: 0,
     wall: 0,
+    brokerHost: undefined,
     nextSeq: 1,
     nextToken: 1,
     nextChannel: 1,
@@ -164,7 +167,7 @@ export function createState(space: string): MachineState {
     journalEntries: 0,
     compactions: [],
     annotatedPacks: new Set(),
-    expiringSessions: new OrderedIndex((a, b) => a.expiresAt - b.expiresAt || a.number - b.number),
+    expiringSessions: new OrderedIndex((a, b) => a.wakesAt - b.wakesAt || a.number - b.number),
     dispatchable: new Set(),
     reservations: new Set(),
     busyChannels: new Set(),

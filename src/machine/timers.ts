@@ -25,7 +25,7 @@ export function nextWake(state: MachineState): WakeTimes {
     state.deadlines.first()?.lease?.deadlineAt ?? Infinity,
     state.windows.first()?.until ?? Infinity,
     state.retention.first()?.removeAt ?? Infinity,
-    state.expiringSessions.first()?.expiresAt ?? Infinity,
+    state.expiringSessions.first()?.wakesAt ?? Infinity,
     state.compactions[0]?.at ?? Infinity,
     ...[...state.reservations].map(({ reservedUntil }) => reservedUntil),
   );
@@ -45,12 +45,13 @@ export function applyTick(state: MachineState, random: () => number): void {
   for (const channel of state.busyChannels) if (budget.left > 0) purgeSome(state, channel, budget);
 }
 
-/** Gives back what a session holds, and keeps its answers for a client that comes back until `expiresAt`. */
-export function detachSession(state: MachineState, session: Session, keepLeases: boolean, expiresAt: number): void {
+/** Keeps for a client that comes back what its session holds until `leasesUntil`, and its answers until `expiresAt`. */
+export function detachSession(state: MachineState, session: Session, leasesUntil: number, expiresAt: number): void {
   closeConsumers(session);
-  if (!keepLeases) loseLeases(state, session);
+  if (leasesUntil <= state.now) loseLeases(state, session);
   if (session.expiresAt !== 0) state.expiringSessions.remove(session);
   session.expiresAt = expiresAt;
+  session.wakesAt = session.held.size > 0 ? Math.min(leasesUntil, expiresAt) : expiresAt;
   state.expiringSessions.add(session);
 }
 
@@ -71,11 +72,17 @@ export function endSession(state: MachineState, session: Session): void {
   lookAgain(state);
 }
 
+/**
+ * What a session holds goes to others. Where the marks of what had started died with a broker, nobody knows which message
+ * was the cause of a death: all are suspects, but for one that was alone in its process.
+ */
 function loseLeases(state: MachineState, session: Session): void {
   // The last one claimed goes back first, so that each stands before what was claimed after it.
   for (const message of [...session.held.values()].reverse()) {
-    if (message.lease?.started === true) countDeath(state, message);
-    else loseLease(state, message, false);
+    const { lease } = message;
+    const isCause = session.restored ? lease?.alone === true : lease?.started === true;
+    if (isCause) countDeath(state, message);
+    else loseLease(state, message, session.restored);
   }
 }
 
@@ -119,8 +126,15 @@ function endNextWindow(state: MachineState): boolean {
 
 function expireSession(state: MachineState): boolean {
   const session = state.expiringSessions.first();
-  if (session === undefined || session.expiresAt > state.now) return false;
-  endSession(state, session);
+  if (session === undefined || session.wakesAt > state.now) return false;
+  if (session.expiresAt <= state.now) {
+    endSession(state, session);
+    return true;
+  }
+  loseLeases(state, session);
+  state.expiringSessions.remove(session);
+  session.wakesAt = session.expiresAt;
+  state.expiringSessions.add(session);
   return true;
 }
 

@@ -186,7 +186,12 @@ export interface ProduceException {
 /** What the broker says unasked. */
 export type Notice =
   /** A lease was taken back; the handler's signal fires. */
-  | { readonly kind: 'revoked'; readonly seq: number; readonly token: number; readonly reason: 'cancelled' | 'timeout' }
+  | {
+      readonly kind: 'revoked';
+      readonly seq: number;
+      readonly token: number;
+      readonly reason: 'cancelled' | 'timeout' | 'leaseLost';
+    }
   /** A channel whose backlog was full has room again. */
   | { readonly kind: 'room'; readonly channel: string }
   /** A message that the session awaits has ended, or does not exist (any more): then `state` is `undefined`. */

@@ -12,7 +12,7 @@
  * | `LEASE_LOST` | the message is no longer this handler's | stop; somebody else has it, or it ended |
  * | `BACKLOG_FULL` | the channel holds `maxBacklog` messages | produce later, or open with `onFull: 'wait'` |
  * | `STORE_FULL` | the disk has less free space than the reserve | free space; consumers go on meanwhile |
- * | `STORE_IN_USE` | a live broker of another process leads the store | use that process |
+ * | `STORE_IN_USE` | a live broker of another process leads the store | use that one |
  * | `STORE_CORRUPT` | a record does not match its checksum or its format | restore a backup |
  * | `STORE_TOO_NEW` | the store was written by a later version of this package | upgrade this process |
  * | `STORE_FAILED` | the store failed and could not be opened again | see `cause` |
@@ -24,6 +24,9 @@
  * | `INVALID_MESSAGE` | the message does not match the channel's schema | mend the message |
  * | `UNDECODABLE` | stored bytes are not a message in a known codec | see `cause` |
  * | `TOO_MANY` | a documented limit is reached | see the message |
+ * | `UNREACHABLE` | no broker could be reached in time | look at the address, start the server |
+ * | `UNAUTHORIZED` | the token is missing, unknown, expired or revoked | use another token |
+ * | `FORBIDDEN` | the token's scopes do not allow this | use another token |
  * | `PROTOCOL` | the other side sent a frame that is not of this protocol | upgrade one side |
  * | `BROKER_FAILED` | a broken invariant stopped the broker | report it |
  */
@@ -44,6 +47,9 @@ export type ErrorCode =
   | 'INVALID_MESSAGE'
   | 'UNDECODABLE'
   | 'TOO_MANY'
+  | 'UNREACHABLE'
+  | 'UNAUTHORIZED'
+  | 'FORBIDDEN'
   | 'PROTOCOL'
   | 'BROKER_FAILED';
 
@@ -55,6 +61,18 @@ export class HoldfastError extends Error {
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;
+  }
+}
+
+/** A live broker leads the store already. */
+export class StoreInUseError extends HoldfastError {
+  override readonly name = 'StoreInUseError';
+  /** Where that broker can be reached. */
+  readonly address: string;
+
+  constructor(address: string) {
+    super('STORE_IN_USE', `Cannot lead the store: a live broker leads it at "${address}"`);
+    this.address = address;
   }
 }
 

@@ -13,6 +13,8 @@ export interface Link {
   close(): void;
   /** Says whether somebody waits for this link, so that it keeps the process alive; a link without such a notion ignores it. */
   hold(waiting: boolean): void;
+  /** Holds frames back on the other side, or lets them come again. A link that cannot hold any back ignores it. */
+  flow(open: boolean): void;
 }
 
 /** Who hears what comes over a link. */

@@ -21,7 +21,7 @@ import { readFailure, writeFailure } from './requests.ts';
 const EVENT = { reply: 1, delivery: 2, ended: 3, revoked: 4, room: 5 } as const;
 
 const ENDED_STATES = ['completed', 'dead', 'cancelled'] as const;
-const REASONS = ['cancelled', 'timeout'] as const;
+const REASONS = ['cancelled', 'timeout', 'leaseLost'] as const;
 
 /** A value in a frame is BSON; it may be larger than a payload, as a list of messages holds many. */
 const MAX_VALUE_BYTES = 64 * 1024 * 1024;

@@ -2,12 +2,14 @@
  * Frames: what travels over a link, the same over every link. The first byte says what a frame is.
  *
  * ```
- * HELLO     client  version(u8) session(16) host(text)
+ * HELLO     client  version(u8) session(16) host(text) token(text)
  * REQUESTS  client  answeredUpTo(varint) request*                      see requests.ts
  * BYE       client
- * WELCOME   broker  version(u8) resumed(u8) applied(varint) durability(text)
+ * WELCOME   broker  version(u8) resumed(u8) applied(varint) durability(text) sessionTimeoutMs(varint)
  * EVENTS    broker  (reply | delivery | notice)*                       see events.ts
  * GOODBYE   broker  code(text) message(text)
+ * PING      client
+ * PONG      broker
  * ```
  *
  * A link opens with HELLO and WELCOME. To change a frame, raise `WIRE_VERSION`; a broker speaks the versions that
@@ -18,7 +20,7 @@ import { type ErrorCode, HoldfastError } from '../model/errors.ts';
 
 const WIRE_VERSION = 1;
 
-export const FRAME = { hello: 1, requests: 2, bye: 3, welcome: 4, events: 5, goodbye: 6 } as const;
+export const FRAME = { hello: 1, requests: 2, bye: 3, welcome: 4, events: 5, goodbye: 6, ping: 7, pong: 8 } as const;
 
 const SESSION_ID_BYTES = 16;
 
@@ -27,6 +29,8 @@ export interface Hello {
   readonly session: string;
   /** The process that the client lives in. */
   readonly host: string;
+  /** What the client proves its rights with; empty where the way in is proof enough. */
+  readonly token: string;
 }
 
 export interface Welcome {
@@ -35,6 +39,8 @@ export interface Welcome {
   /** The highest request that it has applied. */
   readonly applied: number;
   readonly durability: 'memory' | 'disk' | 'replicated';
+  /** How long the session outlives its connection, and how long either side may be silent, in milliseconds. */
+  readonly sessionTimeoutMs: number;
 }
 
 export interface Goodbye {
@@ -42,12 +48,13 @@ export interface Goodbye {
   readonly message: string;
 }
 
-export function encodeHello({ session, host }: Hello): Uint8Array<ArrayBuffer> {
+export function encodeHello({ session, host, token }: Hello): Uint8Array<ArrayBuffer> {
   const frame = new ByteWriter(64);
   frame.u8(FRAME.hello);
   frame.u8(WIRE_VERSION);
   for (let i = 0; i < SESSION_ID_BYTES; i++) frame.u8(Number.parseInt(session.slice(i * 2, i * 2 + 2), 16));
   frame.text(host);
+  frame.text(token);
   return frame.take();
 }
 
@@ -62,16 +69,17 @@ export function decodeHello(bytes: Uint8Array): Hello {
     );
   }
   const session = Array.from(frame.raw(SESSION_ID_BYTES), (byte) => byte.toString(16).padStart(2, '0')).join('');
-  return { session, host: frame.text() };
+  return { session, host: frame.text(), token: frame.text() };
 }
 
-export function encodeWelcome({ resumed, applied, durability }: Welcome): Uint8Array<ArrayBuffer> {
+export function encodeWelcome({ resumed, applied, durability, sessionTimeoutMs }: Welcome): Uint8Array<ArrayBuffer> {
   const frame = new ByteWriter(32);
   frame.u8(FRAME.welcome);
   frame.u8(WIRE_VERSION);
   frame.u8(resumed ? 1 : 0);
   frame.varint(applied);
   frame.text(durability);
+  frame.varint(sessionTimeoutMs);
   return frame.take();
 }
 
@@ -79,7 +87,8 @@ export function decodeWelcome(bytes: Uint8Array): Welcome {
   const frame = new ByteReader(bytes, 2);
   const resumed = frame.u8() === 1;
   const applied = frame.varint();
-  return { resumed, applied, durability: frame.text() as Welcome['durability'] };
+  const durability = frame.text() as Welcome['durability'];
+  return { resumed, applied, durability, sessionTimeoutMs: frame.varint() };
 }
 
 export function encodeBye(): Uint8Array<ArrayBuffer> {

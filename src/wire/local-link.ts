@@ -42,6 +42,7 @@ function createEnd(clock: Clock): End {
       release();
       release = waiting ? clock.keepAlive() : () => {};
     },
+    flow() {},
     receive(frame) {
       if (!isOpen) return;
       if (receivers === undefined) early.push(frame);

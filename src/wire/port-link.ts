@@ -28,5 +28,6 @@ export function portLink(port: MessagePort): Link {
       if (waiting) port.ref();
       else port.unref();
     },
+    flow() {},
   };
 }

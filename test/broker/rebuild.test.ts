@@ -1,6 +1,6 @@
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { createHoldfast, type Holdfast } from '#holdfast/api/holdfast.js';
-import { Broker } from '#holdfast/broker/broker.js';
+import type { Broker } from '#holdfast/broker/broker.js';
 import { Client } from '#holdfast/client/client.js';
 import { KIND, Layout } from '#holdfast/machine/layout.js';
 import type { Link } from '#holdfast/model/link.js';
@@ -10,6 +10,7 @@ import { StoreError } from 'holdfast';
 import type { Store } from '#holdfast/store/store.js';
 import { encodeHello, FRAME } from '#holdfast/wire/frames.js';
 import { localLink } from '#holdfast/wire/local-link.js';
+import { startBroker } from '../helpers/brokers.ts';
 import { ManualClock, settled } from '../helpers/manual-clock.ts';
 
 type Fault = 'aborted' | 'applied' | 'absent' | 'full';
@@ -24,6 +25,8 @@ interface Rig {
   readonly log: string[];
   readonly connect: () => Promise<Holdfast>;
   readonly link: () => Link;
+  /** How many links were made so far. */
+  readonly links: () => number;
 }
 
 async function start(disk: MemoryDisk = createMemoryDisk()): Promise<Rig> {
@@ -31,23 +34,16 @@ async function start(disk: MemoryDisk = createMemoryDisk()): Promise<Rig> {
   const faults: Fault[] = [];
   const log: string[] = [];
   const random = seededRandom(5);
-  const broker = new Broker({
+  const broker = await startBroker(clock, {
     openStore: async () => failing(openMemoryStore({ disk }), faults),
-    isLive: async () => false,
-    address: 'memory',
-    host: 'host',
-    space: 'default',
-    clock,
     random,
-    reserveBytes: 0,
-    sessionTimeoutMs: 30_000,
     log: ({ message }) => log.push(message),
   });
-  await broker.start();
-  onTestFinished(() => broker.close());
+  let links = 0;
   const link = (): Link => {
+    links += 1;
     const ends = localLink(clock);
-    broker.accept(ends.broker, { keepsLeases: true });
+    broker.accept(ends.broker, { lingerMs: Infinity });
     return ends.client;
   };
   const connect = async (): Promise<Holdfast> => {
@@ -55,7 +51,7 @@ async function start(disk: MemoryDisk = createMemoryDisk()): Promise<Rig> {
     await client.open();
     return createHoldfast(client, async () => {});
   };
-  return { clock, disk, broker, faults, log, connect, link };
+  return { clock, disk, broker, faults, log, connect, link, links: () => links };
 }
 
 /** The store, but for the faults. */
@@ -160,20 +156,25 @@ describe('a broker whose commit fails', () => {
     expect(await channel.inspect()).toMatchObject({ ready: 2 });
   });
 
-  test('that is deposed stops, and says why to everybody', async () => {
-    const { disk, broker, connect } = await start();
+  test('that is deposed stops, writes nothing, and its clients look for the next one', async () => {
+    const { clock, disk, broker, connect, links } = await start();
     const hf = await connect();
     const channel = hf.channel<number>('mail');
-    const consumer = await channel.consume(() => {});
-    const reason = consumer.stopped.catch((error: unknown) => error);
+    await channel.consume(() => {});
     await channel.inspect();
     const { leadership } = disk;
     if (leadership === undefined) throw new Error('Nobody leads');
     disk.leadership = { ...leadership, epoch: { number: 99, nonce: 'f'.repeat(32) } };
-    await expect(channel.produce(1)).rejects.toMatchObject({ code: 'FENCED' });
+    const before = disk.lastCommit;
+    const rejected = expect(channel.produce(1)).rejects.toMatchObject({ code: 'CLOSED' });
+    await clock.advance(60_000);
     expect(broker.failure).toMatchObject({ code: 'FENCED' });
-    expect(await reason).toMatchObject({ code: 'FENCED' });
-    await expect(channel.produce(2)).rejects.toMatchObject({ code: 'FENCED' });
+    expect(disk.lastCommit).toBe(before);
+    expect(links()).toBeGreaterThan(10);
+    const closed = hf.close();
+    await clock.advance(6_000);
+    await closed;
+    await rejected;
   });
 });
 
@@ -211,7 +212,7 @@ describe('a corrupt record', () => {
 });
 
 describe('a client that sends garbage', () => {
-  const hello = (): Uint8Array<ArrayBuffer> => encodeHello({ session: 'a'.repeat(32), host: 'stranger' });
+  const hello = (): Uint8Array<ArrayBuffer> => encodeHello({ session: 'a'.repeat(32), host: 'stranger', token: '' });
 
   test.each<[string, () => Uint8Array<ArrayBuffer>[]]>([
     ['an unknown frame', () => [Uint8Array.of(99, 1, 2)]],

@@ -1,12 +1,11 @@
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { createHoldfast, type Holdfast } from '#holdfast/api/holdfast.js';
-import { Broker } from '#holdfast/broker/broker.js';
 import { Client } from '#holdfast/client/client.js';
 import type { Link } from '#holdfast/model/link.js';
 import { seededRandom } from '#holdfast/model/random.js';
-import { openMemoryStore } from '#holdfast/store/memory.js';
 import { localLink } from '#holdfast/wire/local-link.js';
 import { TestClock } from 'holdfast/testing';
+import { startBroker } from '../helpers/brokers.ts';
 
 /** The links of one client. */
 interface Wire {
@@ -25,26 +24,13 @@ interface Rig {
 async function start(): Promise<Rig> {
   const clock = new TestClock();
   const random = seededRandom(5);
-  const broker = new Broker({
-    openStore: async () => openMemoryStore({ random }),
-    isLive: async () => false,
-    address: 'memory',
-    host: 'host',
-    space: 'default',
-    clock,
-    random,
-    reserveBytes: 0,
-    sessionTimeoutMs: 30_000,
-    log: () => {},
-  });
-  await broker.start();
-  onTestFinished(() => broker.close());
+  const broker = await startBroker(clock);
   const connect = async (): Promise<Wire> => {
     let deafen = (): void => {};
     let cut = (): void => {};
     const link = async (): Promise<Link> => {
       const ends = localLink(clock);
-      broker.accept(ends.broker, { keepsLeases: true });
+      broker.accept(ends.broker, { lingerMs: Infinity });
       let isDeaf = false;
       deafen = () => {
         isDeaf = true;
@@ -55,6 +41,7 @@ async function start(): Promise<Rig> {
         send: (frame) => client.send(frame),
         close: () => client.close(),
         hold: (waiting) => client.hold(waiting),
+        flow: (open) => client.flow(open),
         open: ({ frame, closed }) => client.open({ closed, frame: (bytes) => isDeaf || frame(bytes) }),
       };
     };

@@ -284,7 +284,7 @@ export class MachineClient {
   /** The client's connection is gone; it does not come back. */
   die(): void {
     const { machine, context, now } = this.#run;
-    machine.detach(this.session, false, now + SESSION_TIMEOUT_MS, context);
+    machine.detach(this.session, now, now + SESSION_TIMEOUT_MS, context);
     this.#run.forget(this);
     this.#run.run();
   }

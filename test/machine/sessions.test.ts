@@ -173,7 +173,8 @@ describe('leases', () => {
 
   test('a session whose client stays away loses its leases after the session timeout', () => {
     const { run, client, id } = held();
-    run.machine.detach(client.session, true, run.now + SESSION_TIMEOUT_MS, run.context);
+    const expiresAt = run.now + SESSION_TIMEOUT_MS;
+    run.machine.detach(client.session, expiresAt, expiresAt, run.context);
     run.forget(client);
     const other = run.client('other');
     run.advance(SESSION_TIMEOUT_MS - 1);

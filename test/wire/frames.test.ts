@@ -66,9 +66,10 @@ describe('HELLO, WELCOME and GOODBYE', () => {
   test('carry what they are given', () => {
     fc.assert(
       fc.property(hex, fc.string(), fc.boolean(), fc.maxSafeNat(), (session, host, resumed, applied) => {
-        const hello = { session, host: Buffer.from(host).toString() };
+        const text = Buffer.from(host).toString();
+        const hello = { session, host: text, token: text };
         expect(frames.decodeHello(frames.encodeHello(hello))).toEqual(hello);
-        const welcome = { resumed, applied, durability: 'disk' } as const;
+        const welcome = { resumed, applied, durability: 'disk', sessionTimeoutMs: applied } as const;
         expect(frames.decodeWelcome(frames.encodeWelcome(welcome))).toEqual(welcome);
         const goodbye = { code: 'CLOSED', message: hello.host } as const;
         expect(frames.decodeGoodbye(frames.encodeGoodbye(goodbye))).toEqual(goodbye);
@@ -77,7 +78,7 @@ describe('HELLO, WELCOME and GOODBYE', () => {
   });
 
   test('a HELLO of another version is refused, and the version that is spoken is named', () => {
-    const hello = frames.encodeHello({ session: '0'.repeat(32), host: 'host' });
+    const hello = frames.encodeHello({ session: '0'.repeat(32), host: 'host', token: '' });
     hello[1] = 99;
     expect(() => frames.decodeHello(hello)).toThrow('Cannot speak version 99 of the protocol: this broker speaks');
   });

@@ -42,7 +42,7 @@ function samples(): (readonly [Decode, Uint8Array])[] {
     writer.notice(fc.sample(notices, { seed: SEED + i, numRuns: 1 })[0] as never);
     honest.push([(bytes) => decodeEvents(bytes, nobody), writer.finish()]);
   }
-  honest.push([decodeHello, encodeHello({ session: '5'.repeat(32), host: 'host' })]);
+  honest.push([decodeHello, encodeHello({ session: '5'.repeat(32), host: 'host', token: 'token' })]);
   return honest;
 }
 

@@ -33,7 +33,8 @@ export class BrokerHost {
         return watch.wrap(store);
       },
       isLive: async (leader) => isLive(leader),
-      address: process.host,
+      address: async () => process.host,
+      onFailed: () => {},
       host: process.host,
       space,
       clock: process.clock,

@@ -47,8 +47,8 @@ export interface Scenario {
   readonly latencyMs: SpanMs;
   readonly commitMs: SpanMs;
   readonly readMs: SpanMs;
-  /** Whether links of other processes let a session keep its leases when they close. */
-  readonly keepsLeases: boolean;
+  /** How long leases of other processes wait for their client when its link has closed. */
+  readonly lingerMs: number;
   readonly faults: FaultPlan;
   /** Crashes the broker once more at the end and compares what it shows before and after. */
   readonly reopens: boolean;
@@ -78,7 +78,7 @@ export function drawScenario(chance: Chance): Scenario {
       [0.05, 2],
       [1, 30],
     ] as const),
-    keepsLeases: chance.happens(0.5),
+    lingerMs: chance.oneOf([0, 0, 10, 1_000, Infinity]),
     faults: drawFaults(chance, chaosMs),
     reopens: chance.happens(0.5),
   };

@@ -83,6 +83,7 @@ export class SimConnection {
         this.#deliver(peer, () => this.#shut(peer));
       },
       hold: () => {},
+      flow: () => {},
     };
   }
 

@@ -232,7 +232,7 @@ export class Simulation implements World {
       if (!entry.connection.isOpen && !entry.silent) this.#connections.delete(entry);
     this.#connections.add({ process, host: target, connection, silent: false });
     target.process.enter(() =>
-      target.broker.accept(connection.broker, { keepsLeases: own || this.scenario.keepsLeases }),
+      target.broker.accept(connection.broker, { lingerMs: own ? Infinity : this.scenario.lingerMs }),
     );
     return connection.client;
   }
@@ -377,7 +377,8 @@ export class Simulation implements World {
       this.disturb();
       this.reached('a broker rebuilds');
     }
-    if (level !== 'error') return;
+    const isDeposed = message.startsWith('Another broker');
+    if (level !== 'error' && !isDeposed) return;
     const code = error instanceof HoldfastError ? error.code : 'BROKER_FAILED';
     if (code === 'FENCED') this.reached('a broker is fenced');
     else if (code !== 'STORE_FAILED' && code !== 'STORE_FULL' && code !== 'STORE_IN_USE')

@@ -6,16 +6,17 @@ import { kill, startProgram } from './programs.ts';
 
 const folder = temporaryFolder();
 
-test('a folder that another process has open is refused, and opens as soon as that process is killed', async () => {
+test('a folder that another process has open is shared, and stays open when that process is killed', async () => {
   const data = join(folder, 'held');
   const holder = await startProgram('hold', data);
-  try {
-    await expect(open(`file:${data}`)).rejects.toMatchObject({ code: 'STORE_IN_USE' });
-  } finally {
-    await kill(holder);
-  }
-
   await using holdfast = await open(`file:${data}`);
-  const [held] = await holdfast.channel<string>('held').list('ready');
+  const channel = holdfast.channel<string>('held');
+  const [held] = await channel.list('ready');
   expect(held?.message).toBe('stored before the kill');
+  await kill(holder);
+  await channel.produce('stored after the kill');
+  expect((await channel.list('ready')).map(({ message }) => message)).toEqual([
+    'stored before the kill',
+    'stored after the kill',
+  ]);
 });

@@ -1,0 +1,25 @@
+/** The commands of `holdfast`, each in a file of its own. */
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+
+/** Adds one command, or several that belong together, to the program. */
+type AddCommand = (program: Command) => void;
+
+const COMMANDS: readonly AddCommand[] = [];
+
+export function createProgram(): Command {
+  const program = new Command('holdfast')
+    .description('Jobs, channels and KV that commit together')
+    .version(readVersion(), '-V, --version', 'print the version')
+    .helpOption('-h, --help', 'show help')
+    .showHelpAfterError('(add --help for help)')
+    .exitOverride()
+    .addHelpText('after', '\nExit codes: 0 done, 1 failed, 2 wrong usage');
+  for (const add of COMMANDS) add(program);
+  return program;
+}
+
+function readVersion(): string {
+  const file = new URL('../../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+}

@@ -1,0 +1,95 @@
+/**
+ * A member of a folder: one of the processes that have it open. One of them leads its store; the others pass their
+ * clients' frames on to that one. When the leader dies, or does not answer any more, the first to take the lead has it:
+ * the store lets only one win.
+ */
+import { HoldfastError, StoreInUseError } from '../model/errors.ts';
+import type { Link } from '../model/link.ts';
+import { dialInFolder } from '../server/local-socket.ts';
+import { clientLink, NETWORK_LIMITS } from '../wire/network-link.ts';
+import { socketCarrier } from '../wire/socket-carrier.ts';
+import type { Host, HostOptions, HostTools } from './host-options.ts';
+import { lead, type Leading, PATIENCE_MS } from './leading.ts';
+import { relay, turnAway } from './relay.ts';
+
+/** What a member is at present. */
+type Role = Leading | { readonly kind: 'following'; readonly address: string };
+
+/** Clients of the broker's own process end with it, so their leases may wait for them as long as a session does. */
+const OWN_PROCESS = { lingerMs: Infinity } as const;
+
+export class Member implements Host {
+  readonly #folder: string;
+  readonly #options: HostOptions;
+  readonly #tools: HostTools;
+  /** Undefined while nobody has asked since the last role was lost. */
+  #role: Promise<Role> | undefined;
+  #isClosed = false;
+
+  constructor(folder: string, options: HostOptions, tools: HostTools) {
+    this.#folder = folder;
+    this.#options = options;
+    this.#tools = tools;
+  }
+
+  /** Leads or follows. @throws HoldfastError when this process can do neither */
+  async start(): Promise<void> {
+    await this.#decided();
+  }
+
+  accept(link: Link): void {
+    this.#serve(link).catch((error: unknown) => turnAway(link, error));
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    const role = await this.#role?.catch(() => undefined);
+    if (role?.kind === 'leading') await role.close();
+  }
+
+  async #serve(link: Link): Promise<void> {
+    for (;;) {
+      if (this.#isClosed) throw new HoldfastError('CLOSED', 'The broker is closed');
+      const decision = this.#decided();
+      const role = await decision;
+      if (role.kind === 'leading') return role.broker.accept(link, OWN_PROCESS);
+      const broker = await this.#dial(role.address);
+      if (broker !== undefined) return relay(link, broker, () => this.#reconsider(decision));
+      this.#reconsider(decision);
+    }
+  }
+
+  async #dial(address: string): Promise<Link | undefined> {
+    const { clock } = this.#tools;
+    try {
+      const socket = await dialInFolder(this.#folder, address);
+      const carrier = socketCarrier(socket, 'client', clock, NETWORK_LIMITS.eventsBytes);
+      return clientLink(carrier, { clock, limits: NETWORK_LIMITS, patienceMs: PATIENCE_MS });
+    } catch {
+      // Whether that broker is dead is decided next.
+      return undefined;
+    }
+  }
+
+  #decided(): Promise<Role> {
+    if (this.#role !== undefined) return this.#role;
+    const decision: Promise<Role> = this.#decide(() => this.#reconsider(decision));
+    this.#role = decision;
+    decision.catch(() => this.#reconsider(decision));
+    return decision;
+  }
+
+  /** What was decided holds no more; the next who asks has it decided anew. */
+  #reconsider(decision: Promise<Role>): void {
+    if (this.#role === decision) this.#role = undefined;
+  }
+
+  async #decide(onLost: () => void): Promise<Role> {
+    try {
+      return await lead(this.#folder, this.#options, this.#tools, onLost);
+    } catch (error) {
+      if (error instanceof StoreInUseError) return { kind: 'following', address: error.address };
+      throw error;
+    }
+  }
+}
