@@ -5,13 +5,14 @@ import { fileURLToPath } from 'node:url';
 import { type CloseOptions, createHoldfast, type Holdfast } from './api/holdfast.ts';
 import { refuseUnknown, wholeNumber } from './api/options.ts';
 import { Client } from './client/client.ts';
-import { startHost } from './host/host.ts';
+import type { Target } from './host/host-options.ts';
+import { processName } from './host/process-name.ts';
+import { borrowHost, type HostSettings } from './host/shared-hosts.ts';
 import { type Clock, systemClock } from './model/clock.ts';
 import { type Duration, parseDuration } from './model/duration.ts';
-import type { Connect } from './model/link.ts';
 import { type Random, systemRandom } from './model/random.ts';
-import { startThread } from './host/thread-host.ts';
-import { localLink } from './wire/local-link.ts';
+import { formatAddress, isAddress, parseAddress } from './wire/address.ts';
+import type { TlsClientOptions } from './wire/dial.ts';
 
 export interface OpenOptions {
   /**
@@ -38,6 +39,18 @@ export interface OpenOptions {
   readonly sessionTimeout?: Duration;
   /** Hears what an operator should know. @default process warnings for what is wrong, silence for the rest */
   readonly log?: (line: LogLine) => void;
+  /**
+   * What to prove one's rights with, where the broker asks for it: always at a server that others can reach.
+   * @default the environment variable `HOLDFAST_TOKEN`
+   */
+  readonly token?: string;
+  /** How to trust the server, and to show oneself, where the URL asks for TLS. */
+  readonly tls?: TlsClientOptions;
+  /**
+   * How long to try to reach a broker before `open` fails with `UNREACHABLE`. Once open, an instance tries for ever.
+   * @default '10s'
+   */
+  readonly connectTimeout?: Duration;
   /** Time, for tests; only without a thread. */
   readonly clock?: Clock;
   /** Randomness, for tests; only without a thread. */
@@ -51,155 +64,149 @@ export interface LogLine {
   readonly error?: unknown;
 }
 
-/** Brokers of this process, by folder and space: who opens the same twice gets the same broker. */
-const shared = new Map<string, Promise<SharedBroker>>();
-
-interface SharedBroker {
-  readonly connect: Connect;
-  readonly close: () => Promise<void>;
-  readonly settings: BrokerSettings;
-  /** The listeners of all who have it open; who started it is the first. */
-  readonly logs: ((line: LogLine) => void)[];
-  users: number;
-}
-
-/** What all who have a broker open have in common. */
-interface BrokerSettings {
-  readonly thread: boolean;
-  readonly reserveBytes: number;
-  readonly sessionTimeout: number;
-  readonly clock: Clock;
-  readonly random: Random;
-}
-
 const RESERVE_BYTES = 64 * 1024 * 1024;
 
-const OPTIONS = ['space', 'thread', 'reserveBytes', 'sessionTimeout', 'log', 'clock', 'random'];
+const OPTIONS = [
+  'space',
+  'thread',
+  'reserveBytes',
+  'sessionTimeout',
+  'token',
+  'tls',
+  'connectTimeout',
+  'log',
+  'clock',
+  'random',
+];
 
-/** Names this process in the sessions of its clients. */
-const host = hex(systemRandom.fill(new Uint8Array(16)));
+/** What a server decides for itself. */
+const NOT_FOR_SERVERS = ['space', 'reserveBytes', 'sessionTimeout'] as const;
+const ONLY_FOR_SERVERS = ['tls'] as const;
 
 /**
- * Opens a store and everything on it. A folder that this process has open already is shared, so whatever is given
- * must be as it was then; only `log` is everybody's own.
+ * Opens a store and everything on it.
  *
- * - `file:./data`: a folder, made if it is not there; everything is synced to the disk before it is acknowledged
+ * - `file:./data`: a folder, made if it is not there; everything is synced to the disk before it is acknowledged. Any
+ *   number of processes may have it open: one of them leads it, the others reach it through that one, and when that one
+ *   ends or dies, another leads
+ * - `holdfast://host:port`, `holdfasts://…` (TLS), `ws://…`, `wss://…`, `unix:/path`: a server, see `holdfast serve`
  * - `memory:`: nothing outlives the process; each call opens a new one
  *
- * @param url by default the environment variable `HOLDFAST_URL`
+ * A store that this process has open already is shared, so whatever is given must be as it was then; only `token` and
+ * `log` are everybody's own.
+ *
+ * @param url by default the environment variable `HOLDFAST_URL`, or `file:` and what `HOLDFAST_DATA` names
  * @throws TypeError, RangeError for a URL or option that cannot be used
- * @throws HoldfastError `STORE_IN_USE` when another process has the folder open, `STORE_CORRUPT`, `STORE_TOO_NEW`,
- * `STORE_FULL`, `STORE_FAILED`
+ * @throws HoldfastError `UNREACHABLE`, `UNAUTHORIZED`, `STORE_CORRUPT`, `STORE_TOO_NEW`, `STORE_FULL`, `STORE_FAILED`
  */
-export async function open(
-  url: string | undefined = process.env['HOLDFAST_URL'],
-  options: OpenOptions = {},
-): Promise<Holdfast> {
+export async function open(url: string | undefined = defaultUrl(), options: OpenOptions = {}): Promise<Holdfast> {
   refuseUnknown(options, OPTIONS, 'open');
-  const folder = folderOf(url);
+  const target = targetOf(url, options);
+  const settings = settingsOf(target, options);
+  const { token = process.env['HOLDFAST_TOKEN'], log = warn } = options;
+  const connectMs = parseDuration(options.connectTimeout ?? '10s', 'connectTimeout');
+  const borrowed = await borrowHost(await keyOf(target, settings), target, settings, log, (running) =>
+    refuseOther(target, settings, running, options),
+  );
+  const { clock, random } = settings;
+  const client = new Client({ connect: borrowed.connect, host: processName, token, clock, random });
+  try {
+    await client.open(target.kind === 'memory' ? 0 : connectMs);
+  } catch (error) {
+    client.close();
+    await borrowed.release();
+    throw error;
+  }
+  return closeAtEnd(createHoldfast(client, borrowed.release));
+}
+
+function defaultUrl(): string | undefined {
+  const { HOLDFAST_URL: url, HOLDFAST_DATA: data } = process.env;
+  return url ?? (data === undefined ? undefined : `file:${data}`);
+}
+
+/** @throws TypeError */
+function targetOf(url: string | undefined, options: OpenOptions): Target {
+  if (typeof url !== 'string' || url === '') {
+    throw new TypeError(
+      'Cannot open: give a URL such as "file:./data", "holdfast://localhost" or "memory:", or set HOLDFAST_URL',
+    );
+  }
+  const isServer = isAddress(url);
+  for (const name of isServer ? NOT_FOR_SERVERS : ONLY_FOR_SERVERS) {
+    if (options[name] === undefined) continue;
+    const owner = isServer ? 'its server decides that' : 'it is for the URL of a server';
+    throw new TypeError(`Cannot use "${name}" to open "${url}": ${owner}`);
+  }
+  if (isServer) return { kind: 'server', address: parseAddress(url), tls: tlsOf(options.tls) };
+  if (url === 'memory:' || url === ':memory:') return { kind: 'memory' };
+  if (!url.startsWith('file:')) {
+    throw new TypeError(
+      `Cannot open "${url}": this version opens "file:FOLDER", "holdfast://", "holdfasts://", "ws://", "wss://", "unix:" and "memory:"`,
+    );
+  }
+  if (url.startsWith('file://')) return { kind: 'folder', folder: fileURLToPath(url) };
+  const folder = url.slice('file:'.length);
+  if (folder === '') throw new TypeError('Cannot open "file:": name a folder, such as "file:./data"');
+  return { kind: 'folder', folder: resolve(folder) };
+}
+
+/** @throws TypeError */
+function tlsOf(tls: OpenOptions['tls'] = {}): TlsClientOptions {
+  refuseUnknown(tls, ['ca', 'cert', 'key', 'servername'], 'open');
+  for (const [name, value] of Object.entries(tls)) {
+    if (value !== undefined && typeof value !== 'string') {
+      throw new TypeError(`Cannot use "tls.${name}": it must be a text`);
+    }
+  }
+  return tls;
+}
+
+/** @throws TypeError, RangeError */
+function settingsOf(target: Target, options: OpenOptions): HostSettings {
   const { space = 'default', clock = systemClock, random = systemRandom } = options;
   if (!/^[A-Za-z0-9_-]{1,64}$/.test(space)) {
     throw new RangeError(
       `Cannot use "${space}" as a space: its name may hold letters, digits, "_" and "-", at most 64`,
     );
   }
-  const settings = settingsOf(folder, options);
-  const broker = await borrowBroker(folder, space, settings, options);
-  const client = new Client({ connect: broker.connect, host, clock, random });
-  try {
-    await client.open();
-  } catch (error) {
-    await broker.release();
-    throw error;
-  }
-  return closeAtEnd(createHoldfast(client, broker.release));
-}
-
-/** @throws TypeError, RangeError */
-function settingsOf(folder: string | undefined, options: OpenOptions): BrokerSettings {
-  const { clock = systemClock, random = systemRandom } = options;
   const ownTools = options.clock !== undefined || options.random !== undefined;
-  const thread = (options.thread ?? !ownTools) && folder !== undefined;
+  const thread = (options.thread ?? !ownTools) && target.kind !== 'memory';
   if (thread && ownTools) throw new TypeError('Cannot use "clock" or "random" with a thread: give thread: false');
   const reserveBytes = wholeNumber(options.reserveBytes ?? RESERVE_BYTES, 'reserveBytes', 0, 2 ** 50);
-  const sessionTimeout = parseDuration(options.sessionTimeout ?? '30s', 'sessionTimeout');
-  return { thread, reserveBytes, sessionTimeout, clock, random };
+  const sessionTimeoutMs = parseDuration(options.sessionTimeout ?? '30s', 'sessionTimeout');
+  return { space, thread, reserveBytes, sessionTimeoutMs, clock, random };
 }
 
-async function borrowBroker(
-  folder: string | undefined,
-  space: string,
-  settings: BrokerSettings,
-  options: OpenOptions,
-): Promise<{ connect: Connect; release: () => Promise<void> }> {
-  const { log = warn } = options;
-  if (folder === undefined) {
-    const broker = await startBroker(folder, space, settings, log);
-    return { connect: broker.connect, release: broker.close };
-  }
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  const key = `${await realpath(folder)}\0${space}`;
-  // Whoever closes the last instance leaves the entry until the broker is closed, so that the next one waits for it.
-  let entry = shared.get(key);
-  if (entry === undefined) {
-    entry = startBroker(folder, space, settings, log);
-    shared.set(key, entry);
-    entry.catch(() => shared.delete(key));
-  }
-  const broker = await entry;
-  if (broker.users < 0) {
-    await broker.close();
-    return borrowBroker(folder, space, settings, options);
-  }
-  refuseOther(folder, settings, broker.settings, options);
-  if (broker.users > 0) broker.logs.push(log);
-  broker.users += 1;
-  const release = (): Promise<void> => {
-    // The last one hears how it is closed.
-    if (broker.users > 1) broker.logs.splice(broker.logs.indexOf(log), 1);
-    return returnBroker(key, broker);
-  };
-  return { connect: broker.connect, release };
-}
-
-function refuseOther(folder: string, wanted: BrokerSettings, running: BrokerSettings, options: OpenOptions): void {
-  for (const name of ['thread', 'reserveBytes', 'sessionTimeout', 'clock', 'random'] as const) {
-    if (options[name] === undefined || wanted[name] === running[name]) continue;
-    throw new TypeError(`Cannot open "${folder}" with another "${name}": this process has it open already`);
+/** What makes two stores the same; one in memory is never the same as another. */
+async function keyOf(target: Target, { space }: HostSettings): Promise<string | undefined> {
+  switch (target.kind) {
+    case 'memory':
+      return undefined;
+    case 'folder':
+      await mkdir(target.folder, { recursive: true, mode: 0o700 });
+      return `${await realpath(target.folder)}\0${space}`;
+    case 'server':
+      return `${formatAddress(target.address)}\0${JSON.stringify(target.tls)}`;
   }
 }
 
-async function returnBroker(key: string, broker: SharedBroker): Promise<void> {
-  broker.users -= 1;
-  if (broker.users > 0) return;
-  broker.users = -1;
-  await broker.close();
-  shared.delete(key);
-}
+const SHARED_SETTINGS = {
+  thread: 'thread',
+  reserveBytes: 'reserveBytes',
+  sessionTimeout: 'sessionTimeoutMs',
+  clock: 'clock',
+  random: 'random',
+} as const;
 
-async function startBroker(
-  folder: string | undefined,
-  space: string,
-  settings: BrokerSettings,
-  firstLog: (line: LogLine) => void,
-): Promise<SharedBroker> {
-  const { thread, reserveBytes, sessionTimeout, clock, random } = settings;
-  const logs = [firstLog];
-  const log = (line: LogLine): void => {
-    for (const each of new Set(logs)) each(line);
-  };
-  const hostOptions = { folder, space, host, reserveBytes, sessionTimeoutMs: sessionTimeout };
-  if (thread) {
-    const { connect, close } = await startThread(hostOptions, log);
-    return { connect, close: once(close), settings, logs, users: 0 };
+/** @throws TypeError when the host that runs already has other settings than the ones asked for */
+function refuseOther(target: Target, wanted: HostSettings, running: HostSettings, options: OpenOptions): void {
+  for (const [name, setting] of Object.entries(SHARED_SETTINGS) as [keyof typeof SHARED_SETTINGS, never][]) {
+    if (options[name] === undefined || wanted[setting] === running[setting]) continue;
+    const shown =
+      target.kind === 'folder' ? target.folder : target.kind === 'server' ? formatAddress(target.address) : '';
+    throw new TypeError(`Cannot open "${shown}" with another "${name}": this process has it open already`);
   }
-  const inline = await startHost(hostOptions, { clock, random, log });
-  const connect: Connect = async () => {
-    const link = localLink(clock);
-    inline.accept(link.broker);
-    return link.client;
-  };
-  return { connect, close: once(() => inline.close()), settings, logs, users: 0 };
 }
 
 /** A process that ends by itself drains first; one that is told to exit at once does not. */
@@ -213,19 +220,6 @@ function closeAtEnd(holdfast: Holdfast): Holdfast {
   return Object.assign(Object.create(holdfast) as Holdfast, { close, [Symbol.asyncDispose]: () => close() });
 }
 
-function folderOf(url: string | undefined): string | undefined {
-  if (typeof url !== 'string' || url === '') {
-    throw new TypeError('Cannot open: give a URL such as "file:./data" or "memory:", or set HOLDFAST_URL');
-  }
-  if (url === 'memory:' || url === ':memory:') return undefined;
-  if (!url.startsWith('file:'))
-    throw new TypeError(`Cannot open "${url}": this version opens "file:FOLDER" and "memory:"`);
-  if (url.startsWith('file://')) return fileURLToPath(url);
-  const folder = url.slice('file:'.length);
-  if (folder === '') throw new TypeError('Cannot open "file:": name a folder, such as "file:./data"');
-  return resolve(folder);
-}
-
 function warn({ level, message, error }: LogLine): void {
   if (level === 'info') return;
   const detail = error instanceof Error ? error.message : typeof error === 'string' ? error : undefined;
@@ -233,13 +227,4 @@ function warn({ level, message, error }: LogLine): void {
     message,
     detail === undefined ? { type: 'HoldfastWarning' } : { type: 'HoldfastWarning', detail },
   );
-}
-
-function once(run: () => Promise<void>): () => Promise<void> {
-  let running: Promise<void> | undefined;
-  return () => (running ??= run());
-}
-
-function hex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

@@ -1,11 +1,12 @@
 /** The commands of `holdfast`, each in a file of its own. */
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { addServe } from './commands/serve.ts';
 
 /** Adds one command, or several that belong together, to the program. */
 type AddCommand = (program: Command) => void;
 
-const COMMANDS: readonly AddCommand[] = [];
+const COMMANDS: readonly AddCommand[] = [addServe];
 
 export function createProgram(): Command {
   const program = new Command('holdfast')

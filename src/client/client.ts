@@ -81,7 +81,10 @@ export class Client {
   #ready = false;
   #flushing = false;
   #holding = false;
+  #keptAlive: CancelTimer | undefined;
   #failure: HoldfastError | undefined;
+  /** What the broker said before it closed the link that is being opened. */
+  #refusal: HoldfastError | undefined;
   #nextConsumer = 1;
   readonly #onFailure: (() => void)[] = [];
 
@@ -93,9 +96,26 @@ export class Client {
     this.#session = Array.from(secret, (byte) => byte.toString(16).padStart(2, '0')).join('');
   }
 
-  /** Connects. @throws HoldfastError when the broker cannot be reached or refuses */
-  async open(): Promise<void> {
-    await this.#connect();
+  /**
+   * Connects, and tries again for `withinMs` where nobody answers.
+   *
+   * @throws HoldfastError with the reason of the last try
+   */
+  async open(withinMs: number = 0): Promise<void> {
+    const givesUpAt = this.clock.monotonicMs() + withinMs;
+    const release = this.clock.keepAlive();
+    try {
+      for (let attempt = 0; ; attempt++) {
+        try {
+          return await this.#connect();
+        } catch (error) {
+          if (this.#failure !== undefined || this.clock.monotonicMs() >= givesUpAt) throw error;
+          await this.#pauseBefore(attempt);
+        }
+      }
+    } finally {
+      release();
+    }
   }
 
   /** What an acknowledged write of this broker survives. */
@@ -271,6 +291,7 @@ export class Client {
       this.#welcomed = { resolve, reject };
       link.open({ frame: (bytes) => this.#frame(link, bytes), closed: () => this.#closed(link) });
       this.#link = link;
+      this.#holdWithoutLink();
       link.hold(true);
       link.send(encodeHello({ session: this.#session, host: this.#options.host, token: this.#options.token ?? '' }));
     });
@@ -316,6 +337,7 @@ export class Client {
       case FRAME.goodbye: {
         const { code, message } = decodeGoodbye(bytes);
         if (FINAL.has(code)) this.#fail(new HoldfastError(code, message));
+        else this.#refusal = new HoldfastError(code, message);
         break;
       }
       default:
@@ -361,17 +383,22 @@ export class Client {
     this.#link = undefined;
     this.#ready = false;
     if (this.#welcomed !== undefined) {
-      this.#welcomed.reject(new HoldfastError('CLOSED', 'The link closed before the broker answered'));
+      this.#welcomed.reject(
+        this.#refusal ?? new HoldfastError('UNREACHABLE', 'The link closed before the broker answered'),
+      );
       this.#welcomed = undefined;
+      this.#refusal = undefined;
+      this.#holdWithoutLink();
       return;
     }
-    if (this.#failure === undefined) void this.#reconnect();
+    if (this.#failure !== undefined) return;
+    this.#holdWithoutLink();
+    void this.#reconnect();
   }
 
   async #reconnect(): Promise<void> {
     for (let attempt = 0; this.#failure === undefined; attempt++) {
-      const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** attempt, LONGEST_PAUSE_MS);
-      await this.#pause(pauseMs * (0.5 + this.#options.random.fraction() / 2));
+      await this.#pauseBefore(attempt);
       try {
         if (this.#failure === undefined) await this.#connect();
         return;
@@ -381,8 +408,9 @@ export class Client {
     }
   }
 
-  #pause(delayMs: number): Promise<void> {
-    return new Promise((resolve) => this.clock.timer(delayMs, resolve));
+  #pauseBefore(attempt: number): Promise<void> {
+    const pauseMs = Math.min(FIRST_PAUSE_MS * 2 ** attempt, LONGEST_PAUSE_MS);
+    return new Promise((resolve) => this.clock.timer(pauseMs * (0.5 + this.#options.random.fraction() / 2), resolve));
   }
 
   #flushSoon(): void {
@@ -408,6 +436,15 @@ export class Client {
     if (holding === this.#holding) return;
     this.#holding = holding;
     this.#link?.hold(holding);
+    this.#holdWithoutLink();
+  }
+
+  /** While there is no link, something else has to keep the process alive for whoever waits. */
+  #holdWithoutLink(): void {
+    const wanted = this.#holding && this.#link === undefined && this.#failure === undefined;
+    if (wanted === (this.#keptAlive !== undefined)) return;
+    this.#keptAlive?.();
+    this.#keptAlive = wanted ? this.clock.keepAlive() : undefined;
   }
 
   #fail(error: HoldfastError): void {
@@ -415,6 +452,7 @@ export class Client {
     this.#failure = error;
     const link = this.#link;
     this.#link = undefined;
+    this.#holdWithoutLink();
     this.#welcomed?.reject(error);
     this.#welcomed = undefined;
     link?.hold(false);

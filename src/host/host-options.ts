@@ -1,13 +1,21 @@
 /** What a host is told, and what it is for those who have one. */
 import type { LogLine } from '../broker/broker-options.ts';
+import type { LinkTraits } from '../broker/connection.ts';
 import type { Clock } from '../model/clock.ts';
 import type { Link } from '../model/link.ts';
 import type { Random } from '../model/random.ts';
+import type { Address } from '../wire/address.ts';
+import type { TlsClientOptions } from '../wire/dial.ts';
+
+/** Where the store is. */
+export type Target =
+  | { readonly kind: 'memory' }
+  | { readonly kind: 'folder'; readonly folder: string }
+  | { readonly kind: 'server'; readonly address: Address; readonly tls: TlsClientOptions };
 
 /** What a host needs to know; plain data, since it may go to another thread. */
 export interface HostOptions {
-  /** The folder of the store; `undefined` keeps everything in memory. */
-  readonly folder: string | undefined;
+  readonly target: Target;
   readonly space: string;
   /** Names the process: 32 random hexadecimal digits. */
   readonly host: string;
@@ -21,8 +29,11 @@ export interface HostTools {
   readonly log: (line: LogLine) => void;
 }
 
-/** Serves the clients of this process. */
+/** Serves the clients of this process, and others that it lets in. */
 export interface Host {
-  accept(link: Link): void;
+  /** Whether it leads, or knows who does. */
+  readonly isReady: boolean;
+  /** @param traits of a link that is not of this process */
+  accept(link: Link, traits?: LinkTraits): void;
   close(): Promise<void>;
 }

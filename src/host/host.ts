@@ -3,12 +3,15 @@ import { mkdir } from 'node:fs/promises';
 import { Broker } from '../broker/broker.ts';
 import { createMemoryDisk, openMemoryStore } from '../store/memory.ts';
 import type { Host, HostOptions, HostTools } from './host-options.ts';
-import { Member } from './member.ts';
+import { Member, OWN_PROCESS } from './member.ts';
+import { remoteHost } from './remote.ts';
 
 /** @throws HoldfastError as `Broker.start` */
 export async function startHost(options: HostOptions, tools: HostTools): Promise<Host> {
-  const { folder } = options;
-  if (folder === undefined) return startInMemory(options, tools);
+  const { target } = options;
+  if (target.kind === 'memory') return startInMemory(options, tools);
+  if (target.kind === 'server') return remoteHost(target.address, target.tls, tools);
+  const { folder } = target;
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const member = new Member(folder, options, tools);
   await member.start();
@@ -33,7 +36,8 @@ async function startInMemory(options: HostOptions, { clock, random, log }: HostT
   });
   await broker.start();
   return {
-    accept: (link) => broker.accept(link, { lingerMs: Infinity }),
+    isReady: true,
+    accept: (link, traits = OWN_PROCESS) => broker.accept(link, traits),
     close: () => broker.close(),
   };
 }

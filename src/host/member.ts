@@ -3,6 +3,7 @@
  * clients' frames on to that one. When the leader dies, or does not answer any more, the first to take the lead has it:
  * the store lets only one win.
  */
+import type { LinkTraits } from '../broker/connection.ts';
 import { HoldfastError, StoreInUseError } from '../model/errors.ts';
 import type { Link } from '../model/link.ts';
 import { dialInFolder } from '../server/local-socket.ts';
@@ -16,7 +17,7 @@ import { relay, turnAway } from './relay.ts';
 type Role = Leading | { readonly kind: 'following'; readonly address: string };
 
 /** Clients of the broker's own process end with it, so their leases may wait for them as long as a session does. */
-const OWN_PROCESS = { lingerMs: Infinity } as const;
+export const OWN_PROCESS: LinkTraits = { lingerMs: Infinity };
 
 export class Member implements Host {
   readonly #folder: string;
@@ -24,6 +25,7 @@ export class Member implements Host {
   readonly #tools: HostTools;
   /** Undefined while nobody has asked since the last role was lost. */
   #role: Promise<Role> | undefined;
+  #isReady = false;
   #isClosed = false;
 
   constructor(folder: string, options: HostOptions, tools: HostTools) {
@@ -37,8 +39,12 @@ export class Member implements Host {
     await this.#decided();
   }
 
-  accept(link: Link): void {
-    this.#serve(link).catch((error: unknown) => turnAway(link, error));
+  get isReady(): boolean {
+    return this.#isReady;
+  }
+
+  accept(link: Link, traits: LinkTraits = OWN_PROCESS): void {
+    this.#serve(link, traits).catch((error: unknown) => turnAway(link, error));
   }
 
   async close(): Promise<void> {
@@ -47,12 +53,12 @@ export class Member implements Host {
     if (role?.kind === 'leading') await role.close();
   }
 
-  async #serve(link: Link): Promise<void> {
+  async #serve(link: Link, traits: LinkTraits): Promise<void> {
     for (;;) {
       if (this.#isClosed) throw new HoldfastError('CLOSED', 'The broker is closed');
       const decision = this.#decided();
       const role = await decision;
-      if (role.kind === 'leading') return role.broker.accept(link, OWN_PROCESS);
+      if (role.kind === 'leading') return role.broker.accept(link, traits);
       const broker = await this.#dial(role.address);
       if (broker !== undefined) return relay(link, broker, () => this.#reconsider(decision));
       this.#reconsider(decision);
@@ -75,13 +81,18 @@ export class Member implements Host {
     if (this.#role !== undefined) return this.#role;
     const decision: Promise<Role> = this.#decide(() => this.#reconsider(decision));
     this.#role = decision;
-    decision.catch(() => this.#reconsider(decision));
+    decision.then(
+      () => (this.#isReady = this.#role === decision),
+      () => this.#reconsider(decision),
+    );
     return decision;
   }
 
   /** What was decided holds no more; the next who asks has it decided anew. */
   #reconsider(decision: Promise<Role>): void {
-    if (this.#role === decision) this.#role = undefined;
+    if (this.#role !== decision) return;
+    this.#role = undefined;
+    this.#isReady = false;
   }
 
   async #decide(onLost: () => void): Promise<Role> {

@@ -54,6 +54,7 @@ export function socketCarrier(socket: Socket, side: 'client' | 'broker', clock: 
       socket.on('end', () => socket.end());
       if (socket.destroyed) clock.defer(closed);
       else socket.once('close', closed);
+      socket.resume();
     },
     flow(open) {
       if (open) socket.resume();

@@ -117,10 +117,10 @@ const CASES: readonly (readonly [name: string, attempt: Attempt, says: string])[
   ['retry reason', () => retry({ reason: 5 as never }), '"reason": it must be a text'],
   ['dead letter without a reason', () => deadLetter(undefined as never), '"reason": it must be a text'],
   ['snooze', () => snooze('soon' as never), 'as "snooze"'],
-  ['URL', () => open(''), 'give a URL such as "file:./data" or "memory:"'],
+  ['URL', () => open(''), 'give a URL such as "file:./data", "holdfast://localhost" or "memory:"'],
   ['URL of another type', () => open(5 as never), 'give a URL such as'],
   ['null as URL', () => open(null as never), 'give a URL such as'],
-  ['scheme', () => open('mysql://x'), 'this version opens "file:FOLDER" and "memory:"'],
+  ['scheme', () => open('mysql://x'), 'this version opens "file:FOLDER", "holdfast://"'],
   ['folder', () => open('file:'), 'name a folder'],
   [
     'open option',

@@ -207,7 +207,8 @@ async function start(options: PlainOptions = {}, folder?: string): Promise<Start
   const [clock, random] = [new ManualClock(), systemRandom];
   const names = { space: 'default', host: '0'.repeat(32) };
   const limits = { reserveBytes: 0, sessionTimeoutMs: 30_000 };
-  const host = await startHost({ folder, ...names, ...limits }, { clock, random, log: () => {} });
+  const target = folder === undefined ? ({ kind: 'memory' } as const) : ({ kind: 'folder', folder } as const);
+  const host = await startHost({ target, ...names, ...limits }, { clock, random, log: () => {} });
   const client = new Client({
     connect: async () => {
       const link = localLink(clock);

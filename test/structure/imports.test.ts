@@ -38,6 +38,9 @@ const nodeModulesOnlyIn: Readonly<Record<string, readonly string[]>> = {
 /** Packages that only these may import. A driver belongs to its store alone. */
 const packagesOnlyIn: Readonly<Record<string, readonly string[]>> = {
   lmdb: ['store'],
+  ws: ['wire', 'server'],
+  commander: ['cli'],
+  pino: ['cli'],
 };
 
 /** A computed specifier hides a direction, so only these may have one. */

@@ -1,0 +1,18 @@
+/** The way to a server elsewhere: a connection for each client of this process. */
+import type { Link } from '../model/link.ts';
+import type { Address } from '../wire/address.ts';
+import { dial, type TlsClientOptions } from '../wire/dial.ts';
+import type { Host, HostTools } from './host-options.ts';
+import { relay, turnAway } from './relay.ts';
+
+export function remoteHost(address: Address, tls: TlsClientOptions, { clock }: HostTools): Host {
+  const serve = async (link: Link): Promise<void> => {
+    const server = await dial(address, tls, clock);
+    relay(link, server, () => {});
+  };
+  return {
+    isReady: true,
+    accept: (link) => void serve(link).catch((error: unknown) => turnAway(link, error)),
+    close: async () => {},
+  };
+}

@@ -1,0 +1,78 @@
+/** What a listener says over HTTP: its health, and the way in for WebSockets. */
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { type WebSocket, WebSocketServer } from 'ws';
+import type { Clock } from '../model/clock.ts';
+import type { NetworkLimits } from '../wire/network-link.ts';
+
+export interface HttpSideOptions {
+  readonly clock: Clock;
+  readonly limits: NetworkLimits;
+  /** Whether the server serves clients. */
+  readonly isReady: () => boolean;
+}
+
+/** A request's head may have this many bytes. */
+const MAX_HEADER_BYTES = 8_192;
+
+/** How long a connection that is no WebSocket may last, in milliseconds: a check of the health takes no longer. */
+const CONNECTION_MS = 10_000;
+
+/** Serves sockets that speak HTTP; `welcome` takes those that have become WebSockets. */
+export function createHttpSide(
+  { clock, limits, isReady }: HttpSideOptions,
+  welcome: (webSocket: WebSocket, socket: Socket) => void,
+): { take(socket: Socket): void } {
+  const deadlines = new WeakMap<Socket, () => void>();
+  const http = createServer({ maxHeaderSize: MAX_HEADER_BYTES }, (request, response) => {
+    answer(request, response, isReady());
+  });
+  const webSockets = new WebSocketServer({
+    noServer: true,
+    perMessageDeflate: false,
+    clientTracking: false,
+    maxPayload: limits.requestBytes,
+  });
+  http.on('upgrade', (request: IncomingMessage, stream, head: Buffer) => {
+    const socket = stream as Socket;
+    // Only browsers send an origin, and no page has any business here: not even on this machine.
+    if (request.headers.origin !== undefined) return refuseUpgrade(socket, '403 Forbidden');
+    if (request.headers.upgrade?.toLowerCase() !== 'websocket') return refuseUpgrade(socket, '400 Bad Request');
+    webSockets.handleUpgrade(request, socket, head, (webSocket) => {
+      deadlines.get(socket)?.();
+      welcome(webSocket, socket);
+    });
+  });
+  http.on('clientError', (_error, socket) => socket.destroy());
+  return {
+    take(socket) {
+      const cancel = clock.timer(CONNECTION_MS, () => socket.destroy());
+      deadlines.set(socket, cancel);
+      socket.once('close', cancel);
+      http.emit('connection', socket);
+      socket.resume();
+    },
+  };
+}
+
+function answer({ method, url }: IncomingMessage, response: ServerResponse, isReady: boolean): void {
+  const isQuestion = method === 'GET' || method === 'HEAD';
+  const path = url?.split('?', 1)[0];
+  if (path !== '/health/live' && path !== '/health/ready') return say(response, 404, 'not found');
+  if (!isQuestion) return say(response, 405, 'only GET and HEAD');
+  if (path === '/health/live') return say(response, 200, 'live');
+  say(response, isReady ? 200 : 503, isReady ? 'ready' : 'not ready');
+}
+
+function say(response: ServerResponse, status: number, text: string): void {
+  response.writeHead(status, {
+    'content-type': 'text/plain; charset=utf-8',
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  });
+  response.end(`${text}\n`);
+}
+
+function refuseUpgrade(socket: Socket, status: string): void {
+  socket.end(`HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`);
+}

@@ -1,0 +1,83 @@
+/** Connecting to a server. */
+import { connect, type Socket } from 'node:net';
+import { connect as connectSecurely } from 'node:tls';
+import type { Clock } from '../model/clock.ts';
+import { HoldfastError } from '../model/errors.ts';
+import type { Link } from '../model/link.ts';
+import { type Address, formatAddress } from './address.ts';
+import type { Carrier } from './carrier.ts';
+import { clientLink, NETWORK_LIMITS } from './network-link.ts';
+import { socketCarrier } from './socket-carrier.ts';
+import { webSocketCarrier } from './websocket-carrier.ts';
+
+/** How a client trusts a server, and shows itself, under TLS; each a PEM text. */
+export interface TlsClientOptions {
+  /** Whom to trust in place of the well-known authorities. */
+  readonly ca?: string;
+  /** The client's own certificate, where the server asks for one, and its key. */
+  readonly cert?: string;
+  readonly key?: string;
+  /** The name that the server's certificate must have. @default the host of the address */
+  readonly servername?: string;
+}
+
+/** @throws HoldfastError `UNREACHABLE` with the reason */
+export async function dial(address: Address, tls: TlsClientOptions, clock: Clock): Promise<Link> {
+  try {
+    const carrier = await open(address, tls, clock);
+    return clientLink(carrier, { clock, limits: NETWORK_LIMITS });
+  } catch (cause) {
+    const reason = cause instanceof Error && cause.message !== '' ? cause.message : String(cause);
+    throw new HoldfastError('UNREACHABLE', `Cannot reach "${formatAddress(address)}": ${reason}`, { cause });
+  }
+}
+
+async function open(address: Address, tls: TlsClientOptions, clock: Clock): Promise<Carrier> {
+  if (address.kind === 'websocket') return openWebSocket(address, tls, clock);
+  const socket =
+    address.kind === 'unix'
+      ? connect(address.path)
+      : address.secure
+        ? connectSecurely({ host: address.host, port: address.port, ...servername(address.host), ...tls })
+        : connect(address.port, address.host);
+  const event = address.kind === 'tcp' && address.secure ? 'secureConnect' : 'connect';
+  await new Promise<void>((done, fail) => {
+    const cancel = clock.timer(NETWORK_LIMITS.helloMs, () => socket.destroy(new Error('it does not answer')));
+    socket.once('close', () => {
+      cancel();
+      fail(new Error('the connection was closed'));
+    });
+    socket.once('error', fail);
+    socket.once(event, () => {
+      cancel();
+      done();
+    });
+  });
+  return socketCarrier(socket, 'client', clock, NETWORK_LIMITS.eventsBytes);
+}
+
+async function openWebSocket(
+  address: Extract<Address, { kind: 'websocket' }>,
+  tls: TlsClientOptions,
+  clock: Clock,
+): Promise<Carrier> {
+  const { WebSocket } = await import('ws');
+  const webSocket = new WebSocket(formatAddress(address), {
+    perMessageDeflate: false,
+    maxPayload: NETWORK_LIMITS.eventsBytes,
+    handshakeTimeout: NETWORK_LIMITS.helloMs,
+    ...(address.secure && { ...servername(address.host), ...tls }),
+  });
+  const socket = await new Promise<Socket>((done, fail) => {
+    let upgraded: Socket | undefined;
+    webSocket.once('upgrade', (response) => (upgraded = response.socket));
+    webSocket.once('open', () => done(upgraded as Socket));
+    webSocket.once('error', fail);
+  });
+  return webSocketCarrier(webSocket, socket, clock, NETWORK_LIMITS.eventsBytes);
+}
+
+/** A certificate may name an IP address, but a client must not ask for one by name: RFC 6066, section 3. */
+function servername(host: string): { servername?: string } {
+  return /^[\d.]+$|:/.test(host) ? {} : { servername: host };
+}
