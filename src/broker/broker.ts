@@ -6,11 +6,12 @@
  * go out. When a commit fails, memory is ahead of the store: the broker drops it, opens the store anew, rebuilds,
  * and its clients send again what was not answered.
  */
-import { type Context, type Need, NOTHING_COLD, type Session } from '../machine/machine.ts';
+import { type Context, type Flushed, type Need, NOTHING_COLD, type Pack, type Session } from '../machine/machine.ts';
 import type { CancelTimer } from '../model/clock.ts';
 import { type ErrorCode, HoldfastError, StoreError } from '../model/errors.ts';
 import type { Link } from '../model/link.ts';
 import type { Command, Request } from '../model/command.ts';
+import type { Value } from '../model/records.ts';
 import type { Store } from '../store/store.ts';
 import type { Goodbye } from '../wire/frames.ts';
 import { Batch } from './batch.ts';
@@ -25,6 +26,9 @@ const BATCH_COMMANDS = 2_000;
 const BATCH_BYTES = 256 * 1024;
 
 const CACHE_BYTES = 32 * 1024 * 1024;
+
+/** How many packs are read at a time; each has up to 4 MiB, most have far less. */
+const PACKS_A_READING = 16;
 
 /** How often the store is opened again after a failure before the broker gives up, and the first pause between. */
 const REOPEN_ATTEMPTS = 6;
@@ -193,6 +197,7 @@ export class Broker {
         break;
       }
       case 'confirm':
+        from.begin(incoming.frameBytes);
         if (session !== undefined) this.#led.machine.confirm(session, incoming.upTo);
         break;
       case 'request':
@@ -299,11 +304,10 @@ export class Broker {
       touched.add(to);
     }
     for (const flushed of batch.flushed) {
-      if (flushed.deliveries.length > 0) await this.#readPacks(flushed.deliveries);
-      for (const claimed of flushed.deliveries) {
+      for (const [i, claimed] of flushed.deliveries.entries()) {
         const to = this.#bySession.get(claimed.session);
-        const pack = this.#packs.get(claimed.pack);
-        if (to === undefined || pack === undefined) continue;
+        if (to === undefined) continue;
+        const pack = this.#packs.get(claimed.pack) ?? (await this.#readPacks(flushed.deliveries, i));
         const itemStart = pack.startOf(claimed.seq - claimed.pack);
         if (itemStart < 0)
           throw new HoldfastError('STORE_CORRUPT', `Cannot deliver message ${claimed.seq}: its payload is missing`);
@@ -331,11 +335,13 @@ export class Broker {
     for (const connection of touched) connection.send();
   }
 
-  async #readPacks(deliveries: readonly { readonly pack: number }[]): Promise<void> {
-    const missing = [...new Set(deliveries.map(({ pack }) => pack))].filter(
-      (pack) => this.#packs.get(pack) === undefined,
-    );
-    if (missing.length === 0) return;
+  /** Reads the pack of one delivery, and some that follow, a few at a time because each may be large. */
+  async #readPacks(deliveries: Flushed['deliveries'], from: number): Promise<Pack> {
+    const missing: number[] = [];
+    for (let i = from; i < deliveries.length && missing.length < PACKS_A_READING; i++) {
+      const { pack } = deliveries[i] as Flushed['deliveries'][number];
+      if (!missing.includes(pack) && this.#packs.get(pack) === undefined) missing.push(pack);
+    }
     const values = await this.#led.store.get(
       this.#led.epoch,
       missing.map((pack) => this.#led.machine.packKey(pack)),
@@ -346,6 +352,8 @@ export class Broker {
         throw new HoldfastError('STORE_CORRUPT', `Cannot deliver from pack ${pack}: its record is missing`);
       this.#packs.add(pack, value);
     });
+    const first = values[0] as Value;
+    return this.#packs.get(missing[0] as number) ?? this.#packs.add(missing[0] as number, first);
   }
 
   #setTimer(): void {

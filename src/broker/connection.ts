@@ -19,7 +19,8 @@ import type { ColdRecords } from './cold-records.ts';
 /** Something that came in over a connection and is to be applied in its turn. */
 export type Incoming =
   | { readonly kind: 'hello'; readonly hello: Hello }
-  | { readonly kind: 'confirm'; readonly upTo: number }
+  /** Begins what one frame holds; all of the frame before it has been applied. */
+  | { readonly kind: 'confirm'; readonly upTo: number; readonly frameBytes: number }
   | { readonly kind: 'request'; readonly request: Request }
   | { readonly kind: 'bye' }
   | { readonly kind: 'closed' };
@@ -32,6 +33,13 @@ export interface LinkTraits {
    */
   readonly lingerMs: number;
 }
+
+/** Events are sent when they take this many bytes, though more of the same commit follow. */
+const FRAME_BYTES: number = 1024 * 1024;
+
+/** A client whose frames wait with this many bytes is not listened to any more until they are fewer again. */
+const MOST_WAITING_BYTES: number = 16 * 1024 * 1024;
+const FEW_WAITING_BYTES: number = 4 * 1024 * 1024;
 
 /** A frame for which more room than this is needed grows. */
 const MOST_EXPECTED_BYTES: number = 256 * 1024;
@@ -49,6 +57,9 @@ export class Connection {
   /** What is to be said with the next frame. */
   #events: EventsWriter | undefined;
   #expectedBytes = 256;
+  /** Bytes of frames that have come and whose turn has not, and whether the link is held up because of them. */
+  #waitingBytes = 0;
+  #heldUp = false;
   #open = true;
 
   constructor(link: Link, traits: LinkTraits, receive: (connection: Connection, incoming: Incoming) => void) {
@@ -68,6 +79,14 @@ export class Connection {
     return this.#open;
   }
 
+  /** The broker begins to apply what a frame of this many bytes holds. */
+  begin(frameBytes: number): void {
+    this.#waitingBytes -= frameBytes;
+    if (!this.#heldUp || this.#waitingBytes > FEW_WAITING_BYTES) return;
+    this.#heldUp = false;
+    this.#link.flow(true);
+  }
+
   welcome(welcome: Welcome): void {
     if (this.#open) this.#link.send(encodeWelcome(welcome));
   }
@@ -78,6 +97,7 @@ export class Connection {
 
   delivery(delivery: Delivery): void {
     this.#writer.delivery(delivery);
+    if (this.#writer.length >= FRAME_BYTES) this.send();
   }
 
   notice(notice: Notice): void {
@@ -109,6 +129,11 @@ export class Connection {
 
   #frame(bytes: Uint8Array): void {
     if (!this.#open) return;
+    if (bytes[0] === FRAME.requests) this.#waitingBytes += bytes.length;
+    if (!this.#heldUp && this.#waitingBytes > MOST_WAITING_BYTES) {
+      this.#heldUp = true;
+      this.#link.flow(false);
+    }
     try {
       for (const incoming of this.#decode(bytes)) this.#receive(incoming);
     } catch (error) {
@@ -123,7 +148,7 @@ export class Connection {
         break;
       case FRAME.requests: {
         const { answeredUpTo, requests } = decodeRequests(bytes);
-        yield { kind: 'confirm', upTo: answeredUpTo };
+        yield { kind: 'confirm', upTo: answeredUpTo, frameBytes: bytes.length };
         for (const request of requests) yield { kind: 'request', request };
         break;
       }

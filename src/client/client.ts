@@ -312,8 +312,7 @@ export class Client {
       for (const consumer of this.#consumers.values()) consumer.reopen();
       for (const { id } of this.#awaited.values()) this.#outbox.note({ kind: 'await', id, stop: false });
       link.send(this.#outbox.first([...this.#declared, { kind: 'holding', leases }]));
-      const unanswered = this.#outbox.again();
-      if (unanswered !== undefined) link.send(unanswered);
+      for (const unanswered of this.#outbox.again()) link.send(unanswered);
       for (const channel of this.#roomWaiters.keys()) this.#announceRoom(channel);
     }
     this.#ready = true;
@@ -425,8 +424,7 @@ export class Client {
   #flush(): void {
     // Before the session is taken up nothing may be sent: what is repeated comes first.
     if (this.#link === undefined || !this.#ready) return;
-    const frame = this.#outbox.next();
-    if (frame !== undefined) this.#link.send(frame);
+    for (let frame = this.#outbox.next(); frame !== undefined; frame = this.#outbox.next()) this.#link?.send(frame);
     this.#updateHold();
   }
 

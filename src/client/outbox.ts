@@ -5,7 +5,7 @@
 import { BLOCK_BYTES, BlockWriter, idSecond, type ItemOptions } from '../model/block.ts';
 import type { Command, LeaseKey, Reply, Request, Settle } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
-import { encodeRequests } from '../wire/requests.ts';
+import { encodeRequests, roughBytes } from '../wire/requests.ts';
 
 /** A message on its way: what the block needs of it. */
 export interface Item {
@@ -69,6 +69,9 @@ const GROUP_BYTES: number = 256 * 1024;
 
 /** Requests that may be unanswered at a time; more wait here. The broker allows four times as many. */
 const MAX_UNANSWERED = 1_024;
+
+/** A frame is closed when it holds this many bytes; one command more may be in it. */
+const FRAME_BYTES: number = 1024 * 1024;
 
 /** Messages or settles of one tick that are sent without waiting for the end of the tick. */
 const AMPLE = 500;
@@ -138,16 +141,19 @@ export class Outbox {
     this.#started.push(running);
   }
 
-  /** The frame to send now, if there is anything to send. */
+  /** The next frame to send, if there is anything to send now; behind a full one there may be another. */
   next(): Uint8Array<ArrayBuffer> | undefined {
     const requests: Request[] = this.#takeStarted();
     this.#gathered = 0;
     this.#openProduces.clear();
     this.#openSettles = undefined;
     let taken = 0;
+    let bytes = 0;
     for (const outgoing of this.#outgoing) {
-      if (this.#pending.size >= MAX_UNANSWERED) break;
-      requests.push(outgoing.kind === 'note' ? { request: 0, command: outgoing.command } : this.#number(outgoing));
+      if (this.#pending.size >= MAX_UNANSWERED || bytes >= FRAME_BYTES) break;
+      const request = outgoing.kind === 'note' ? { request: 0, command: outgoing.command } : this.#number(outgoing);
+      requests.push(request);
+      bytes += roughBytes(request.command);
       taken += 1;
     }
     this.#outgoing = taken === this.#outgoing.length ? [] : this.#outgoing.slice(taken);
@@ -161,9 +167,18 @@ export class Outbox {
   }
 
   /** What was sent and not answered, for a new link of the same session. */
-  again(): Uint8Array<ArrayBuffer> | undefined {
-    const requests = [...this.#pending.values()].map(({ request }) => request);
-    return requests.length === 0 ? undefined : encodeRequests({ answeredUpTo: this.#answeredUpTo, requests });
+  *again(): Generator<Uint8Array<ArrayBuffer>> {
+    let requests: Request[] = [];
+    let bytes = 0;
+    for (const { request } of this.#pending.values()) {
+      requests.push(request);
+      bytes += roughBytes(request.command);
+      if (bytes < FRAME_BYTES) continue;
+      yield encodeRequests({ answeredUpTo: this.#answeredUpTo, requests });
+      requests = [];
+      bytes = 0;
+    }
+    if (requests.length > 0) yield encodeRequests({ answeredUpTo: this.#answeredUpTo, requests });
   }
 
   /** Hands an answer to whoever waits for it; an answer that came before is ignored. */

@@ -25,7 +25,7 @@ import { Loader } from './load.ts';
 import { applyControl, applyManage, applyRedrive, keptMessage, planManage, planRedrive } from './manage.ts';
 import { notesKey, readNotes } from './notes.ts';
 import { applyProduce, awaitEnd } from './produce.ts';
-import { confirmAnswers, keepAnswer, MAX_UNCONFIRMED_ANSWERS } from './session.ts';
+import { confirmAnswers, keepAnswer, MAX_CONSUMERS, MAX_REFS, MAX_UNCONFIRMED_ANSWERS } from './session.ts';
 import { applyAnnotate, applyExtend, applyHolding, applySettle, applyStarted, heldMessage } from './settle.ts';
 import { createState, type MachineState } from './state.ts';
 import { applyTick, closeSession, detachSession, nextWake, type WakeTimes } from './timers.ts';
@@ -205,6 +205,9 @@ export class Machine {
       case 'window': {
         const target = session.refs.get(command.ref);
         if (target === undefined) return unknownRef(command.ref);
+        if (session.consumers.size >= MAX_CONSUMERS && !session.consumers.has(command.consumer)) {
+          throw tooMany('consumers', MAX_CONSUMERS);
+        }
         applyWindow(state, session, target, command);
         return DONE;
       }
@@ -238,6 +241,7 @@ export class Machine {
   }
 
   #declare(session: Session, command: Extract<Command, { kind: 'declare' }>): Reply {
+    if (session.refs.size >= MAX_REFS && !session.refs.has(command.ref)) throw tooMany('names of channels', MAX_REFS);
     try {
       const channel = findOrCreateChannel(this.#state, command.channel);
       const policy = internPolicy(this.#state, command.policy);
@@ -322,6 +326,10 @@ function firstAnswer(session: Session, request: number): Reply {
   const answer = session.answers.get(request);
   if (answer !== undefined) return answer;
   return { kind: 'refused', code: 'UNKNOWN_OUTCOME', message: `The answer to request ${request} is no longer kept` };
+}
+
+function tooMany(what: string, most: number): HoldfastError {
+  return new HoldfastError('PROTOCOL', `Cannot have more than ${most} ${what} in one session`);
 }
 
 function unknownRef(ref: number): Reply {

@@ -5,8 +5,12 @@ import type { Consumer, Session } from './memory.ts';
 /** How many answers a session may leave unconfirmed; a client that asks for more breaks the protocol. */
 export const MAX_UNCONFIRMED_ANSWERS = 4_096;
 
-/** How many bytes of them are kept; above that the oldest are forgotten, and asking again gives `UNKNOWN_OUTCOME`. */
+/** How many bytes of answers are kept; above that the oldest are forgotten, and asking again gives `UNKNOWN_OUTCOME`. */
 const MAX_ANSWER_BYTES: number = 1024 * 1024;
+
+/** How many names for channels, and how many consumers, a session may have; more breaks the protocol. */
+export const MAX_REFS = 100_000;
+export const MAX_CONSUMERS = 20_000;
 
 export function createSession(number: number, id: string, host: string): Session {
   return {

@@ -41,8 +41,9 @@ export class EventsWriter {
     this.#frame.u8(FRAME.events);
   }
 
-  get isEmpty(): boolean {
-    return this.#frame.length === 1;
+  /** How many bytes the frame has so far. */
+  get length(): number {
+    return this.#frame.length;
   }
 
   reply(request: number, reply: Reply): void {

@@ -26,7 +26,7 @@ export interface NetworkLimits {
 export const NETWORK_LIMITS: NetworkLimits = {
   helloBytes: 4 * 1024,
   helloMs: 5_000,
-  requestBytes: 17 * 1024 * 1024,
+  requestBytes: 13 * 1024 * 1024,
   eventsBytes: 65 * 1024 * 1024,
   bufferedBytes: 64 * 1024 * 1024,
 };

@@ -17,6 +17,7 @@ import { ByteReader, ByteWriter } from '../model/bytes.ts';
 import type { Command, Failure, LeaseKey, Outcome, Request, Settle } from '../model/command.ts';
 import { MAX_DURATION_MS } from '../model/duration.ts';
 import { HoldfastError } from '../model/errors.ts';
+import { MAX_VALUE_BYTES } from '../model/records.ts';
 import { readList } from '../model/reply.ts';
 import { checkDocument } from './documents.ts';
 import { FRAME } from './frames.ts';
@@ -31,6 +32,13 @@ const WITH_VALUE = 0x80;
 
 /** A rare command as a document takes at most this many bytes. */
 const MAX_DOCUMENT_BYTES = 1024 * 1024;
+
+/** Prefetch and concurrency are at most 10,000 each. */
+const MAX_WINDOW = 20_000;
+
+/** A payload or result has at most 4 MiB; a block is stored as one record, with some bytes around it. */
+const MAX_PAYLOAD_BYTES: number = 4 * 1024 * 1024;
+const MAX_BLOCK_BYTES: number = MAX_VALUE_BYTES - 1_024;
 
 export interface RequestsFrame {
   readonly answeredUpTo: number;
@@ -59,10 +67,17 @@ export function decodeRequests(bytes: Uint8Array): RequestsFrame {
 }
 
 /** About what a command takes in a frame: rather more than less, so that the frame need not grow. */
-function roughBytes(command: Command): number {
+export function roughBytes(command: Command): number {
   if (command.kind === 'produce') return command.blocks.reduce((sum, block) => sum + block.length + 8, 32);
-  if (command.kind === 'settle') return command.settles.length * 16;
+  if (command.kind === 'settle') return command.settles.reduce((sum, settle) => sum + settleBytes(settle), 16);
   return 256;
+}
+
+function settleBytes({ outcome, produced }: Settle): number {
+  let bytes = 16;
+  if (outcome.kind === 'ack') bytes += outcome.result?.length ?? 0;
+  for (const part of produced ?? []) for (const block of part.blocks) bytes += block.length + 8;
+  return bytes;
 }
 
 function writeRequest(frame: ByteWriter, { request, command }: Request): void {
@@ -115,7 +130,7 @@ function readCommand(frame: ByteReader, kind: number): Command {
     case KIND.produce:
       return { kind: 'produce', ref: frame.varint(), atomic: frame.u8() === 1, blocks: readBlocks(frame) };
     case KIND.window:
-      return { kind: 'window', consumer: frame.varint(), ref: frame.varint(), size: frame.varint() };
+      return { kind: 'window', consumer: frame.varint(), ref: frame.varint(), size: readWindow(frame) };
     case KIND.started:
       return { kind: 'started', leases: readList(frame, readLeaseKey) };
     case KIND.holding:
@@ -127,6 +142,12 @@ function readCommand(frame: ByteReader, kind: number): Command {
     default:
       throw new HoldfastError('PROTOCOL', `Cannot read a command of kind ${kind}`);
   }
+}
+
+function readWindow(frame: ByteReader): number {
+  const size = frame.varint();
+  if (size <= MAX_WINDOW) return size;
+  throw new HoldfastError('PROTOCOL', `Cannot open a window of ${size} messages: at most ${MAX_WINDOW}`);
 }
 
 function readLeaseKey(frame: ByteReader): LeaseKey {
@@ -141,6 +162,9 @@ function writeBlocks(frame: ByteWriter, blocks: readonly Uint8Array[]): void {
 function readBlocks(frame: ByteReader): Uint8Array[] {
   return readList(frame, (from) => {
     const block = from.bytes();
+    if (block.length > MAX_BLOCK_BYTES) {
+      throw new HoldfastError('PROTOCOL', `Cannot take a block of ${block.length} bytes: at most ${MAX_BLOCK_BYTES}`);
+    }
     const reader = new BlockReader(block);
     while (reader.next()) {
       if (!reader.isSound()) throw new HoldfastError('PROTOCOL', 'Cannot read a block: an item has impossible options');
@@ -184,7 +208,7 @@ function readSettle(frame: ByteReader): Settle {
 function readOutcome(frame: ByteReader, kind: (typeof OUTCOMES)[number] | undefined, value: boolean): Outcome {
   switch (kind) {
     case 'ack':
-      return { kind, result: value ? frame.bytes() : undefined };
+      return { kind, result: value ? readResult(frame) : undefined };
     case 'nack': {
       const delayMs = value ? readDelay(frame) : undefined;
       return { kind, delayMs, failure: readFailure(frame) };
@@ -199,6 +223,12 @@ function readOutcome(frame: ByteReader, kind: (typeof OUTCOMES)[number] | undefi
     case undefined:
       throw new HoldfastError('PROTOCOL', 'Cannot read an outcome of an unknown kind');
   }
+}
+
+function readResult(frame: ByteReader): Uint8Array {
+  const result = frame.bytes();
+  if (result.length <= MAX_PAYLOAD_BYTES) return result;
+  throw new HoldfastError('PROTOCOL', `Cannot keep a result of ${result.length} bytes: at most ${MAX_PAYLOAD_BYTES}`);
 }
 
 function readDelay(frame: ByteReader): number {

@@ -109,7 +109,7 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
     atomic: fc.boolean(),
     blocks: fc.array(block, { minLength: 1, maxLength: 4 }),
   }),
-  fc.record({ kind: fc.constant('window' as const), consumer: small, ref: small, size: small }),
+  fc.record({ kind: fc.constant('window' as const), consumer: small, ref: small, size: fc.nat(20_000) }),
   fc.record({
     kind: fc.constantFrom('holding' as const, 'started' as const),
     leases: fc.array(lease, { maxLength: 9 }),

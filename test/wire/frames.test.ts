@@ -48,7 +48,7 @@ describe('EVENTS', () => {
           else if ('delivery' in each) writer.delivery(each.delivery);
           else writer.notice(each.notice);
         }
-        expect(writer.isEmpty).toBe(events.length === 0);
+        expect(writer.length === 1).toBe(events.length === 0);
         const heard: Event[] = [];
         decodeEvents(writer.finish(), {
           reply: (request, reply) => heard.push({ reply, request }),
