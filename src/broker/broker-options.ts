@@ -11,6 +11,8 @@ export interface BrokerOptions {
   readonly isLive: (leader: Leader) => Promise<boolean>;
   /** Where this broker can be reached; asked for when the lead is to be taken. */
   readonly address: () => Promise<string>;
+  /** Told when the broker has the lead and serves what needs no backlog; the rest waits until all is loaded. */
+  readonly onServing: () => void;
   /** Told once, when the broker has stopped by itself. */
   readonly onFailed: () => void;
   /** Names this process: sessions of clients in it end with the broker when another process leads next. */

@@ -18,7 +18,7 @@ import { Batch } from './batch.ts';
 import type { BrokerOptions } from './broker-options.ts';
 import { ColdRecords } from './cold-records.ts';
 import { Connection, type Incoming, type LinkTraits } from './connection.ts';
-import { type Lead, takeLead } from './lead.ts';
+import { type Lead, loadBody, takeLead } from './lead.ts';
 import { PackCache } from './pack-cache.ts';
 
 /** A batch is closed when it has applied this many commands or gathered this many bytes, to keep commits short. */
@@ -50,6 +50,11 @@ export class Broker {
   #nextCommitId = 1n;
   #tickCold: { readonly records: ColdRecords; ready: boolean } | undefined;
   #working: Promise<void> | undefined;
+  /** Resolves when nothing is being loaded any more. */
+  #loading: Promise<void> = Promise.resolve();
+  /** What has come while the machine is being loaded and needs all of it, and connections of which a request is among it. */
+  readonly #early: { readonly from: Connection; readonly incoming: Incoming }[] = [];
+  readonly #waitsForLoad = new Set<Connection>();
   #scheduled = false;
   #cancelTimer: CancelTimer = () => {};
   #timerFiresAt = Infinity;
@@ -68,8 +73,13 @@ export class Broker {
    */
   async start(): Promise<void> {
     this.#lead = await takeLead(this.#options, undefined);
-    this.#phase = 'leading';
-    this.#schedule();
+    if ((this.#phase as Phase) === 'closed') return this.#lead.store.close();
+    try {
+      await this.#serve(this.#lead);
+    } catch (error) {
+      this.#stop(error);
+      throw error;
+    }
   }
 
   get durability(): Store['durability'] {
@@ -101,8 +111,27 @@ export class Broker {
     this.#phase = 'closed';
     this.#stopTimer();
     await this.#working;
+    await this.#loading;
     this.#disconnectAll({ code: 'CLOSED', message: 'The broker is closed' });
     if (led) await this.#lead?.store.close();
+  }
+
+  /** Works under a lead while its machine is still being loaded, and resolves when it is. */
+  async #serve(lead: Lead): Promise<void> {
+    this.#phase = 'leading';
+    this.#options.onServing();
+    this.#schedule();
+    const goesOn = (): boolean => this.#phase === 'leading' && this.#lead === lead;
+    const loading = loadBody(lead, this.#options, goesOn);
+    this.#loading = loading.catch(() => {});
+    await loading;
+    if (!goesOn()) return;
+    // What had to wait comes before what has come since.
+    const since = this.#inbox.splice(0);
+    for (const early of this.#early.splice(0)) this.#inbox.push(early);
+    for (const later of since) this.#inbox.push(later);
+    this.#waitsForLoad.clear();
+    this.#schedule();
   }
 
   /** The lead that is being worked under. */
@@ -139,7 +168,7 @@ export class Broker {
     if (this.#phase !== 'leading') return false;
     if (this.#inbox.length > 0 || this.#tickCold?.ready === true) return true;
     for (const { cold } of this.#connections) if (cold?.ready === true) return true;
-    return this.#isTickDue(this.#context());
+    return !this.#led.machine.isLoading && this.#isTickDue(this.#context());
   }
 
   async #runBatch(): Promise<void> {
@@ -148,8 +177,10 @@ export class Broker {
     const batch = new Batch(context);
     this.#applyLoaded(batch);
     this.#applyIncoming(batch);
-    if (this.#isTickDue(context)) this.#tick(context, batch);
-    this.#led.machine.dispatch(context);
+    if (!this.#led.machine.isLoading) {
+      if (this.#isTickDue(context)) this.#tick(context, batch);
+      this.#led.machine.dispatch(context);
+    }
     this.#flush(batch);
     const lead = this.#led;
     await this.#commit(batch);
@@ -179,10 +210,31 @@ export class Broker {
     for (const { from, incoming } of this.#inbox) {
       if (batch.commands >= BATCH_COMMANDS || this.#led.machine.pendingBytes >= BATCH_BYTES) break;
       taken += 1;
+      if (this.#led.machine.isLoading && this.#mustWait(from, incoming)) {
+        this.#early.push({ from, incoming });
+        continue;
+      }
       if (from.cold !== undefined && incoming.kind !== 'closed') from.behindCold.push(incoming);
       else this.#applyOne(from, incoming, batch);
     }
     this.#inbox.splice(0, taken);
+  }
+
+  /**
+   * Whether something can only be applied when all of the machine is loaded. Requests keep their order, so others wait
+   * behind it; notes may be overtaken, for they say how things are and not what is to happen.
+   */
+  #mustWait(from: Connection, incoming: Incoming): boolean {
+    const isNote = incoming.kind === 'request' && incoming.request.request === 0;
+    if (this.#waitsForLoad.has(from) && (!isNote || incoming.request.command.kind === 'declare')) return true;
+    if (incoming.kind === 'hello' || incoming.kind === 'confirm') return false;
+    if (incoming.kind === 'request') {
+      const isServed =
+        from.session === undefined || this.#led.machine.isServedWhileLoading(from.session, incoming.request);
+      if (isServed) return false;
+    }
+    if (!isNote) this.#waitsForLoad.add(from);
+    return true;
   }
 
   #applyOne(from: Connection, incoming: Incoming, batch: Batch): void {
@@ -357,7 +409,7 @@ export class Broker {
   }
 
   #setTimer(): void {
-    if (this.#phase !== 'leading' || this.#tickCold !== undefined) return;
+    if (this.#phase !== 'leading' || this.#tickCold !== undefined || this.#led.machine.isLoading) return;
     const { now, wall } = this.#context();
     const wake = this.#led.machine.nextWake();
     const delayMs = Math.max(
@@ -418,6 +470,8 @@ export class Broker {
     this.#connections.clear();
     this.#bySession.clear();
     this.#inbox.length = 0;
+    this.#early.length = 0;
+    this.#waitsForLoad.clear();
   }
 
   #forget(connection: Connection): void {
@@ -457,10 +511,10 @@ export class Broker {
         this.#lead = await takeLead(this.#options, this.#lead?.epoch);
         // `close` may have come in between; it has closed the store before, so this one is left to us.
         if ((this.#phase as Phase) === 'closed') return await this.#lead.store.close();
-        this.#phase = 'leading';
         this.#options.log({ level: 'info', message: 'The store is open again' });
         // Clients that came back meanwhile have not been heard yet.
-        this.#schedule();
+        const lead = this.#lead;
+        this.#serve(lead).catch((error: unknown) => this.#recover(error, lead));
         return;
       } catch (error) {
         last = error;
@@ -475,19 +529,26 @@ export class Broker {
   }
 
   #fail(error: unknown): void {
-    const code: ErrorCode = error instanceof HoldfastError ? error.code : 'BROKER_FAILED';
-    const message = error instanceof Error ? error.message : String(error);
-    this.#failure = { code: code === 'PROTOCOL' ? 'BROKER_FAILED' : code, message };
-    this.#phase = 'failed';
-    this.#stopTimer();
+    const { code, message } = this.#stop(error);
     if (code === 'FENCED' || code === 'STORE_IN_USE') {
       this.#options.log({ level: 'warn', message: 'Another broker has taken over the lead of the store', error });
     } else {
       this.#options.log({ level: 'error', message: `The broker has stopped: ${message}`, error });
     }
-    this.#disconnectAll(this.#failure);
+  }
+
+  /** Ends for good, and tells all clients why. */
+  #stop(error: unknown): Goodbye {
+    const code: ErrorCode = error instanceof HoldfastError ? error.code : 'BROKER_FAILED';
+    const message = error instanceof Error ? error.message : String(error);
+    const failure: Goodbye = { code: code === 'PROTOCOL' ? 'BROKER_FAILED' : code, message };
+    this.#failure = failure;
+    this.#phase = 'failed';
+    this.#stopTimer();
+    this.#disconnectAll(failure);
     this.#lead?.store.close().catch((cause: unknown) => this.#noteCloseFailure(cause));
     this.#options.onFailed();
+    return failure;
   }
 
   #noteCloseFailure(error: unknown): void {

@@ -25,6 +25,7 @@ async function startInMemory(options: HostOptions, { clock, random, log }: HostT
     openStore: async () => openMemoryStore({ disk, random }),
     isLive: async () => true,
     address: async () => 'memory',
+    onServing: () => {},
     onFailed: () => {},
     host,
     space,

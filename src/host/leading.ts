@@ -9,6 +9,8 @@ import type { HostOptions, HostTools } from './host-options.ts';
 export interface Leading {
   readonly kind: 'leading';
   readonly broker: Broker;
+  /** Resolves when the broker has loaded its store; it serves some things before. */
+  readonly loaded: Promise<void>;
   close(): Promise<void>;
 }
 
@@ -40,6 +42,8 @@ export async function lead(
   onLost: () => void,
 ): Promise<Leading> {
   let socket: LocalSocket | undefined;
+  let onServing = (): void => {};
+  const serving = new Promise<void>((resolve) => (onServing = resolve));
   const close = async (): Promise<void> => {
     await broker.close();
     await socket?.close();
@@ -54,6 +58,7 @@ export async function lead(
       });
       return socket.address;
     },
+    onServing,
     onFailed: () => {
       void socket?.close();
       onLost();
@@ -66,11 +71,13 @@ export async function lead(
     sessionTimeoutMs,
     log,
   });
-  try {
-    await broker.start();
-  } catch (error) {
+  const loaded = broker.start();
+  const ended = loaded.catch(async (error: unknown) => {
     await close();
     throw error;
-  }
-  return { kind: 'leading', broker, close };
+  });
+  // Who has it by then hears of a failure through `loaded`, and all others through the broker.
+  ended.catch(() => {});
+  await Promise.race([serving, ended]);
+  return { kind: 'leading', broker, loaded, close };
 }

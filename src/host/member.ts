@@ -36,7 +36,8 @@ export class Member implements Host {
 
   /** Leads or follows. @throws HoldfastError when this process can do neither */
   async start(): Promise<void> {
-    await this.#decided();
+    const role = await this.#decided();
+    if (role.kind === 'leading') await role.loaded;
   }
 
   get isReady(): boolean {

@@ -67,7 +67,7 @@ export function openSession(state: MachineState, id: string, host: string): { se
 export function forgetSession(state: MachineState, session: Session): void {
   closeConsumers(session);
   if (session.expiresAt !== 0) state.expiringSessions.remove(session);
-  state.sessions.delete(session.id);
+  if (state.sessions.get(session.id) === session) state.sessions.delete(session.id);
   state.changes.sessions.delete(session);
   for (const channel of state.channels.values()) channel.roomWanted.delete(session);
   for (const [id, waiting] of state.awaited) {

@@ -87,9 +87,14 @@ export class Layout {
     return { from, to: after(from) };
   }
 
-  /** What is read at open, in the order in which it can be understood. */
-  everythingLive(): KeyRange {
-    return { from: this.key(KIND.meta), to: this.key(KIND.ids) };
+  /** What is read at open first, in the order in which it can be understood: little, whatever the backlog. */
+  head(): KeyRange {
+    return { from: this.key(KIND.meta), to: this.key(KIND.live) };
+  }
+
+  /** What is read at open behind the head. */
+  body(): KeyRange {
+    return { from: this.key(KIND.live), to: this.key(KIND.ids) };
   }
 
   kindOf(key: Key): Kind {

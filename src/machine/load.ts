@@ -1,4 +1,10 @@
-/** Load: rebuilds the machine's memory from its records, in the order in which they stand in the store. */
+/**
+ * Load: rebuilds the machine's memory from its records, in the order in which they stand in the store.
+ *
+ * It goes in two steps. Behind the head (counters, channels, rules, sessions) the machine takes sessions up and stores new
+ * messages, while the body, which grows with the backlog, is still being read; behind the body it does everything. What is
+ * stored meanwhile shares no record with the body: its numbers begin behind the last page that was begun.
+ */
 import { ByteReader } from '../model/bytes.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { Entry } from '../model/records.ts';
@@ -9,17 +15,24 @@ import { dropSlot } from './dedupe.ts';
 import { KIND, type Kind } from './layout.ts';
 import { scheduleRemoval } from './lifecycle.ts';
 import { readMessage, type StoredMessage } from './message-record.ts';
-import { PAGE_ORDERS, pageFor } from './pages.ts';
+import { forgetSession } from './consumers.ts';
+import { findPage, PAGE_ORDERS, pageFor } from './pages.ts';
 import { readMeta, readSession, readSlots } from './records.ts';
-import type { EndedRecord, MachineState } from './state.ts';
-import { detachSession, endSession } from './timers.ts';
+import type { EndedRecord, JournalRecord, MachineState } from './state.ts';
+import { detachSession, loseLeases } from './timers.ts';
 
-/** Takes in records one after the other; `finish` completes what needs all of them. */
+/** Takes in the records of the head, then `begin`, then those of the body, then `finish`. */
 export class Loader {
   readonly #state: MachineState;
   readonly #sessions = new Map<number, Session>();
   /** The newest end of each message, by sequence number. */
   readonly #ends = new Map<number, EndedRecord>();
+  readonly #journal: JournalRecord[] = [];
+  /** Sessions that ended with the process of the broker before. */
+  readonly #over: Session[] = [];
+  #host = '';
+  /** The first commit of this machine. */
+  #firstCommit = 1;
 
   constructor(state: MachineState) {
     this.#state = state;
@@ -37,24 +50,45 @@ export class Loader {
     }
   }
 
-  /**
-   * Completes the machine. Sessions have one session timeout to come back with their leases, but for those that lived
-   * in the process of the broker before, when that is not `host`, the process of this one: they died with it.
-   */
-  finish(epochNumber: number, now: number, host: string, sessionTimeoutMs: number): void {
+  /** The head has been read: from here on the machine is used. `host` is the process of the broker. */
+  begin(epochNumber: number, now: number, host: string): void {
     const state = this.#state;
-    const diedWith = state.brokerHost === host ? undefined : state.brokerHost;
-    state.brokerHost = host;
+    this.#host = host;
+    this.#firstCommit = state.nextCommit;
+    state.isLoading = true;
     state.now = Math.max(state.now, now);
     // On a store that can lose its last commits, tokens of this epoch must still be above those of the one before.
     state.nextToken = Math.max(state.nextToken, epochNumber * TOKENS_PER_EPOCH);
-    this.#keepEnded();
-    for (const [seq, count] of state.packs) if (count === 1) state.packs.delete(seq);
+    // One more than a whole number of pages, because orders count downwards too.
+    state.nextSeq = Math.ceil(state.nextSeq / PAGE_ORDERS) * PAGE_ORDERS + 1;
     for (const session of this.#sessions.values()) {
       session.restored = true;
-      const expiresAt = state.now + sessionTimeoutMs;
-      if (session.host === diedWith) endSession(state, session);
-      else detachSession(state, session, expiresAt, expiresAt);
+      if (session.host !== state.brokerHost || session.host === host) continue;
+      // A session that lived in the process of the broker before died with it, unless that process is this one.
+      this.#over.push(session);
+      state.sessions.delete(session.id);
+    }
+  }
+
+  /**
+   * Completes the machine. Sessions whose client has not come back meanwhile have one session timeout to do so with
+   * their leases, from `now` on.
+   */
+  finish(now: number, sessionTimeoutMs: number): void {
+    const state = this.#state;
+    state.isLoading = false;
+    state.brokerHost = this.#host;
+    state.now = Math.max(state.now, now);
+    state.journal.unshift(...this.#journal);
+    this.#keepEnded();
+    for (const [seq, count] of state.packs) if (count === 1) state.packs.delete(seq);
+    for (const session of this.#over) {
+      loseLeases(state, session);
+      forgetSession(state, session);
+    }
+    const expiresAt = state.now + sessionTimeoutMs;
+    for (const session of this.#sessions.values()) {
+      if (session.restored && !this.#over.includes(session)) detachSession(state, session, expiresAt, expiresAt);
     }
     for (const channel of state.channels.values()) {
       if (channel.purgeBelow !== 0 || channel.redriveLeft !== 0) state.busyChannels.add(channel);
@@ -89,10 +123,12 @@ export class Loader {
       case KIND.dedupe:
         return this.#addSlots(layout.numberAt(key, 0), value);
       case KIND.journal: {
+        const commit = layout.numberAt(key, 0);
+        if (commit >= this.#firstCommit) return;
         const reader = new ByteReader(value, 1);
         const at = reader.f64();
         const entries = reader.varint();
-        state.journal.push({ commit: layout.numberAt(key, 0), at, entries });
+        this.#journal.push({ commit, at, entries });
         state.journalEntries += entries;
         return;
       }
@@ -106,6 +142,8 @@ export class Loader {
     const channel = known(channelNumbers.get(layout.numberAt(key, 0)), 'channel');
     const priority = layout.numberAt(key, 1);
     const number = layout.numberAt(key, 2);
+    // It was written since the load began, and what it holds is known.
+    if (findPage(channel, priority, number) !== undefined) return;
     const page = pageFor(channel, priority, number);
     const reader = new ByteReader(value, 1);
     while (reader.left > 0) {
@@ -121,6 +159,7 @@ export class Loader {
   #addDelayed(key: Uint8Array, value: Uint8Array): void {
     const { layout, channelNumbers, due } = this.#state;
     const stored = readMessage(new ByteReader(value), 0);
+    if (this.#state.messages.has(stored.seq)) return;
     const channel = known(channelNumbers.get(stored.channel), 'channel');
     const dueClock = layout.numberAt(key, 0) === 0 ? 0 : 1;
     const message = this.#restore(stored, channel, stored.priority, layout.numberAt(key, 1), dueClock);

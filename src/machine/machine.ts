@@ -47,9 +47,30 @@ export class Machine {
     this.#state = createState(space);
   }
 
-  /** What must be read at open, and handed to the loader in that order. */
-  get everythingLive(): KeyRange {
-    return this.#state.layout.everythingLive();
+  /** What must be read at open and handed to the loader: first the head, in order, and then the body. */
+  get head(): KeyRange {
+    return this.#state.layout.head();
+  }
+
+  get body(): KeyRange {
+    return this.#state.layout.body();
+  }
+
+  /**
+   * Whether a request can be applied although the body is still being loaded: one that was applied before, one that names
+   * a channel, and messages for which no other message counts.
+   */
+  isServedWhileLoading(session: Session, { request, command }: Request): boolean {
+    if (request !== 0 && request <= session.applied && isRemembered(command)) return true;
+    if (command.kind === 'declare') return command.settings === undefined;
+    if (command.kind !== 'produce') return false;
+    const policy = session.refs.get(command.ref)?.policy.policy;
+    return policy === undefined || (policy.dedupe === undefined && policy.maxBacklog === 0);
+  }
+
+  /** Whether the body is still being loaded. */
+  get isLoading(): boolean {
+    return this.#state.isLoading;
   }
 
   loader(): Loader {
@@ -308,7 +329,7 @@ export class Machine {
 
 export { NOTHING_COLD };
 export { openPack, type Pack } from './pack.ts';
-export type { ColdView, Flushed, Need, Session };
+export type { ColdView, Flushed, Loader, Need, Session };
 
 const DONE: Reply = { kind: 'done' };
 

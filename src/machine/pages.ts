@@ -28,6 +28,10 @@ export function touchPage(state: MachineState, message: Message): void {
   markDirty(state, pageFor(message.channel, message.priority, Math.floor(message.order / PAGE_ORDERS)));
 }
 
+export function findPage(channel: Channel, priority: number, number: number): Page | undefined {
+  return channel.lanes.get(priority)?.get(number);
+}
+
 export function pageFor(channel: Channel, priority: number, number: number): Page {
   let lane = channel.lanes.get(priority);
   if (lane === undefined) {

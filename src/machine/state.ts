@@ -22,6 +22,8 @@ import { SeqTable } from './seq-table.ts';
 
 export interface MachineState {
   readonly layout: Layout;
+  /** Only what a load has read first is known so far. */
+  isLoading: boolean;
   /** Machine time and wall time of the command that is being applied, in epoch milliseconds. */
   now: number;
   wall: number;
@@ -138,6 +140,7 @@ export interface EndedRecord extends EndedMessage {
 export function createState(space: string): MachineState {
   return {
     layout: new Layout(space),
+    isLoading: false,
     now: 0,
     wall: 0,
     brokerHost: undefined,

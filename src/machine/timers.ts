@@ -76,7 +76,7 @@ export function endSession(state: MachineState, session: Session): void {
  * What a session holds goes to others. Where the marks of what had started died with a broker, nobody knows which message
  * was the cause of a death: all are suspects, but for one that was alone in its process.
  */
-function loseLeases(state: MachineState, session: Session): void {
+export function loseLeases(state: MachineState, session: Session): void {
   // The last one claimed goes back first, so that each stands before what was claimed after it.
   for (const message of [...session.held.values()].reverse()) {
     const { lease } = message;

@@ -5,13 +5,14 @@ import type { Clock } from '#holdfast/model/clock.js';
 import { seededRandom } from '#holdfast/model/random.js';
 import { openMemoryStore } from '#holdfast/store/memory.js';
 
-/** A broker without a host around it, in memory unless told otherwise; it is closed behind the test. */
-export async function startBroker(clock: Clock, options: Partial<BrokerOptions> = {}): Promise<Broker> {
+/** What a broker needs without a host around it: a store in memory, nobody else. */
+export function brokerOptions(clock: Clock): BrokerOptions {
   const random = seededRandom(5);
-  const broker = new Broker({
+  return {
     openStore: async () => openMemoryStore({ random }),
     isLive: async () => false,
     address: async () => 'memory',
+    onServing: () => {},
     onFailed: () => {},
     host: 'host',
     space: 'default',
@@ -20,8 +21,12 @@ export async function startBroker(clock: Clock, options: Partial<BrokerOptions> 
     reserveBytes: 0,
     sessionTimeoutMs: 30_000,
     log: () => {},
-    ...options,
-  });
+  };
+}
+
+/** A broker that is closed behind the test. */
+export async function startBroker(clock: Clock, options: Partial<BrokerOptions> = {}): Promise<Broker> {
+  const broker = new Broker({ ...brokerOptions(clock), ...options });
   await broker.start();
   onTestFinished(() => broker.close());
   return broker;

@@ -52,7 +52,9 @@ export class MachineRun {
   readonly #random = seededRandom(11);
 
   constructor() {
-    this.machine.loader().finish(1, this.now, this.host, SESSION_TIMEOUT_MS);
+    const loader = this.machine.loader();
+    loader.begin(1, this.now, this.host);
+    loader.finish(this.now, SESSION_TIMEOUT_MS);
   }
 
   get context(): Context {
@@ -88,7 +90,7 @@ export class MachineRun {
 
   /** Hands out what can be handed out, and writes what has changed. */
   flush(): Flushed {
-    this.machine.dispatch(this.context);
+    if (!this.machine.isLoading) this.machine.dispatch(this.context);
     const flushed = this.machine.flush();
     this.writes.push(...flushed.writes);
     applyWrites(this.disk, flushed.writes);
@@ -139,15 +141,28 @@ export class MachineRun {
     this.run();
   }
 
-  /** A fresh machine takes over from what was written; living sessions come back, as clients do. */
-  reload(livingHost: string = this.host): void {
+  /**
+   * A fresh machine takes over from what was written; living sessions come back, as clients do.
+   *
+   * @param meanwhile happens while half of the body has been read
+   */
+  reload(livingHost: string = this.host, meanwhile: () => void = () => {}): void {
     this.flush();
     this.host = livingHost;
     this.machine = new Machine('test');
     const loader = this.machine.loader();
-    for (const entry of this.disk.entries.items(this.machine.everythingLive)) loader.add(entry);
+    for (const entry of this.disk.entries.items(this.machine.head)) loader.add(entry);
     this.#epoch += 1;
-    loader.finish(this.#epoch, this.wall, livingHost, SESSION_TIMEOUT_MS);
+    loader.begin(this.#epoch, this.wall, livingHost);
+    const { from, to } = this.machine.body;
+    const body = [...this.disk.entries.items({ from, to })];
+    const middle = body[Math.floor(body.length / 2)]?.key ?? to;
+    for (const entry of this.disk.entries.items({ from, to: middle })) loader.add(entry);
+    for (const client of this.#clients.values()) if (client.host === livingHost) client.takeUp();
+    meanwhile();
+    // What was written meanwhile is read as well where it stands behind.
+    for (const entry of this.disk.entries.items({ from: middle, to })) loader.add(entry);
+    loader.finish(this.wall, SESSION_TIMEOUT_MS);
     for (const client of this.#clients.values()) {
       if (client.host === livingHost) client.resume();
       else this.#clients.delete(client.name);
@@ -179,6 +194,7 @@ export class MachineClient {
   readonly #windows = new Map<number, Extract<Command, { kind: 'window' }>>();
   session: Session;
   lastRequest = 0;
+  #started: { readonly seq: number; readonly token: number }[] = [];
 
   constructor(run: MachineRun, name: string, host: string) {
     this.#run = run;
@@ -210,6 +226,12 @@ export class MachineClient {
     this.#declared.push({ ...command, settings: undefined });
     this.ask(command);
     return ref;
+  }
+
+  /** Whether a produce to this channel is served while the machine is still loading. */
+  isServed(ref: number): boolean {
+    const command = { kind: 'produce', ref, atomic: false, blocks: [] } as const;
+    return this.#run.machine.isServedWhileLoading(this.session, { request: this.lastRequest + 1, command });
   }
 
   /** Produces one message and gives its id. */
@@ -272,13 +294,18 @@ export class MachineClient {
     this.note({ kind: 'started', leases: leases.map(({ seq, token }) => ({ seq, token })) });
   }
 
-  /** The client comes back to a broker that has started anew. */
-  resume(): void {
+  /** Says hello to a broker that has started anew, which may still be loading. */
+  takeUp(): void {
     const started = [...this.session.held.values()].filter(({ lease }) => lease?.started === true);
+    this.#started = started.map(({ seq, lease }) => ({ seq, token: lease?.token ?? 0 }));
     this.session = this.#run.machine.open(this.name, this.host).session;
     for (const command of this.#declared) this.note(command);
+  }
+
+  /** Says what else a client says when it comes back, once the broker has loaded all. */
+  resume(): void {
     for (const command of this.#windows.values()) this.note(command);
-    this.started(started.map(({ seq, lease }) => ({ seq, token: lease?.token ?? 0 })));
+    this.started(this.#started);
   }
 
   /** The client's connection is gone; it does not come back. */

@@ -62,7 +62,11 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 3, arbitrary: fc.record({ window: fc.nat(3), channel }) },
   { weight: 4, arbitrary: fc.record({ advance: fc.constantFrom(1, 400, 1_000, 6_000) }) },
 );
-const steps = fc.array(fc.record({ step, restart: fc.boolean() }), { minLength: 5, maxLength: 60, size: 'max' });
+const steps = fc.array(fc.record({ step, restart: fc.boolean(), during: fc.boolean() }), {
+  minLength: 5,
+  maxLength: 60,
+  size: 'max',
+});
 
 /** A run of steps, and what can be seen of it from outside. */
 class Driven {
@@ -78,13 +82,27 @@ class Driven {
     for (const [i, ref] of this.refs.entries()) this.client.window(i + 1, ref, 2);
   }
 
-  /** Takes a step and gives what it answered and delivered, without tokens: those of a later broker are higher. */
+  /** Takes a step and gives what it answered and delivered, without the numbers of a broker: those of a later one are higher. */
   take(taken: Step): unknown {
-    const answer = this.#do(taken);
+    return this.#outcomeOf(this.#do(taken));
+  }
+
+  /** As `take`, in the middle of a load where that is possible, and else behind it. */
+  takeWhileLoading(taken: Step): unknown {
+    let answer: { readonly done: unknown } | undefined;
+    this.run.reload(undefined, () => {
+      if ('produce' in taken && this.client.isServed(this.refs[taken.channel] as number)) {
+        answer = { done: this.#do(taken) };
+      }
+    });
+    return this.#outcomeOf(answer === undefined ? this.#do(taken) : answer.done);
+  }
+
+  #outcomeOf(answer: unknown): unknown {
     this.run.run();
     const delivered = this.client.take();
     this.#held.push(...delivered);
-    return { answer, delivered: delivered.map(({ token: _token, ...rest }) => rest) };
+    return { answer, delivered: delivered.map(({ token: _token, seq: _seq, ...rest }) => rest) };
   }
 
   get visible(): unknown {
@@ -138,8 +156,9 @@ describe('a machine', () => {
       fc.property(steps, (given) => {
         const steady = new Driven();
         const restarted = new Driven();
-        for (const { step: taken, restart } of given) {
-          expect(restarted.take(taken)).toEqual(steady.take(taken));
+        for (const { step: taken, restart, during } of given) {
+          const took = during ? restarted.takeWhileLoading(taken) : restarted.take(taken);
+          expect(took).toEqual(steady.take(taken));
           if (restart) restarted.run.reload();
         }
         expect(restarted.visible).toEqual(steady.visible);

@@ -34,6 +34,7 @@ export class BrokerHost {
       },
       isLive: async (leader) => isLive(leader),
       address: async () => process.host,
+      onServing: () => {},
       onFailed: () => {},
       host: process.host,
       space,

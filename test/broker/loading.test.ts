@@ -1,0 +1,131 @@
+import { describe, expect, test } from 'vitest';
+import { createHoldfast, type Holdfast } from '#holdfast/api/holdfast.js';
+import { Broker } from '#holdfast/broker/broker.js';
+import { Client } from '#holdfast/client/client.js';
+import { systemClock } from '#holdfast/model/clock.js';
+import { systemRandom } from '#holdfast/model/random.js';
+import { createMemoryDisk, type MemoryDisk, openMemoryStore } from '#holdfast/store/memory.js';
+import type { Store } from '#holdfast/store/store.js';
+import { localLink } from '#holdfast/wire/local-link.js';
+import { brokerOptions, startBroker } from '../helpers/brokers.ts';
+
+/** A disk on which `count` messages wait in "mail". */
+async function filledDisk(count: number): Promise<MemoryDisk> {
+  const disk = createMemoryDisk();
+  const broker = await startBroker(systemClock, { openStore: async () => openMemoryStore({ disk }) });
+  const hf = await connect(broker);
+  const messages = Array.from({ length: count }, (_, i) => i);
+  await hf.channel<number>('mail').produceAll(messages);
+  await hf.channel<number>('once', { process: 'exactlyOnce' }).produce(1);
+  await hf.close();
+  await broker.close();
+  return disk;
+}
+
+async function connect(broker: Broker): Promise<Holdfast> {
+  const link = async () => {
+    const ends = localLink(systemClock);
+    broker.accept(ends.broker, { lingerMs: Infinity });
+    return ends.client;
+  };
+  const client = new Client({ connect: link, host: 'host', clock: systemClock, random: systemRandom });
+  await client.open();
+  return createHoldfast(client, async () => {});
+}
+
+/** A store whose second range, the body of a load, stands still behind its first chunk until it is let go. */
+function slow(store: Store, go: Promise<void>): Store {
+  let ranges = 0;
+  return new Proxy(store, {
+    get(target, name) {
+      const own = Reflect.get(target, name, target) as unknown;
+      if (name !== 'range') return typeof own === 'function' ? (own.bind(target) as unknown) : own;
+      ranges += 1;
+      const isBody = ranges === 2;
+      return async function* (...args: Parameters<Store['range']>) {
+        for await (const chunk of target.range(...args)) {
+          yield chunk;
+          if (isBody) await go;
+        }
+      };
+    },
+  });
+}
+
+async function startSlowly(disk: MemoryDisk): Promise<{ broker: Broker; started: Promise<void>; go: () => void }> {
+  let go = (): void => {};
+  const gate = new Promise<void>((resolve) => (go = resolve));
+  let serving = (): void => {};
+  const served = new Promise<void>((resolve) => (serving = resolve));
+  const broker = new Broker({
+    ...brokerOptions(systemClock),
+    openStore: async () => slow(openMemoryStore({ disk }), gate),
+    onServing: () => serving(),
+  });
+  const started = broker.start();
+  await served;
+  return { broker, started, go };
+}
+
+describe('a broker that is still loading', () => {
+  test('stores messages, and hands everything out in order when it is done', async () => {
+    const { broker, started, go } = await startSlowly(await filledDisk(300));
+    const hf = await connect(broker);
+    const mail = hf.channel<number>('mail');
+    await mail.produce(300);
+    await mail.produceAll([301, 302]);
+
+    // What is asked of the whole backlog waits, with all that the same session asks behind it.
+    const other = await connect(broker);
+    const inspected = other.channel('mail').inspect();
+    const handled: number[] = [];
+    const consumer = mail.consume((n) => void handled.push(n));
+    await mail.produce(303);
+    expect(await Promise.race([inspected, mail.produce(304).then(() => 'produced first')])).toBe('produced first');
+    go();
+    await started;
+    expect((await inspected).totals.produced).toBe(305);
+    while (handled.length < 305) await other.channel('mail').inspect();
+    expect(handled).toEqual(Array.from({ length: 305 }, (_, i) => i));
+    await (await consumer).close();
+    await Promise.all([hf.close(), other.close()]);
+    await broker.close();
+  });
+
+  test('keeps what it stored meanwhile when it ends before it is done', async () => {
+    const disk = await filledDisk(300);
+    const { broker, started, go } = await startSlowly(disk);
+    const hf = await connect(broker);
+    await hf.channel<number>('mail').produceAll([300, 301]);
+    const closed = broker.close();
+    go();
+    await Promise.all([closed, started]);
+    await hf.close();
+
+    const again = await startBroker(systemClock, { openStore: async () => openMemoryStore({ disk }) });
+    const later = await connect(again);
+    expect((await later.channel('mail').inspect()).ready).toBe(302);
+    await later.close();
+  });
+
+  test('lets a message wait whose key may be known', async () => {
+    const { broker, started, go } = await startSlowly(await filledDisk(10));
+    const hf = await connect(broker);
+    const other = await connect(broker);
+    let answered = false;
+    const receipt = hf
+      .channel<number>('once', { process: 'exactlyOnce' })
+      .produce(1)
+      .then((given) => {
+        answered = true;
+        return given;
+      });
+    await other.channel<number>('mail').produce(10);
+    expect(answered).toBe(false);
+    go();
+    await started;
+    expect(await receipt).toMatchObject({ deduplicated: true });
+    await Promise.all([hf.close(), other.close()]);
+    await broker.close();
+  });
+});
