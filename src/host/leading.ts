@@ -1,6 +1,6 @@
 /** Leading a folder: a broker on its store, and the socket by which other processes reach it. */
 import { Broker } from '../broker/broker.ts';
-import { answers, listenInFolder, type LocalSocket } from '../server/local-socket.ts';
+import { addressesIn, askForSign, listenInFolder, type LocalSocket } from '../server/local-socket.ts';
 import type { Store } from '../store/store.ts';
 import { brokerLink, NETWORK_LIMITS } from '../wire/network-link.ts';
 import { socketCarrier } from '../wire/socket-carrier.ts';
@@ -29,6 +29,38 @@ async function openOnDisk(folder: string, space: string): Promise<Store> {
   return openLmdbStore({ path: folder, space });
 }
 
+/** Whether the broker at this address is to be left in peace: one that says nothing is deposed. */
+async function isLive(folder: string, space: string, address: string, tools: StuckTools): Promise<boolean> {
+  for (;;) {
+    const sign = await askForSign(folder, address, tools.clock, PATIENCE_MS);
+    if (sign !== 'silent') return sign === 'alive';
+    if (!(await isStuck(folder, space, tools))) return false;
+    await waitWhileStuck(folder, space, tools);
+  }
+}
+
+type StuckTools = Pick<HostTools, 'clock' | 'log'>;
+
+/**
+ * Waits while a broker is stopped that was writing to the store. Nobody else can write before it goes on or dies, and
+ * whoever opened the store would stand still as well.
+ */
+async function waitWhileStuck(folder: string, space: string, tools: StuckTools): Promise<void> {
+  if (!(await isStuck(folder, space, tools))) return;
+  const message = `A broker of "${folder}" does not answer; its process was stopped while it wrote to the store`;
+  tools.log({ level: 'warn', message: `${message}, and nobody can take over before it goes on or is killed` });
+  // Each look takes as long as the silence that it waits for.
+  while (await isStuck(folder, space, tools));
+}
+
+async function isStuck(folder: string, space: string, { clock }: StuckTools): Promise<boolean> {
+  const { isLeaderBusy } = await import('../store/lmdb.ts');
+  if (!(await isLeaderBusy(folder, space))) return false;
+  const addresses = await addressesIn(folder);
+  const signs = await Promise.all(addresses.map((address) => askForSign(folder, address, clock, PATIENCE_MS)));
+  return signs.includes('silent');
+}
+
 /**
  * Takes the lead of a folder.
  *
@@ -50,7 +82,7 @@ export async function lead(
   };
   const broker = new Broker({
     openStore: () => openOnDisk(folder, space),
-    isLive: ({ address }) => answers(folder, address, clock, PATIENCE_MS),
+    isLive: ({ address }) => isLive(folder, space, address, { clock, log }),
     address: async () => {
       socket ??= await listenInFolder(folder, random, (from) => {
         const carrier = socketCarrier(from, 'broker', clock, NETWORK_LIMITS.helloBytes);
@@ -71,6 +103,7 @@ export async function lead(
     sessionTimeoutMs,
     log,
   });
+  await waitWhileStuck(folder, space, { clock, log });
   const loaded = broker.start();
   const ended = loaded.catch(async (error: unknown) => {
     await close();

@@ -4,7 +4,7 @@
  * Its address is the name of the socket's file, so that a folder may be seen under several paths. A live broker answers
  * a PING: a dead one's socket refuses connections, a stopped process still accepts them and says nothing.
  */
-import { chmod, mkdtemp, rm, symlink, unlink } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, rm, symlink, unlink } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -55,6 +55,11 @@ export async function listenInFolder(
   };
 }
 
+/** The addresses that were taken in this folder, of brokers that live or do not. Windows keeps them elsewhere. */
+export async function addressesIn(folder: string): Promise<string[]> {
+  return (await readdir(folder)).filter((name) => name.startsWith('broker-') && name.endsWith('.sock'));
+}
+
 /** Connects to the broker at this address in the folder. Rejects with the system's error. */
 export function dialInFolder(folder: string, address: string): Promise<Socket> {
   return withSocketName(
@@ -72,29 +77,33 @@ export function dialInFolder(folder: string, address: string): Promise<Socket> {
   );
 }
 
-/** Whether a broker answers at this address within this time; takes away what a dead one has left there. */
-export async function answers(folder: string, address: string, clock: Clock, withinMs: number): Promise<boolean> {
+/** What there is at an address: a broker that answers, a process that says nothing, or nobody. */
+export type Sign = 'alive' | 'silent' | 'dead';
+
+/** Asks for a sign of life and waits for so long; takes away what a dead broker has left there. */
+export async function askForSign(folder: string, address: string, clock: Clock, withinMs: number): Promise<Sign> {
   let socket: Socket;
   try {
     socket = await dialInFolder(folder, address);
   } catch {
     // A dead process's socket is only litter; that it cannot be removed changes nothing.
     if (!isWindows && address.endsWith('.sock')) await unlink(join(folder, address)).catch(() => {});
-    return false;
+    return 'dead';
   }
-  return new Promise<boolean>((done) => {
+  return new Promise<Sign>((done) => {
     const carrier = socketCarrier(socket, 'client', clock, MAX_ANSWER_BYTES);
-    const cancel = clock.timer(withinMs, () => finish(false));
-    const finish = (answer: boolean): void => {
+    const cancel = clock.timer(withinMs, () => finish('silent'));
+    const finish = (sign: Sign): void => {
       cancel();
       carrier.destroy();
-      done(answer);
+      done(sign);
     };
     carrier.start({
-      frame: (bytes) => finish(bytes[0] === FRAME.pong),
+      frame: (bytes) => finish(bytes[0] === FRAME.pong ? 'alive' : 'silent'),
       heard: () => {},
-      broken: () => finish(false),
-      closed: () => finish(false),
+      broken: () => finish('silent'),
+      // It died, or closed, just now.
+      closed: () => finish('dead'),
     });
     carrier.send(Uint8Array.of(FRAME.ping));
   });

@@ -154,6 +154,11 @@ export class CommitLog {
     return this.foldEverything(own);
   }
 
+  /** Says to other processes whether this leader is in a write transaction. */
+  markBusy(busy: boolean): void {
+    this.#file?.markBusy(busy);
+  }
+
   /** Lets go of the file that this object writes. */
   release(): void {
     this.#file?.close();

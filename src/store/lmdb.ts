@@ -18,6 +18,7 @@
  * | 03 | key | value |
  */
 import { fdatasyncSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, systemClock } from '../model/clock.ts';
 import { StoreError } from '../model/errors.ts';
@@ -28,6 +29,7 @@ import { CommitLog, type Folding, type LogFiles } from './commit-log.ts';
 import { checkEpoch, type LastCommit, leaderOf, type Leadership, resolveCommit, sameEpoch, succeed } from './epoch.ts';
 import { checkFile } from './lmdb-check.ts';
 import { asStoreError } from './lmdb-errors.ts';
+import { LogFile } from './log-file.ts';
 import { logFilesOf, openLmdbFile, withFile, writeHeader } from './lmdb-file.ts';
 import { AMPLE_BYTES, checkRoom, freeBytesOnDisk, reusableBytes } from './lmdb-space.ts';
 import { Table, type Database, type Snapshot, type WriteMeter } from './lmdb-table.ts';
@@ -69,6 +71,26 @@ export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
   } catch (cause) {
     throw asStoreError(cause, 'aborted', `open the store "${file}"`);
   }
+}
+
+/**
+ * Whether the leader of a store is in a write transaction, so that no other process can take the lead before it goes on
+ * or dies: LMDB lets one in at a time. True as well when it has died in one, which is no hindrance.
+ */
+export async function isLeaderBusy(path: string, space: string): Promise<boolean> {
+  const prefix = `${space}.mdb-log-`;
+  for (const name of await readdir(path)) {
+    if (!name.startsWith(prefix)) continue;
+    try {
+      const log = new LogFile(join(path, name));
+      const busy = log.isBusy;
+      log.close();
+      if (busy) return true;
+    } catch {
+      // It is being made or removed, or damaged, which whoever takes the lead will see.
+    }
+  }
+  return false;
 }
 
 class LmdbStore implements Store {
@@ -253,6 +275,7 @@ class LmdbStore implements Store {
   #transact<T>(doing: string, work: () => T): T {
     this.#checkFileOnce();
     let committing = false;
+    this.#log.markBusy(true);
     Object.assign(this.#meter, { records: 0, largeBytes: 0 });
     try {
       return this.#database.transactionSync(() => {
@@ -266,6 +289,8 @@ class LmdbStore implements Store {
       const error = asStoreError(cause, outcome, doing, () => freeBytesOnDisk(this.#file));
       if (error.code !== 'FENCED') this.#fail(error);
       throw error;
+    } finally {
+      this.#log.markBusy(false);
     }
   }
 

@@ -11,7 +11,7 @@
  *
  * ```
  * file   = header, padded to a page | segment | segment
- * header = "holdfast log" version(u8) 000000 identity(16) sum(u32) seal(u8)
+ * header = "holdfast log" version(u8) 000000 identity(16) sum(u32) seal(u8) busy(u8)
  * record = sum(u32) length(u32) number(f64) body, padded to a sector
  * ```
  *
@@ -39,6 +39,7 @@ const IDENTITY_AT = 16;
 export const IDENTITY_BYTES = 16;
 const SUM_AT: number = IDENTITY_AT + IDENTITY_BYTES;
 const SEAL_AT: number = SUM_AT + 4;
+const BUSY_AT: number = SEAL_AT + 1;
 
 /** A record begins at a multiple of this, the most that every disk writes wholly or not at all. */
 const SECTOR_BYTES = 512;
@@ -148,6 +149,18 @@ export class LogFile {
   /** Has the leader that writes the file report nothing more. This is for processes that live, so it needs no sync. */
   seal(): void {
     writeSync(this.#fd, Buffer.of(1), 0, 1, SEAL_AT);
+  }
+
+  /** Says to other processes that live whether the leader is in a write transaction. */
+  markBusy(busy: boolean): void {
+    writeSync(this.#fd, Buffer.of(busy ? 1 : 0), 0, 1, BUSY_AT);
+  }
+
+  /** Whether the leader that writes the file is in a write transaction; or was, when it died. */
+  get isBusy(): boolean {
+    const busy = Buffer.alloc(1);
+    readSync(this.#fd, busy, 0, 1, BUSY_AT);
+    return busy[0] !== 0;
   }
 
   close(): void {

@@ -50,12 +50,18 @@ test('commit() resolves when its record, or its pages and then its meta page, ar
         seen.inPlace++;
       }
       since = [];
-    } else if (/default\.mdb(-log-\w+)?>/.test(line)) since.push(kindOf(line, metaDescriptor as string));
+    } else if (/default\.mdb(-log-\w+)?>/.test(line) && !isMark(line))
+      since.push(kindOf(line, metaDescriptor as string));
   }
   expect(seen.appended + seen.inPlace).toBe(50);
   expect(seen.inPlace).toBe(2);
   expect(seen.folds).toBeGreaterThan(10);
 });
+
+/** The byte in the log that says whether its leader is in a write transaction; it need not be durable. */
+function isMark(call: string): boolean {
+  return /pwrite64\(\d+<[^>]*-log-\w+>, "\\?\d+", 1, /.test(call);
+}
 
 function kindOf(call: string, metaDescriptor: string): string {
   const log = /default\.mdb-log-\w+>/.test(call);
