@@ -80,7 +80,7 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
    *
    * @throws TypeError, RangeError for a message or option that cannot be used; nothing is stored then
    * @throws InvalidMessageError when the message does not match the schema
-   * @throws HoldfastError `BACKLOG_FULL`, `STORE_FULL`, `CLOSED`
+   * @throws HoldfastError `BACKLOG_FULL`, `STORE_FULL`, `FORBIDDEN`, `CLOSED`
    */
   produce(message: Input, options?: ProduceOptions): Promise<Receipt> {
     // Written without `await`: this is the hottest function of the API, and each await costs a promise.
@@ -164,7 +164,7 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
 
   /**
    * Runs a handler on the channel's messages until the consumer is drained or closed. An open consumer keeps the
-   * process alive.
+   * process alive. `stopped` rejects with `FORBIDDEN` when the access token does not allow it.
    */
   async consume(handler: Handler<Message, Result>, options: ConsumeOptions = {}): Promise<Consumer> {
     if (typeof handler !== 'function') throw new TypeError('Cannot consume: the handler must be a function');
@@ -302,6 +302,7 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
     if (ended.state === 'completed')
       return (ended.result === undefined ? undefined : decodePayload(CODEC_BSON, ended.result)) as Result;
     if (this.#client.failure !== undefined) throw this.#client.failure;
+    if (ended.refused !== undefined) throw ended.refused;
     if (ended.state === undefined)
       throw new HoldfastError('NOT_FOUND', `Cannot wait for message "${id}": it is not kept any more`);
     const cause =

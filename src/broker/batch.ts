@@ -2,7 +2,7 @@
 import type { Context, Flushed } from '../machine/machine.ts';
 import type { Reply } from '../model/command.ts';
 import type { Write } from '../model/records.ts';
-import type { Welcome } from '../wire/frames.ts';
+import type { Goodbye, Welcome } from '../wire/frames.ts';
 import type { Connection } from './connection.ts';
 
 export class Batch {
@@ -13,6 +13,8 @@ export class Batch {
   readonly replies: { readonly to: Connection; readonly request: number; readonly reply: Reply }[] = [];
   readonly welcomes: { readonly to: Connection; readonly welcome: Omit<Welcome, 'durability' | 'sessionTimeoutMs'> }[] =
     [];
+  /** The last words to clients, behind everything else. */
+  readonly goodbyes: { readonly to: Connection; readonly goodbye: Goodbye }[] = [];
   /** How many commands were applied. */
   commands = 0;
 
@@ -33,6 +35,6 @@ export class Batch {
 
   /** Whether somebody waits for an answer. */
   get hasAnswers(): boolean {
-    return this.replies.length + this.welcomes.length > 0;
+    return this.replies.length + this.welcomes.length + this.goodbyes.length > 0;
   }
 }

@@ -7,13 +7,15 @@
  * and its clients send again what was not answered.
  */
 import { type Context, type Flushed, type Need, NOTHING_COLD, type Pack, type Session } from '../machine/machine.ts';
+import { stricter } from '../model/access-token.ts';
 import type { CancelTimer } from '../model/clock.ts';
 import { type ErrorCode, HoldfastError, StoreError } from '../model/errors.ts';
 import type { Link } from '../model/link.ts';
 import type { Command, Request } from '../model/command.ts';
 import type { Value } from '../model/records.ts';
 import type { Store } from '../store/store.ts';
-import type { Goodbye } from '../wire/frames.ts';
+import type { Goodbye, Hello } from '../wire/frames.ts';
+import { authorise, unauthorized } from './authorise.ts';
 import { Batch } from './batch.ts';
 import type { BrokerOptions } from './broker-options.ts';
 import { ColdRecords } from './cold-records.ts';
@@ -89,6 +91,11 @@ export class Broker {
   /** Why the broker has stopped by itself, if it has. */
   get failure(): Goodbye | undefined {
     return this.#failure;
+  }
+
+  /** Whether the space has any access token, be it one that has ended. A server that has none must not let strangers in. */
+  get hasAccessTokens(): boolean {
+    return this.#led.machine.hasAccessTokens;
   }
 
   /** Serves a client over this link, until it closes. */
@@ -175,6 +182,8 @@ export class Broker {
     if (this.#led.reserve.isStale) await this.#led.reserve.ask();
     const context = this.#context();
     const batch = new Batch(context);
+    this.#led.machine.expireTokens(context);
+    this.#dismissEnded(batch);
     this.#applyLoaded(batch);
     this.#applyIncoming(batch);
     if (!this.#led.machine.isLoading) {
@@ -240,14 +249,11 @@ export class Broker {
   #applyOne(from: Connection, incoming: Incoming, batch: Batch): void {
     const { session } = from;
     batch.commands += 1;
+    if (from.isLeaving && incoming.kind !== 'closed') return;
     switch (incoming.kind) {
-      case 'hello': {
-        const opened = this.#led.machine.open(incoming.hello.session, incoming.hello.host);
-        this.#replaceConnection(opened.session, from);
-        const { applied } = opened.session;
-        batch.welcomes.push({ to: from, welcome: { resumed: opened.resumed, applied } });
+      case 'hello':
+        this.#hello(from, incoming.hello, batch);
         break;
-      }
       case 'confirm':
         from.begin(incoming.frameBytes);
         if (session !== undefined) this.#led.machine.confirm(session, incoming.upTo);
@@ -264,6 +270,28 @@ export class Broker {
         this.#detach(from);
         break;
     }
+  }
+
+  #hello(from: Connection, { session: id, host, token, needsToken }: Hello, batch: Batch): void {
+    const { machine } = this.#led;
+    if (from.session !== undefined && from.session.id !== id) {
+      return this.#disconnect(from, { code: 'PROTOCOL', message: 'A connection has one session' });
+    }
+    // Said twice, it changes nothing: the connection goes on with what it has proven.
+    if (from.session !== undefined) return this.#welcome(from, from.session, true, batch);
+    from.needsToken = stricter(from.traits.needsToken, needsToken);
+    const proof = authorise(machine, from.needsToken, token);
+    if ('code' in proof) return this.#dismiss(from, proof, batch);
+    const opened = machine.open(id, host, proof);
+    if (opened === undefined) {
+      return this.#dismiss(from, unauthorized('The session belongs to another access token'), batch);
+    }
+    this.#replaceConnection(opened.session, from);
+    this.#welcome(from, opened.session, opened.resumed, batch);
+  }
+
+  #welcome(to: Connection, { applied }: Session, resumed: boolean, batch: Batch): void {
+    batch.welcomes.push({ to, welcome: { resumed, applied } });
   }
 
   #request(from: Connection, request: Request, batch: Batch): void {
@@ -285,10 +313,41 @@ export class Broker {
     try {
       const reply = this.#led.machine.apply(session, request, batch.context, view);
       if (reply !== undefined) batch.replies.push({ to: from, request: request.request, reply });
+      if (request.command.kind === 'createToken') this.#dismissUnproven(batch);
+      else if (request.command.kind === 'revokeToken') this.#dismissEnded(batch);
     } catch (error) {
       if (!(error instanceof HoldfastError) || error.code !== 'PROTOCOL') throw error;
       this.#disconnect(from, { code: 'PROTOCOL', message: error.message });
     }
+  }
+
+  /** Sessions end with their access tokens, and then their clients have to go. */
+  #dismissEnded(batch: Batch): void {
+    for (const { session, message } of this.#led.machine.takeEndedSessions()) {
+      const connection = this.#bySession.get(session);
+      if (connection !== undefined) this.#dismiss(connection, unauthorized(message), batch);
+    }
+  }
+
+  /** Where a token is needed as soon as there is one, those who came in without have to go, whoever made it included. */
+  #dismissUnproven(batch: Batch): void {
+    if (!this.#led.machine.hasAccessTokens) return;
+    for (const connection of this.#connections) {
+      const { session, needsToken } = connection;
+      if (needsToken !== 'whenAny' || session === undefined || session.accessToken !== '') continue;
+      this.#led.machine.close(session, batch.context);
+      this.#dismiss(connection, unauthorized('This way in needs an access token'), batch);
+    }
+  }
+
+  /** Hears this client no more, and says goodbye to it when what that rests on is durable. */
+  #dismiss(connection: Connection, goodbye: Goodbye, batch: Batch): void {
+    if (connection.session !== undefined) this.#bySession.delete(connection.session);
+    connection.session = undefined;
+    connection.cold = undefined;
+    connection.behindCold.length = 0;
+    connection.isLeaving = true;
+    batch.goodbyes.push({ to: connection, goodbye });
   }
 
   /** Reads in the background; the command is applied at the start of a later batch. */
@@ -385,6 +444,7 @@ export class Broker {
       }
     }
     for (const connection of touched) connection.send();
+    for (const { to, goodbye } of batch.goodbyes) this.#disconnect(to, goodbye);
   }
 
   /** Reads the pack of one delivery, and some that follow, a few at a time because each may be large. */

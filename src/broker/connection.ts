@@ -1,6 +1,7 @@
 /** A connection: one link, the session behind it, and what waits to be said over it. */
 import type { Session } from '../machine/machine.ts';
 import type { Delivery, Notice, Reply, Request } from '../model/command.ts';
+import type { NeedsToken } from '../model/access-token.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { Link } from '../model/link.ts';
 import { EventsWriter } from '../wire/events.ts';
@@ -32,6 +33,8 @@ export interface LinkTraits {
    * closes when the client's process has died: others should have the messages at once.
    */
   readonly lingerMs: number;
+  /** Whether a client must prove its rights to come in this way. */
+  readonly needsToken: NeedsToken;
 }
 
 /** Events are sent when they take this many bytes, though more of the same commit follow. */
@@ -48,9 +51,13 @@ export class Connection {
   readonly traits: LinkTraits;
   /** Set by HELLO. */
   session: Session | undefined;
+  /** As the traits say, or stricter where HELLO has come through another process. */
+  needsToken: NeedsToken;
   /** The command that waits for cold records, and what came in behind it. */
   cold: { readonly request: Request; readonly records: ColdRecords; ready: boolean } | undefined;
   readonly behindCold: Incoming[] = [];
+  /** Goodbye is on its way: nothing that comes in has an effect any more. */
+  isLeaving = false;
 
   readonly #link: Link;
   readonly #receive: (incoming: Incoming) => void;
@@ -65,6 +72,7 @@ export class Connection {
   constructor(link: Link, traits: LinkTraits, receive: (connection: Connection, incoming: Incoming) => void) {
     this.#link = link;
     this.traits = traits;
+    this.needsToken = traits.needsToken;
     this.#receive = (incoming) => receive(this, incoming);
     link.open({
       frame: (bytes) => this.#frame(bytes),

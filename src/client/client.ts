@@ -41,6 +41,8 @@ export interface Ended {
   readonly state: EndedState | undefined;
   readonly result: Uint8Array | undefined;
   readonly failure: Failure | undefined;
+  /** Why the broker does not tell. */
+  readonly refused?: HoldfastError;
 }
 
 const UNKNOWN_END: Ended = { state: undefined, result: undefined, failure: undefined };
@@ -65,6 +67,7 @@ const FINAL: ReadonlySet<ErrorCode> = new Set([
 
 export class Client {
   readonly clock: Clock;
+  readonly random: Random;
   readonly #options: ClientOptions;
   readonly #ids: MessageIdSource;
   readonly #session: string;
@@ -91,6 +94,7 @@ export class Client {
   constructor(options: ClientOptions) {
     this.#options = options;
     this.clock = options.clock;
+    this.random = options.random;
     this.#ids = new MessageIdSource(options.clock, options.random);
     const secret = options.random.fill(new Uint8Array(16));
     this.#session = Array.from(secret, (byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -293,7 +297,8 @@ export class Client {
       this.#link = link;
       this.#holdWithoutLink();
       link.hold(true);
-      link.send(encodeHello({ session: this.#session, host: this.#options.host, token: this.#options.token ?? '' }));
+      const { host, token = '' } = this.#options;
+      link.send(encodeHello({ session: this.#session, host, token, needsToken: 'never' }));
     });
     this.#durability = welcome.durability;
     this.#takeUp(link, welcome);
@@ -359,16 +364,25 @@ export class Client {
         // The refusal may have come in the same frame, and whoever got it is about to wait.
         this.clock.afterInput(() => this.#announceRoom(notice.channel));
         break;
-      case 'ended': {
-        const key = messageIdText(notice.id);
-        const entry = this.#awaited.get(key);
-        if (entry === undefined) break;
-        this.#awaited.delete(key);
-        for (const resolve of entry.waiting) resolve(notice);
-        this.note({ kind: 'await', id: entry.id, stop: true });
+      case 'ended':
+        this.#tellEnd(notice.id, notice);
         break;
-      }
+      case 'consumerRefused':
+        this.#consumers.get(notice.consumer)?.fail(new HoldfastError(notice.code, notice.message));
+        break;
+      case 'awaitRefused':
+        this.#tellEnd(notice.id, { ...UNKNOWN_END, refused: new HoldfastError(notice.code, notice.message) });
+        break;
     }
+  }
+
+  #tellEnd(id: Uint8Array, ended: Ended): void {
+    const key = messageIdText(id);
+    const entry = this.#awaited.get(key);
+    if (entry === undefined) return;
+    this.#awaited.delete(key);
+    for (const resolve of entry.waiting) resolve(ended);
+    this.note({ kind: 'await', id: entry.id, stop: true });
   }
 
   #announceRoom(channel: string): void {

@@ -20,8 +20,8 @@ export interface Leading {
  */
 export const PATIENCE_MS = 4_000;
 
-/** A Unix socket closes only when its client's process has died. */
-const OTHER_PROCESS = { lingerMs: 0 } as const;
+/** A Unix socket closes only when its client's process has died, and only who may write the folder can open it. */
+const OTHER_PROCESS = { lingerMs: 0, needsToken: 'never' } as const;
 
 /** LMDB is loaded where it is used: a process whose broker has a thread of its own never needs it in the first one. */
 async function openOnDisk(folder: string, space: string): Promise<Store> {

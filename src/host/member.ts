@@ -17,7 +17,7 @@ import { relay, turnAway } from './relay.ts';
 type Role = Leading | { readonly kind: 'following'; readonly address: string };
 
 /** Clients of the broker's own process end with it, so their leases may wait for them as long as a session does. */
-export const OWN_PROCESS: LinkTraits = { lingerMs: Infinity };
+export const OWN_PROCESS: LinkTraits = { lingerMs: Infinity, needsToken: 'never' };
 
 export class Member implements Host {
   readonly #folder: string;
@@ -61,7 +61,7 @@ export class Member implements Host {
       const role = await decision;
       if (role.kind === 'leading') return role.broker.accept(link, traits);
       const broker = await this.#dial(role.address);
-      if (broker !== undefined) return relay(link, broker, () => this.#reconsider(decision));
+      if (broker !== undefined) return relay(link, broker, traits.needsToken, () => this.#reconsider(decision));
       this.#reconsider(decision);
     }
   }

@@ -1,10 +1,14 @@
 /** A relay: passes frames between a client of this process and a broker elsewhere. */
+import { type NeedsToken, stricter } from '../model/access-token.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { Link } from '../model/link.ts';
-import { decodeGoodbye, encodeGoodbye, FRAME } from '../wire/frames.ts';
+import { decodeGoodbye, decodeHello, encodeGoodbye, encodeHello, FRAME } from '../wire/frames.ts';
 
-/** @param onLost hears that the broker's side has closed first */
-export function relay(client: Link, broker: Link, onLost: () => void): void {
+/**
+ * @param needsToken what the client's way in demands: the broker sees only the way from here
+ * @param onLost hears that the broker's side has closed first
+ */
+export function relay(client: Link, broker: Link, needsToken: NeedsToken, onLost: () => void): void {
   let isOver = false;
   broker.open({
     frame: (bytes) => {
@@ -18,12 +22,27 @@ export function relay(client: Link, broker: Link, onLost: () => void): void {
     },
   });
   client.open({
-    frame: (bytes) => broker.send(bytes as Uint8Array<ArrayBuffer>),
+    frame: (bytes) => {
+      try {
+        broker.send(bytes[0] === FRAME.hello ? demanding(bytes, needsToken) : (bytes as Uint8Array<ArrayBuffer>));
+      } catch (error) {
+        client.send(encodeGoodbye({ code: 'PROTOCOL', message: (error as Error).message }));
+        client.close();
+        isOver = true;
+        broker.close();
+      }
+    },
     closed: () => {
       isOver = true;
       broker.close();
     },
   });
+}
+
+/** The HELLO with what its way in demands. @throws HoldfastError when it is none */
+function demanding(bytes: Uint8Array, needsToken: NeedsToken): Uint8Array<ArrayBuffer> {
+  const hello = decodeHello(bytes);
+  return encodeHello({ ...hello, needsToken: stricter(hello.needsToken, needsToken) });
 }
 
 /** Says why there is no broker, and closes. */

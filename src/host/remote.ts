@@ -8,7 +8,7 @@ import { relay, turnAway } from './relay.ts';
 export function remoteHost(address: Address, tls: TlsClientOptions, { clock }: HostTools): Host {
   const serve = async (link: Link): Promise<void> => {
     const server = await dial(address, tls, clock);
-    relay(link, server, () => {});
+    relay(link, server, 'never', () => {});
   };
   return {
     isReady: true,

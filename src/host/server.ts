@@ -85,7 +85,8 @@ export async function startServer(options: ServerOptions, tools: HostTools): Pro
 }
 
 function traitsOf(address: Address): Parameters<Host['accept']>[1] {
-  return { lingerMs: address.kind === 'unix' ? 0 : LINGER_MS };
+  if (address.kind === 'unix') return { lingerMs: 0, needsToken: 'never' };
+  return { lingerMs: LINGER_MS, needsToken: isLoopback(address) ? 'whenAny' : 'always' };
 }
 
 function refuseUnsafe(address: Address, tls: TlsFiles | undefined, insecure: boolean): void {

@@ -1,5 +1,6 @@
 /** The line of a channel's consumers, and the sessions they belong to. */
 import type { Window } from '../model/command.ts';
+import type { Grant } from '../model/scopes.ts';
 import type { ChannelRef, Consumer, Session } from './memory.ts';
 import { KIND } from './layout.ts';
 import { createSession } from './session.ts';
@@ -47,16 +48,31 @@ function closeConsumer(consumer: Consumer): void {
   consumer.session.consumers.delete(consumer.number);
 }
 
-/** Finds the session of a client, or opens it. */
-export function openSession(state: MachineState, id: string, host: string): { session: Session; resumed: boolean } {
+/** What a client has proven of itself. */
+export interface Proof {
+  /** The id of its access token; empty when it needs none. */
+  readonly accessToken: string;
+  readonly grant: Grant;
+}
+
+/** Finds the session of a client, or opens it; `undefined` when it was opened with another access token. */
+export function openSession(
+  state: MachineState,
+  id: string,
+  host: string,
+  { accessToken, grant }: Proof,
+): { session: Session; resumed: boolean } | undefined {
   const found = state.sessions.get(id);
   if (found !== undefined) {
+    if (found.accessToken !== accessToken) return undefined;
+    found.grant = grant;
     if (found.expiresAt !== 0) state.expiringSessions.remove(found);
     found.expiresAt = 0;
     found.restored = false;
     return { session: found, resumed: true };
   }
-  const session = createSession(state.nextSession++, id, host);
+  const session = createSession(state.nextSession++, id, host, accessToken);
+  session.grant = grant;
   state.sessions.set(id, session);
   state.changes.sessions.add(session);
   state.changes.dirty = true;

@@ -4,7 +4,9 @@ import type { ChannelView, HistoryEntry, Inspect, MessageView, Reply } from '../
 import { messageIdText } from '../model/message-id.ts';
 import type { Value } from '../model/records.ts';
 import { HoldfastError } from '../model/errors.ts';
-import type { Channel, Message } from './memory.ts';
+import { hasRight, rightsOn } from '../model/scopes.ts';
+import { viewTokens } from './access-tokens.ts';
+import type { Channel, Message, Session } from './memory.ts';
 import { readyCount } from './channel.ts';
 import { type ColdView, lastEnd, locate, type Location, type Need } from './cold.ts';
 import { KIND } from './layout.ts';
@@ -12,6 +14,7 @@ import { keptMessage } from './manage.ts';
 import { attemptNumber } from './message.ts';
 import { notesKey, readNotes } from './notes.ts';
 import { itemOf, openPack } from './pack.ts';
+import { refusalFor } from './rights.ts';
 import type { EndedRecord, MachineState } from './state.ts';
 
 /** How many messages one `list` may ask for. */
@@ -27,10 +30,12 @@ export function planInspect(state: MachineState, command: Inspect, view: ColdVie
   return command.what === 'list' ? missing(state, listed(state, command), view) : undefined;
 }
 
-export function applyInspect(state: MachineState, command: Inspect, view: ColdView): Reply {
+export function applyInspect(state: MachineState, session: Session, command: Inspect, view: ColdView): Reply {
   switch (command.what) {
     case 'channels':
-      return { kind: 'value', value: [...state.channels.keys()].sort() };
+      return { kind: 'value', value: readableChannels(state, session).sort() };
+    case 'tokens':
+      return { kind: 'value', value: viewTokens(state) };
     case 'channel': {
       const channel = state.channels.get(command.channel);
       return { kind: 'value', value: channel === undefined ? null : viewChannel(channel) };
@@ -38,7 +43,9 @@ export function applyInspect(state: MachineState, command: Inspect, view: ColdVi
     case 'message': {
       const located = locate(state.layout, command.id, view);
       const at = 'found' in located ? located.found : undefined;
-      return { kind: 'value', value: at === undefined ? null : (viewMessage(state, at, view) ?? null) };
+      const shown = at === undefined ? undefined : viewMessage(state, at, view);
+      if (shown === undefined) return { kind: 'value', value: null };
+      return refusalFor(session, shown.channel, 'look at', 'read') ?? { kind: 'value', value: shown };
     }
     case 'list':
       return {
@@ -48,6 +55,11 @@ export function applyInspect(state: MachineState, command: Inspect, view: ColdVi
           .filter(Boolean),
       };
   }
+}
+
+function readableChannels({ channels }: MachineState, { grant }: Session): string[] {
+  const names = [...channels.keys()];
+  return grant.isAdmin ? names : names.filter((name) => hasRight(rightsOn(grant, name), 'read'));
 }
 
 function viewChannel(channel: Channel): ChannelView {

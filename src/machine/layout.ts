@@ -6,6 +6,7 @@
  *
  * | kind | key behind it | record |
  * |---|---|---|
+ * | accessToken | id of the token | who may come in, and what that allows |
  * | meta | | counters and machine time |
  * | channel | channel | name, settings, totals, what is under way |
  * | policy | policy | rules that messages were produced under |
@@ -26,6 +27,7 @@ import { allocate, small31 } from '../model/bytes.ts';
 import type { Key, KeyRange } from '../model/records.ts';
 
 export const KIND = {
+  accessToken: 0,
   meta: 1,
   channel: 2,
   policy: 3,
@@ -89,7 +91,7 @@ export class Layout {
 
   /** What is read at open first, in the order in which it can be understood: little, whatever the backlog. */
   head(): KeyRange {
-    return { from: this.key(KIND.meta), to: this.key(KIND.live) };
+    return { from: this.key(KIND.accessToken), to: this.key(KIND.live) };
   }
 
   /** What is read at open behind the head. */

@@ -7,15 +7,17 @@
  * `nextWake` has come, `dispatch` when a batch is complete, and `flush` for what to write and, once that is
  * durable, to say.
  */
-import type { Command, Reply, Request } from '../model/command.ts';
+import type { Command, Reply, Request, TokenView } from '../model/command.ts';
 import { type ErrorCode, HoldfastError } from '../model/errors.ts';
 import { messageIdText } from '../model/message-id.ts';
 import type { KeyRange } from '../model/records.ts';
-import type { Channel, Session } from './memory.ts';
+import { rightsOn } from '../model/scopes.ts';
+import { applyCreateToken, applyRevokeToken, expireTokens, tokenState } from './access-tokens.ts';
+import type { AccessToken, Channel, Session } from './memory.ts';
 import { findOrCreateChannel, internPolicy } from './channels.ts';
 import { type ColdView, lacking, lastEnd, locate, type Need, NOTHING_COLD } from './cold.ts';
 import { applyCompaction, planCompaction } from './compact.ts';
-import { applyWindow, openSession } from './consumers.ts';
+import { applyWindow, openSession, type Proof } from './consumers.ts';
 import { dispatch } from './dispatch.ts';
 import { flush, type Flushed, isDirty, pendingBytes } from './flush.ts';
 import { applyInspect, planInspect } from './inspect.ts';
@@ -25,9 +27,10 @@ import { Loader } from './load.ts';
 import { applyControl, applyManage, applyRedrive, keptMessage, planManage, planRedrive } from './manage.ts';
 import { notesKey, readNotes } from './notes.ts';
 import { applyProduce, awaitEnd } from './produce.ts';
+import { type Refused, refusalFor, refusalOf, refusalOn } from './rights.ts';
 import { confirmAnswers, keepAnswer, MAX_CONSUMERS, MAX_REFS, MAX_UNCONFIRMED_ANSWERS } from './session.ts';
 import { applyAnnotate, applyExtend, applyHolding, applySettle, applyStarted, heldMessage } from './settle.ts';
-import { createState, type MachineState } from './state.ts';
+import { createState, type MachineState, type SessionEnd } from './state.ts';
 import { applyTick, closeSession, detachSession, nextWake, type WakeTimes } from './timers.ts';
 
 /** What comes in with a command from the world outside. */
@@ -82,9 +85,36 @@ export class Machine {
     return this.#state.now;
   }
 
-  /** Opens the session of a client, or takes it up again. */
-  open(id: string, host: string): { session: Session; resumed: boolean } {
-    return openSession(this.#state, id, host);
+  /** Opens the session of a client, or takes it up again; `undefined` when it belongs to another access token. */
+  open(id: string, host: string, proof: Proof): { session: Session; resumed: boolean } | undefined {
+    return openSession(this.#state, id, host, proof);
+  }
+
+  accessToken(id: string): AccessToken | undefined {
+    return this.#state.accessTokens.get(id);
+  }
+
+  /** Whether the token still lets anybody in. */
+  accessTokenState(token: AccessToken): TokenView['state'] {
+    return tokenState(this.#state, token);
+  }
+
+  /** Whether there is any access token, be it one that has ended. */
+  get hasAccessTokens(): boolean {
+    return this.#state.accessTokens.size > 0;
+  }
+
+  /** Ends the sessions of access tokens whose time is over; before anything else is done at that time. */
+  expireTokens(context: Context): void {
+    this.#setTime(context);
+    expireTokens(this.#state);
+  }
+
+  /** The sessions that have ended with their access tokens since this was last asked: their clients must go. */
+  takeEndedSessions(): readonly SessionEnd[] {
+    const { endedSessions } = this.#state;
+    if (endedSessions.length > 0) this.#state.endedSessions = [];
+    return endedSessions;
   }
 
   /** The client is gone: its leases stay until `leasesUntil`, its answers until `expiresAt`. */
@@ -134,7 +164,7 @@ export class Machine {
   apply(session: Session, { request, command }: Request, context: Context, view: ColdView): Reply | undefined {
     this.#setTime(context);
     if (request === 0) {
-      this.#applyCommand(session, command, context, view);
+      this.#noteRefused(session, command, this.#applyCommand(session, command, context, view));
       return undefined;
     }
     const remembered = isRemembered(command);
@@ -177,6 +207,7 @@ export class Machine {
   /** Does what is due by time, and a step of the work under way. */
   tick(context: Context, view: ColdView): void {
     this.#setTime(context);
+    expireTokens(this.#state);
     applyTick(this.#state, context.random);
     // What is due may have changed since the view was read; then this work waits for the next tick.
     if (this.planTick(view) !== undefined) return;
@@ -216,21 +247,33 @@ export class Machine {
 
   #applyCommand(session: Session, command: Command, context: Context, view: ColdView): Reply {
     const state = this.#state;
+    if (command.kind === 'declare') {
+      const { refs, refusedRefs } = session;
+      const isNew = !refs.has(command.ref) && !refusedRefs.has(command.ref);
+      if (isNew && refs.size + refusedRefs.size >= MAX_REFS) throw tooMany('names of channels', MAX_REFS);
+    }
+    const refusal = refusalOf(session, command);
+    if (refusal !== undefined) {
+      if (command.kind === 'declare') refuseRef(session, command.ref, refusal);
+      return refusal;
+    }
     switch (command.kind) {
       case 'declare':
         return this.#declare(session, command);
       case 'produce': {
         const target = session.refs.get(command.ref);
-        return target === undefined ? unknownRef(command.ref) : applyProduce(state, session, target, command);
+        if (target === undefined) return unknownRef(session, command.ref);
+        return refusalOn(target, 'produce') ?? applyProduce(state, session, target, command);
       }
       case 'window': {
         const target = session.refs.get(command.ref);
-        if (target === undefined) return unknownRef(command.ref);
+        if (target === undefined) return unknownRef(session, command.ref);
         if (session.consumers.size >= MAX_CONSUMERS && !session.consumers.has(command.consumer)) {
           throw tooMany('consumers', MAX_CONSUMERS);
         }
-        applyWindow(state, session, target, command);
-        return DONE;
+        const forbidden = refusalOn(target, 'consume');
+        if (forbidden === undefined) applyWindow(state, session, target, command);
+        return forbidden ?? DONE;
       }
       case 'holding':
         applyHolding(state, session, command);
@@ -240,8 +283,9 @@ export class Machine {
         return DONE;
       case 'settle': {
         const refs = command.settles.flatMap(({ produced }) => produced?.map(({ ref }) => ref) ?? []);
-        const unknown = refs.find((ref) => !session.refs.has(ref));
-        return unknown === undefined ? applySettle(state, session, command, context.random) : unknownRef(unknown);
+        const unknown = refs.find((ref) => !session.refs.has(ref) && !session.refusedRefs.has(ref));
+        if (unknown !== undefined) return unknownRef(session, unknown);
+        return applySettle(state, session, command, context.random);
       }
       case 'extend':
         return applyExtend(state, session, command);
@@ -253,20 +297,24 @@ export class Machine {
       case 'control':
         return applyControl(state, command);
       case 'manage':
-        return applyManage(state, command, view);
+        return applyManage(state, session, command, view);
       case 'await':
         return this.#await(session, command.id, command.stop, view);
       case 'inspect':
-        return applyInspect(state, command, view);
+        return applyInspect(state, session, command, view);
+      case 'createToken':
+        return applyCreateToken(state, command);
+      case 'revokeToken':
+        return applyRevokeToken(state, command);
     }
   }
 
   #declare(session: Session, command: Extract<Command, { kind: 'declare' }>): Reply {
-    if (session.refs.size >= MAX_REFS && !session.refs.has(command.ref)) throw tooMany('names of channels', MAX_REFS);
     try {
       const channel = findOrCreateChannel(this.#state, command.channel);
       const policy = internPolicy(this.#state, command.policy);
-      session.refs.set(command.ref, { channel, policy });
+      session.refs.set(command.ref, { channel, policy, rights: rightsOn(session.grant, channel.name) });
+      session.refusedRefs.delete(command.ref);
       if (command.settings !== undefined) {
         const { channel: name } = command;
         return applyControl(this.#state, {
@@ -279,7 +327,7 @@ export class Machine {
       return DONE;
     } catch (error) {
       if (error instanceof HoldfastError && error.code === 'TOO_MANY') {
-        return { kind: 'refused', code: error.code, message: error.message };
+        return refuseRef(session, command.ref, { kind: 'refused', code: error.code, message: error.message });
       }
       throw error;
     }
@@ -303,20 +351,40 @@ export class Machine {
     }
     const located = locate(state.layout, id, view);
     const at = 'found' in located ? located.found : undefined;
-    if (at !== undefined && state.messages.has(at.seq)) {
-      awaitEnd(state, session, text, at.seq);
-      return DONE;
+    const live = at === undefined ? undefined : state.messages.get(at.seq);
+    if (live !== undefined) {
+      const refusal = refusalFor(session, live.channel.name, 'wait for', 'read', 'produce');
+      if (refusal === undefined) awaitEnd(state, session, text, live.seq);
+      return refusal ?? DONE;
     }
-    if (at === undefined && waiting !== undefined) {
+    // Whose rights depend on the channel cannot wait for a message of an unknown one.
+    if (at === undefined && waiting !== undefined && session.grant.isAdmin) {
       waiting.add(session);
       return DONE;
     }
     const end = at === undefined ? undefined : lastEnd(at, view.range(state.layout.range(KIND.ended, at.pack)) ?? []);
     const kept = end !== undefined && keptMessage(state, end) !== undefined ? end : undefined;
-    if (kept !== undefined) awaitEnd(state, session, text, kept.seq);
+    if (kept !== undefined && end !== undefined) {
+      const { name } = state.channelNumbers.get(end.channel) as Channel;
+      const refusal = refusalFor(session, name, 'wait for', 'read', 'produce');
+      if (refusal !== undefined) return refusal;
+      awaitEnd(state, session, text, kept.seq);
+    }
     const notice = { kind: 'ended', id, state: kept?.state, result: kept?.result, failure: kept?.failure } as const;
     state.changes.notices.push({ session, notice });
     return DONE;
+  }
+
+  /** Nobody waits for the answer to a note, but whoever has a consumer, or waits for an end, must hear that it is in vain. */
+  #noteRefused(session: Session, command: Command, reply: Reply): void {
+    if (reply.kind !== 'refused') return;
+    const { code, message } = reply;
+    const { notices } = this.#state.changes;
+    if (command.kind === 'window') {
+      notices.push({ session, notice: { kind: 'consumerRefused', consumer: command.consumer, code, message } });
+    } else if (command.kind === 'await') {
+      notices.push({ session, notice: { kind: 'awaitRefused', id: command.id, code, message } });
+    }
   }
 
   #stopAwaiting(id: string): void {
@@ -329,7 +397,7 @@ export class Machine {
 
 export { NOTHING_COLD };
 export { openPack, type Pack } from './pack.ts';
-export type { ColdView, Flushed, Loader, Need, Session };
+export type { ColdView, Flushed, Loader, Need, Proof, Session, SessionEnd };
 
 const DONE: Reply = { kind: 'done' };
 
@@ -340,8 +408,18 @@ function redriving(state: MachineState): Channel | undefined {
 
 /** Commands with an effect that must not happen twice; the others may be repeated at will. */
 function isRemembered({ kind }: Command): boolean {
-  return kind === 'produce' || kind === 'settle' || kind === 'annotate' || kind === 'control' || kind === 'manage';
+  return REMEMBERED.has(kind);
 }
+
+const REMEMBERED: ReadonlySet<Command['kind']> = new Set([
+  'produce',
+  'settle',
+  'annotate',
+  'control',
+  'manage',
+  'createToken',
+  'revokeToken',
+]);
 
 function firstAnswer(session: Session, request: number): Reply {
   const answer = session.answers.get(request);
@@ -353,6 +431,15 @@ function tooMany(what: string, most: number): HoldfastError {
   return new HoldfastError('PROTOCOL', `Cannot have more than ${most} ${what} in one session`);
 }
 
-function unknownRef(ref: number): Reply {
+function unknownRef({ refusedRefs }: Session, ref: number): Reply {
+  const refusal = refusedRefs.get(ref);
+  if (refusal !== undefined) return refusal;
   return { kind: 'refused', code: 'PROTOCOL', message: `No channel was declared as ${ref} in this session` };
+}
+
+/** What the ref stood for before, it does not stand for now. */
+function refuseRef(session: Session, ref: number, refusal: Refused): Refused {
+  session.refs.delete(ref);
+  session.refusedRefs.set(ref, refusal);
+  return refusal;
 }

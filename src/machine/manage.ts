@@ -2,11 +2,12 @@
 import type { Control, Manage, Reply } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { Entry } from '../model/records.ts';
-import type { Channel, EndedMessage, Message } from './memory.ts';
+import type { Channel, EndedMessage, Message, Session } from './memory.ts';
 import { readyCount } from './channel.ts';
 import { type ColdView, lastEnd, locate, type Need } from './cold.ts';
 import { KIND } from './layout.ts';
 import { admitAgain, end, move, scheduleRemoval } from './lifecycle.ts';
+import { refusalFor } from './rights.ts';
 import type { EndedRecord, MachineState } from './state.ts';
 
 const DONE: Reply = { kind: 'done' };
@@ -80,17 +81,23 @@ export function planManage(state: MachineState, command: Manage, view: ColdView)
   return view.range(ends) === undefined ? { keys: [], ranges: [ends] } : undefined;
 }
 
-export function applyManage(state: MachineState, command: Manage, view: ColdView): Reply {
+export function applyManage(state: MachineState, session: Session, command: Manage, view: ColdView): Reply {
   const located = locate(state.layout, command.id, view);
   const at = 'found' in located ? located.found : undefined;
   if (at === undefined) return notFound();
   const message = state.messages.get(at.seq);
-  if (message !== undefined) return manageLive(state, message, command.action);
+  if (message !== undefined) {
+    const refusal = refusalFor(session, message.channel.name, command.action, 'admin');
+    return refusal ?? manageLive(state, message, command.action);
+  }
   const record = lastEnd(at, view.range(state.layout.range(KIND.ended, at.pack)) ?? []);
   const kept = record === undefined ? undefined : keptMessage(state, record);
   if (kept === undefined || record?.state === undefined) return notFound();
+  const channel = state.channelNumbers.get(record.channel) as Channel;
+  const refusal = refusalFor(session, channel.name, command.action, 'admin');
+  if (refusal !== undefined) return refusal;
   if (command.action !== 'redrive' || record.state !== 'dead') return wrongState(command.action, record.state);
-  redrive(state, state.channelNumbers.get(record.channel) as Channel, kept, record);
+  redrive(state, channel, kept, record);
   return DONE;
 }
 

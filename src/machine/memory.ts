@@ -4,6 +4,7 @@
  */
 import type { ChannelTotals, Failure, HistoryEntry, Reply } from '../model/command.ts';
 import type { ChannelSettings, Policy } from '../model/policy.ts';
+import type { Grant, RightSet } from '../model/scopes.ts';
 import type { EndedState, LiveState } from '../model/states.ts';
 import type { OrderedIndex } from './ordered-index.ts';
 
@@ -138,8 +139,14 @@ export interface Session {
   readonly number: number;
   /** The process it lives in, in 32 hexadecimal digits; a session of the broker's own process ends with that process. */
   readonly host: string;
+  /** The id of the access token that it was opened with, and belongs to; empty for one whose way in was proof enough. */
+  readonly accessToken: string;
+  /** What its client may do; never stored, for each HELLO proves it anew. */
+  grant: Grant;
   /** What its commands call a channel with a policy. */
   readonly refs: Map<number, ChannelRef>;
+  /** Why a channel was not declared, for the commands that call it by that name all the same. */
+  readonly refusedRefs: Map<number, Extract<Reply, { kind: 'refused' }>>;
   readonly consumers: Map<number, Consumer>;
   readonly held: Map<number, Message>;
   /** Gets nothing new until it holds nothing, because a suspect waits to be delivered alone. */
@@ -165,6 +172,8 @@ export interface Session {
 export interface ChannelRef {
   readonly channel: Channel;
   readonly policy: PolicyRef;
+  /** Of the session whose ref it is. */
+  readonly rights: RightSet;
 }
 
 export interface Consumer {
@@ -176,6 +185,23 @@ export interface Consumer {
   held: number;
   /** Stands in the channel's line of consumers. */
   queued: boolean;
+}
+
+export interface AccessToken {
+  /** The public part of its text. */
+  readonly id: string;
+  /** The SHA-256 of its text. */
+  readonly hash: Uint8Array;
+  readonly label: string;
+  readonly scopes: readonly string[];
+  readonly grant: Grant;
+  readonly createdAt: number;
+  /** When machine time or the wall clock comes to it, whichever does first; 0 for never. */
+  readonly expiresAt: number;
+  /** It did; a wall clock that is set back does not bring it back. */
+  hasExpired: boolean;
+  /** 0 for never. */
+  revokedAt: number;
 }
 
 export interface DedupeSlot {

@@ -1,6 +1,6 @@
 /** Small questions about a message, and the orders that messages stand in. */
 import type { HistoryEntry } from '../model/command.ts';
-import type { DedupeSlot, EndedList, EndedMessage, Extra, Message } from './memory.ts';
+import type { AccessToken, DedupeSlot, EndedList, EndedMessage, Extra, Message } from './memory.ts';
 
 export const HISTORY_LENGTH = 32;
 
@@ -63,6 +63,10 @@ export function compareRemovals(a: EndedList, b: EndedList): number {
 
 export function compareWindows(a: DedupeSlot, b: DedupeSlot): number {
   return a.until - b.until || a.channel.number - b.channel.number || compareTexts(a.hash, b.hash);
+}
+
+export function compareTokenExpiries(a: AccessToken, b: AccessToken): number {
+  return a.expiresAt - b.expiresAt || compareTexts(a.id, b.id);
 }
 
 function compareTexts(a: string, b: string): number {

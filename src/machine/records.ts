@@ -7,6 +7,9 @@ import type { MachineState } from './state.ts';
 
 const RECORD_VERSION = 1;
 
+/** Version 2 names the access token; before it there were none. */
+const SESSION_VERSION = 2;
+
 /** Version 2 names the broker's process; before it there were no others. */
 const META_VERSION = 2;
 
@@ -40,9 +43,10 @@ const COUNTS: ValueCodec = {
 export function encodeSession(session: Session): Uint8Array {
   const record = scratch;
   record.clear();
-  record.u8(RECORD_VERSION);
+  record.u8(SESSION_VERSION);
   record.text(session.id);
   record.text(session.host);
+  record.text(session.accessToken);
   record.varint(session.applied);
   record.varint(session.answers.size);
   for (const [request, reply] of session.answers) {
@@ -55,7 +59,8 @@ export function encodeSession(session: Session): Uint8Array {
 export function readSession(number: number, value: Uint8Array): Session {
   const reader = new ByteReader(value, 1);
   const id = reader.text();
-  const session = createSession(number, id, reader.text());
+  const host = reader.text();
+  const session = createSession(number, id, host, value[0] === SESSION_VERSION ? reader.text() : '');
   const applied = reader.varint();
   for (let left = reader.varint(); left > 0; left--) {
     const request = reader.varint();

@@ -1,5 +1,6 @@
 /** A session: how it is made, and when one of its consumers can take more. */
 import type { Reply } from '../model/command.ts';
+import { NOTHING } from '../model/scopes.ts';
 import type { Consumer, Session } from './memory.ts';
 
 /** How many answers a session may leave unconfirmed; a client that asks for more breaks the protocol. */
@@ -12,12 +13,16 @@ const MAX_ANSWER_BYTES: number = 1024 * 1024;
 export const MAX_REFS = 100_000;
 export const MAX_CONSUMERS = 20_000;
 
-export function createSession(number: number, id: string, host: string): Session {
+/** A session that may do nothing yet. */
+export function createSession(number: number, id: string, host: string, accessToken: string): Session {
   return {
     id,
     number,
     host,
+    accessToken,
+    grant: NOTHING,
     refs: new Map(),
+    refusedRefs: new Map(),
     consumers: new Map(),
     held: new Map(),
     reserved: false,

@@ -19,6 +19,7 @@ import { attemptNumber, extraOf, remember } from './message.ts';
 import { encodeNotes, type Notes, notesKey } from './notes.ts';
 import { touchPage } from './pages.ts';
 import { produceBlocks } from './produce.ts';
+import { type Refused, refusalOn } from './rights.ts';
 import { type MachineState, put } from './state.ts';
 
 /** How much later than the client the broker ends a handler's time, in milliseconds: the client's word comes first. */
@@ -146,6 +147,13 @@ function settleOne(
 ): void {
   switch (outcome.kind) {
     case 'ack':
+      for (const { ref } of produced ?? []) {
+        const refusal = produceRefusal(session, ref);
+        if (refusal === undefined) continue;
+        // All of it or none: without its messages the attempt has not been a success, and its failure says why.
+        const failure = { name: refusal.code, message: refusal.message, stack: undefined };
+        return failAttempt(state, message, failure, undefined, random);
+      }
       for (const part of produced ?? []) {
         const target = session.refs.get(part.ref) as ChannelRef;
         // A follow-up is never refused for a full backlog: that would undo work that is done.
@@ -177,6 +185,12 @@ function settleOne(
       break;
     }
   }
+}
+
+/** Why the session may not produce to what it calls `ref`, which it has declared. */
+function produceRefusal(session: Session, ref: number): Refused | undefined {
+  const target = session.refs.get(ref);
+  return target === undefined ? session.refusedRefs.get(ref) : refusalOn(target, 'produce');
 }
 
 function failDecoding(state: MachineState, message: Message, failure: Failure): void {

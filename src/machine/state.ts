@@ -6,6 +6,7 @@ import type { EndedState, Happening } from '../model/states.ts';
 import { HAPPENINGS } from '../model/states.ts';
 import { Layout } from './layout.ts';
 import type {
+  AccessToken,
   Channel,
   DedupeSlot,
   EndedList,
@@ -16,7 +17,14 @@ import type {
   PolicyRef,
   Session,
 } from './memory.ts';
-import { compareDeadlines, compareDue, compareExpiries, compareRemovals, compareWindows } from './message.ts';
+import {
+  compareDeadlines,
+  compareDue,
+  compareExpiries,
+  compareRemovals,
+  compareTokenExpiries,
+  compareWindows,
+} from './message.ts';
 import { OrderedIndex } from './ordered-index.ts';
 import { SeqTable } from './seq-table.ts';
 
@@ -42,6 +50,14 @@ export interface MachineState {
   readonly policies: Map<string, PolicyRef>;
   readonly policyNumbers: Map<number, PolicyRef>;
   readonly sessions: Map<string, Session>;
+  /** By id. */
+  readonly accessTokens: Map<string, AccessToken>;
+  /** Those that end by time and have not ended, the first to end first. */
+  readonly tokenExpiries: OrderedIndex<AccessToken>;
+  /** Sessions that have ended although their clients may be there, for the broker to tell them. */
+  endedSessions: SessionEnd[];
+  /** Those among them of which the body, which is still being loaded, may hold leases. */
+  readonly endedWhileLoading: Session[];
   /** Messages that have not ended, by sequence number. */
   readonly messages: SeqTable<Message>;
   /** How many messages of a pack are still there; a pack that is not listed has one. */
@@ -119,6 +135,12 @@ export interface ClaimedMessage {
   readonly timeoutMs: number;
 }
 
+export interface SessionEnd {
+  readonly session: Session;
+  /** Why. */
+  readonly message: string;
+}
+
 export interface SessionNotice {
   readonly session: Session;
   readonly notice: Notice;
@@ -155,6 +177,10 @@ export function createState(space: string): MachineState {
     policies: new Map(),
     policyNumbers: new Map(),
     sessions: new Map(),
+    accessTokens: new Map(),
+    tokenExpiries: new OrderedIndex(compareTokenExpiries),
+    endedSessions: [],
+    endedWhileLoading: [],
     messages: new SeqTable(),
     packs: new Map(),
     due: [new OrderedIndex(compareDue), new OrderedIndex(compareDue)],

@@ -19,6 +19,7 @@ export interface WakeTimes {
 
 export function nextWake(state: MachineState): WakeTimes {
   if (state.busyChannels.size > 0) return { machine: state.now, wall: Infinity };
+  const tokenExpiresAt = state.tokenExpiries.first()?.expiresAt ?? Infinity;
   const machine = Math.min(
     state.due[0].first()?.dueAt ?? Infinity,
     state.expiries.first()?.extra?.expiresAt ?? Infinity,
@@ -26,10 +27,11 @@ export function nextWake(state: MachineState): WakeTimes {
     state.windows.first()?.until ?? Infinity,
     state.retention.first()?.removeAt ?? Infinity,
     state.expiringSessions.first()?.wakesAt ?? Infinity,
+    tokenExpiresAt,
     state.compactions[0]?.at ?? Infinity,
     ...[...state.reservations].map(({ reservedUntil }) => reservedUntil),
   );
-  return { machine, wall: state.due[1].first()?.dueAt ?? Infinity };
+  return { machine, wall: Math.min(state.due[1].first()?.dueAt ?? Infinity, tokenExpiresAt) };
 }
 
 /** Does what is due, at most {@link TICK_LIMIT} of it; what is left is due at once again. */
@@ -55,10 +57,10 @@ export function detachSession(state: MachineState, session: Session, leasesUntil
   state.expiringSessions.add(session);
 }
 
-/** Ends a session whose client has said goodbye: what it holds goes back uncharged. */
-export function closeSession(state: MachineState, session: Session): void {
+/** Ends a session whose client has said goodbye, or may not stay: what it holds goes back uncharged. */
+export function closeSession(state: MachineState, session: Session, note: string = 'The client closed'): void {
   for (const message of [...session.held.values()].reverse()) {
-    remember(message, { at: state.now, what: 'released', attempt: attemptNumber(message), note: 'The client closed' });
+    remember(message, { at: state.now, what: 'released', attempt: attemptNumber(message), note });
     move(state, message, 'released', {});
   }
   forgetSession(state, session);
@@ -66,7 +68,7 @@ export function closeSession(state: MachineState, session: Session): void {
 }
 
 /** Ends a session for good. */
-export function endSession(state: MachineState, session: Session): void {
+function endSession(state: MachineState, session: Session): void {
   loseLeases(state, session);
   forgetSession(state, session);
   lookAgain(state);

@@ -28,7 +28,9 @@ export type Command =
   | Control
   | Manage
   | Await
-  | Inspect;
+  | Inspect
+  | CreateToken
+  | RevokeToken;
 
 /** Names a channel and a policy `ref` for this session's other commands, and creates the channel if it is new. */
 export interface Declare {
@@ -151,8 +153,12 @@ export interface Await {
   readonly stop: boolean;
 }
 
-/** Reads. Answer: `value`. */
+/**
+ * Reads. Answer: `value`. The list of channels holds those that the session may read; that of access tokens takes
+ * `server:admin`.
+ */
 export type Inspect =
+  | { readonly kind: 'inspect'; readonly what: 'tokens' }
   | { readonly kind: 'inspect'; readonly what: 'channels' }
   | { readonly kind: 'inspect'; readonly what: 'channel'; readonly channel: string }
   | { readonly kind: 'inspect'; readonly what: 'message'; readonly id: Uint8Array }
@@ -164,6 +170,30 @@ export type Inspect =
       readonly offset: number;
       readonly limit: number;
     };
+
+/**
+ * Stores an access token that the client has made; its text never leaves the client, only its hash. Answer: `value`
+ * with the time at which it was stored, or `refused` with `WRONG_STATE` when there is one of this id, or `TOO_MANY`.
+ */
+export interface CreateToken {
+  readonly kind: 'createToken';
+  readonly id: string;
+  /** The SHA-256 of the whole text. */
+  readonly hash: Uint8Array;
+  readonly label: string;
+  readonly scopes: readonly string[];
+  /** How long it is good for, in milliseconds; `undefined` for ever. */
+  readonly expiresInMs: number | undefined;
+}
+
+/**
+ * Ends an access token for good, and all sessions that were opened with it. Answer: `done`, also for one that was
+ * revoked before, or `refused` with `NOT_FOUND`.
+ */
+export interface RevokeToken {
+  readonly kind: 'revokeToken';
+  readonly id: string;
+}
 
 /** The answer to a command. */
 export type Reply =
@@ -201,7 +231,11 @@ export type Notice =
       readonly state: EndedState | undefined;
       readonly result: Uint8Array | undefined;
       readonly failure: Failure | undefined;
-    };
+    }
+  /** A window was refused: the consumer is not open. */
+  | { readonly kind: 'consumerRefused'; readonly consumer: number; readonly code: ErrorCode; readonly message: string }
+  /** The session may not hear of the end of this message. */
+  | { readonly kind: 'awaitRefused'; readonly id: Uint8Array; readonly code: ErrorCode; readonly message: string };
 
 /** A message under a lease, on its way to a consumer. */
 export interface Delivery {
@@ -246,6 +280,18 @@ export interface ChannelTotals {
   readonly purged: number;
   readonly redelivered: number;
   readonly deduplicated: number;
+}
+
+/** An access token as `inspect` shows it: all that is known of it, and nothing that it could be made from. */
+export interface TokenView {
+  /** The public part, by which it is revoked. */
+  readonly id: string;
+  readonly label: string;
+  readonly scopes: readonly string[];
+  readonly state: 'live' | 'expired' | 'revoked';
+  readonly createdAt: number;
+  readonly expiresAt: number | undefined;
+  readonly revokedAt: number | undefined;
 }
 
 /** A message as `inspect` shows it, its payload still encoded. */

@@ -2,10 +2,12 @@
  * Commands that travel as documents, checked when they come in: the machine relies on their fields, and a client that
  * sends others must lose its link, not stop the broker.
  */
+import { ACCESS_TOKEN_HASH_BYTES, isAccessTokenId, MAX_LABEL_CHARACTERS, MAX_SCOPES } from '../model/access-token.ts';
 import type { Command } from '../model/command.ts';
 import { MAX_DURATION_MS } from '../model/duration.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { MESSAGE_ID_BYTES } from '../model/message-id.ts';
+import { isScope } from '../model/scopes.ts';
 import { STATES } from '../model/states.ts';
 
 type Check = (value: unknown) => boolean;
@@ -68,7 +70,7 @@ const isCommand = anyOf(
   }),
   fields({ kind: oneOf('manage'), id: isId, action: oneOf('cancel', 'promote', 'redrive') }),
   fields({ kind: oneOf('await'), id: isId, stop: isFlag }),
-  fields({ kind: oneOf('inspect'), what: oneOf('channels') }),
+  fields({ kind: oneOf('inspect'), what: oneOf('channels', 'tokens') }),
   fields({ kind: oneOf('inspect'), what: oneOf('channel'), channel: isText }),
   fields({ kind: oneOf('inspect'), what: oneOf('message'), id: isId }),
   fields({
@@ -79,6 +81,15 @@ const isCommand = anyOf(
     offset: isCount,
     limit: isCount,
   }),
+  fields({
+    kind: oneOf('createToken'),
+    id: isAccessTokenId,
+    hash: (value) => value instanceof Uint8Array && value.length === ACCESS_TOKEN_HASH_BYTES,
+    label: (value) => typeof value === 'string' && value.length <= MAX_LABEL_CHARACTERS,
+    scopes: (value) => listOf(isScope)(value) && (value as readonly string[]).length <= MAX_SCOPES,
+    expiresInMs: optional((value) => isDuration(value) && value !== 0),
+  }),
+  fields({ kind: oneOf('revokeToken'), id: isAccessTokenId }),
 );
 
 /** The document as a command. @throws HoldfastError `PROTOCOL` when it is none */

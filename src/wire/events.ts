@@ -7,18 +7,28 @@
  * ended    = 3 id(16) state(u8) [result] [failure]
  * revoked  = 4 seq token reason(u8)
  * room     = 5 channel(text)
+ * consumerRefused = 6 consumer code(text) message(text)
+ * awaitRefused    = 7 id(16) code(text) message(text)
  * ```
  */
 import { decode, encode } from '../codec/bson.ts';
 import { ByteReader, ByteWriter } from '../model/bytes.ts';
 import type { Delivery, Notice, Reply } from '../model/command.ts';
-import { HoldfastError } from '../model/errors.ts';
+import { type ErrorCode, HoldfastError } from '../model/errors.ts';
 import { MESSAGE_ID_BYTES } from '../model/message-id.ts';
 import { readReply, type ValueCodec, writeReply } from '../model/reply.ts';
 import { FRAME } from './frames.ts';
 import { readFailure, writeFailure } from './requests.ts';
 
-const EVENT = { reply: 1, delivery: 2, ended: 3, revoked: 4, room: 5 } as const;
+const EVENT = {
+  reply: 1,
+  delivery: 2,
+  ended: 3,
+  revoked: 4,
+  room: 5,
+  consumerRefused: 6,
+  awaitRefused: 7,
+} as const;
 
 const ENDED_STATES = ['completed', 'dead', 'cancelled'] as const;
 const REASONS = ['cancelled', 'timeout', 'leaseLost'] as const;
@@ -87,6 +97,18 @@ export class EventsWriter {
         frame.u8(EVENT.room);
         frame.text(notice.channel);
         break;
+      case 'consumerRefused':
+        frame.u8(EVENT.consumerRefused);
+        frame.varint(notice.consumer);
+        frame.text(notice.code);
+        frame.text(notice.message);
+        break;
+      case 'awaitRefused':
+        frame.u8(EVENT.awaitRefused);
+        frame.raw(notice.id);
+        frame.text(notice.code);
+        frame.text(notice.message);
+        break;
     }
   }
 
@@ -119,6 +141,8 @@ export function decodeEvents(bytes: Uint8Array, receiver: EventsReceiver): void 
       case EVENT.ended:
       case EVENT.revoked:
       case EVENT.room:
+      case EVENT.consumerRefused:
+      case EVENT.awaitRefused:
         receiver.notice(readNotice(frame, event));
         break;
       default:
@@ -150,7 +174,14 @@ function readNotice(frame: ByteReader, event: number): Notice {
     const token = frame.varint();
     return { kind: 'revoked', seq, token, reason: REASONS[frame.u8()] ?? 'cancelled' };
   }
+  if (event === EVENT.consumerRefused) {
+    const consumer = frame.varint();
+    return { kind: 'consumerRefused', consumer, code: frame.text() as ErrorCode, message: frame.text() };
+  }
   const id = frame.raw(MESSAGE_ID_BYTES).slice();
+  if (event === EVENT.awaitRefused) {
+    return { kind: 'awaitRefused', id, code: frame.text() as ErrorCode, message: frame.text() };
+  }
   const state = ENDED_STATES[frame.u8()];
   const flags = frame.u8();
   const result = flags & 1 ? frame.bytes().slice() : undefined;

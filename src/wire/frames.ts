@@ -2,7 +2,7 @@
  * Frames: what travels over a link, the same over every link. The first byte says what a frame is.
  *
  * ```
- * HELLO     client  version(u8) session(16) host(text) token(text)
+ * HELLO     client  version(u8) session(16) host(text) token(text) needsToken(u8)
  * REQUESTS  client  answeredUpTo(varint) request*                      see requests.ts
  * BYE       client
  * WELCOME   broker  version(u8) resumed(u8) applied(varint) durability(text) sessionTimeoutMs(varint)
@@ -15,6 +15,7 @@
  * A link opens with HELLO and WELCOME. To change a frame, raise `WIRE_VERSION`; a broker speaks the versions that
  * it knows and answers any other HELLO with GOODBYE. `docs/protocol.md` is the specification.
  */
+import { NEEDS_TOKEN, type NeedsToken } from '../model/access-token.ts';
 import { ByteReader, ByteWriter } from '../model/bytes.ts';
 import { type ErrorCode, HoldfastError } from '../model/errors.ts';
 
@@ -31,6 +32,11 @@ export interface Hello {
   readonly host: string;
   /** What the client proves its rights with; empty where the way in is proof enough. */
   readonly token: string;
+  /**
+   * What the way demands by which the client came in, where its frames are passed on by another process; a client itself says
+   * `never`. It can only make the broker stricter.
+   */
+  readonly needsToken: NeedsToken;
 }
 
 export interface Welcome {
@@ -48,17 +54,18 @@ export interface Goodbye {
   readonly message: string;
 }
 
-export function encodeHello({ session, host, token }: Hello): Uint8Array<ArrayBuffer> {
+export function encodeHello({ session, host, token, needsToken }: Hello): Uint8Array<ArrayBuffer> {
   const frame = new ByteWriter(64);
   frame.u8(FRAME.hello);
   frame.u8(WIRE_VERSION);
   for (let i = 0; i < SESSION_ID_BYTES; i++) frame.u8(Number.parseInt(session.slice(i * 2, i * 2 + 2), 16));
   frame.text(host);
   frame.text(token);
+  frame.u8(NEEDS_TOKEN.indexOf(needsToken));
   return frame.take();
 }
 
-/** @throws HoldfastError `PROTOCOL` for another version */
+/** @throws HoldfastError `PROTOCOL` for another version, or what is no HELLO */
 export function decodeHello(bytes: Uint8Array): Hello {
   const frame = new ByteReader(bytes, 1);
   const version = frame.u8();
@@ -69,7 +76,11 @@ export function decodeHello(bytes: Uint8Array): Hello {
     );
   }
   const session = Array.from(frame.raw(SESSION_ID_BYTES), (byte) => byte.toString(16).padStart(2, '0')).join('');
-  return { session, host: frame.text(), token: frame.text() };
+  const host = frame.text();
+  const token = frame.text();
+  const needsToken = NEEDS_TOKEN[frame.u8()];
+  if (needsToken === undefined) throw new HoldfastError('PROTOCOL', 'Cannot read what a way in demands');
+  return { session, host, token, needsToken };
 }
 
 export function encodeWelcome({ resumed, applied, durability, sessionTimeoutMs }: Welcome): Uint8Array<ArrayBuffer> {

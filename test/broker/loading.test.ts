@@ -25,7 +25,7 @@ async function filledDisk(count: number): Promise<MemoryDisk> {
 async function connect(broker: Broker): Promise<Holdfast> {
   const link = async () => {
     const ends = localLink(systemClock);
-    broker.accept(ends.broker, { lingerMs: Infinity });
+    broker.accept(ends.broker, { lingerMs: Infinity, needsToken: 'never' });
     return ends.client;
   };
   const client = new Client({ connect: link, host: 'host', clock: systemClock, random: systemRandom });

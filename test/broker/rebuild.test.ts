@@ -43,7 +43,7 @@ async function start(disk: MemoryDisk = createMemoryDisk()): Promise<Rig> {
   const link = (): Link => {
     links += 1;
     const ends = localLink(clock);
-    broker.accept(ends.broker, { lingerMs: Infinity });
+    broker.accept(ends.broker, { lingerMs: Infinity, needsToken: 'never' });
     return ends.client;
   };
   const connect = async (): Promise<Holdfast> => {
@@ -212,7 +212,8 @@ describe('a corrupt record', () => {
 });
 
 describe('a client that sends garbage', () => {
-  const hello = (): Uint8Array<ArrayBuffer> => encodeHello({ session: 'a'.repeat(32), host: 'stranger', token: '' });
+  const hello = (): Uint8Array<ArrayBuffer> =>
+    encodeHello({ session: 'a'.repeat(32), host: 'stranger', token: '', needsToken: 'never' });
 
   test.each<[string, () => Uint8Array<ArrayBuffer>[]]>([
     ['an unknown frame', () => [Uint8Array.of(99, 1, 2)]],

@@ -30,7 +30,7 @@ async function start(): Promise<Rig> {
     let cut = (): void => {};
     const link = async (): Promise<Link> => {
       const ends = localLink(clock);
-      broker.accept(ends.broker, { lingerMs: Infinity });
+      broker.accept(ends.broker, { lingerMs: Infinity, needsToken: 'never' });
       let isDeaf = false;
       deafen = () => {
         isDeaf = true;

@@ -20,6 +20,7 @@ const name = fc
   .map((given) => given.slice(0, 255))
   .map(wellFormed);
 const id = fc.constant(0).map(() => Uint8Array.from(ids.next()));
+const tokenId = fc.uint8Array({ minLength: 6, maxLength: 6 }).map((some) => Buffer.from(some).toString('hex'));
 const delayMs = fc.double({ min: 0, max: 10 ** 9, noNaN: true });
 const lease: fc.Arbitrary<LeaseKey> = fc.record({ seq: count, token: count });
 
@@ -141,7 +142,19 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
     action: fc.constantFrom('cancel' as const, 'promote' as const, 'redrive' as const),
   }),
   fc.record({ kind: fc.constant('await' as const), id, stop: fc.boolean() }),
-  fc.constant({ kind: 'inspect' as const, what: 'channels' as const }),
+  fc.record({
+    kind: fc.constant('createToken' as const),
+    id: tokenId,
+    hash: fc.uint8Array({ minLength: 32, maxLength: 32 }),
+    label: text,
+    scopes: fc.array(fc.constantFrom('server:admin', 'channel:mail/*:produce,read', 'kv:a:r'), {
+      minLength: 1,
+      maxLength: 5,
+    }),
+    expiresInMs: fc.option(fc.integer({ min: 1, max: 10 ** 9 }), { nil: undefined }),
+  }),
+  fc.record({ kind: fc.constant('revokeToken' as const), id: tokenId }),
+  fc.record({ kind: fc.constant('inspect' as const), what: fc.constantFrom('channels' as const, 'tokens' as const) }),
   fc.record({ kind: fc.constant('inspect' as const), what: fc.constant('channel' as const), channel: name }),
   fc.record({ kind: fc.constant('inspect' as const), what: fc.constant('message' as const), id }),
   fc.record({
@@ -212,4 +225,11 @@ export const notices: fc.Arbitrary<Notice> = fc.oneof(
     result: fc.option(bytes, { nil: undefined }),
     failure: fc.option(failure, { nil: undefined }),
   }),
+  fc.record({
+    kind: fc.constant('consumerRefused' as const),
+    consumer: small,
+    code: fc.constantFrom('FORBIDDEN' as const, 'PROTOCOL' as const),
+    message: text,
+  }),
+  fc.record({ kind: fc.constant('awaitRefused' as const), id, code: fc.constant('FORBIDDEN' as const), message: text }),
 );

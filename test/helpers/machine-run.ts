@@ -5,6 +5,7 @@ import {
   type Flushed,
   Machine,
   type Need,
+  type Proof,
   type Session,
 } from '#holdfast/machine/machine.js';
 import { itemOf, openPack } from '#holdfast/machine/pack.js';
@@ -13,11 +14,15 @@ import type { Command, Failure, Notice, Outcome, Reply, Settle } from '#holdfast
 import { MessageIdSource, messageIdText } from '#holdfast/model/message-id.js';
 import { type ChannelSettings, DEFAULT_POLICY, type Policy } from '#holdfast/model/policy.js';
 import { seededRandom } from '#holdfast/model/random.js';
+import { EVERYTHING } from '#holdfast/model/scopes.js';
 import { compareKeys, type Entry, type Key, type KeyRange, type Value, type Write } from '#holdfast/model/records.js';
 import { applyWrites, createMemoryDisk, type MemoryDisk } from '#holdfast/store/memory.js';
 
 const START = Date.UTC(2030, 0, 1);
 export const SESSION_TIMEOUT_MS = 30_000;
+
+/** Of a client whose way in is proof enough. */
+const TRUSTED: Proof = { accessToken: '', grant: EVERYTHING };
 
 /** A message as it reached a consumer. */
 export interface Delivered {
@@ -66,8 +71,8 @@ export class MachineRun {
   }
 
   /** Opens a session. */
-  client(name: string, host: string = this.host): MachineClient {
-    const client = new MachineClient(this, name, host);
+  client(name: string, host: string = this.host, proof: Proof = TRUSTED): MachineClient {
+    const client = new MachineClient(this, name, host, proof);
     this.#clients.set(name, client);
     return client;
   }
@@ -190,17 +195,19 @@ export class MachineClient {
   readonly name: string;
   readonly host: string;
   readonly #run: MachineRun;
+  readonly #proof: Proof;
   readonly #declared: Extract<Command, { kind: 'declare' }>[] = [];
   readonly #windows = new Map<number, Extract<Command, { kind: 'window' }>>();
   session: Session;
   lastRequest = 0;
   #started: { readonly seq: number; readonly token: number }[] = [];
 
-  constructor(run: MachineRun, name: string, host: string) {
+  constructor(run: MachineRun, name: string, host: string, proof: Proof) {
     this.#run = run;
     this.name = name;
     this.host = host;
-    this.session = run.machine.open(name, host).session;
+    this.#proof = proof;
+    this.session = this.#open();
   }
 
   /** Sends a command and gives its answer. */
@@ -298,7 +305,7 @@ export class MachineClient {
   takeUp(): void {
     const started = [...this.session.held.values()].filter(({ lease }) => lease?.started === true);
     this.#started = started.map(({ seq, lease }) => ({ seq, token: lease?.token ?? 0 }));
-    this.session = this.#run.machine.open(this.name, this.host).session;
+    this.session = this.#open();
     for (const command of this.#declared) this.note(command);
   }
 
@@ -306,6 +313,12 @@ export class MachineClient {
   resume(): void {
     for (const command of this.#windows.values()) this.note(command);
     this.started(this.#started);
+  }
+
+  #open(): Session {
+    const opened = this.#run.machine.open(this.name, this.host, this.#proof);
+    if (opened === undefined) throw new Error('The session belongs to another access token');
+    return opened.session;
   }
 
   /** The client's connection is gone; it does not come back. */

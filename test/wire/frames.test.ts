@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Delivery, Notice, Reply } from '#holdfast/model/command.js';
+import { NEEDS_TOKEN } from '#holdfast/model/access-token.js';
 import { decodeEvents, EventsWriter } from '#holdfast/wire/events.js';
 import * as frames from '#holdfast/wire/frames.js';
 import { decodeRequests, encodeRequests } from '#holdfast/wire/requests.js';
@@ -62,23 +63,32 @@ describe('EVENTS', () => {
   });
 });
 
+const needs = fc.constantFrom(...NEEDS_TOKEN);
+
 describe('HELLO, WELCOME and GOODBYE', () => {
   test('carry what they are given', () => {
     fc.assert(
-      fc.property(hex, fc.string(), fc.boolean(), fc.maxSafeNat(), (session, host, resumed, applied) => {
-        const text = Buffer.from(host).toString();
-        const hello = { session, host: text, token: text };
-        expect(frames.decodeHello(frames.encodeHello(hello))).toEqual(hello);
-        const welcome = { resumed, applied, durability: 'disk', sessionTimeoutMs: applied } as const;
-        expect(frames.decodeWelcome(frames.encodeWelcome(welcome))).toEqual(welcome);
-        const goodbye = { code: 'CLOSED', message: hello.host } as const;
-        expect(frames.decodeGoodbye(frames.encodeGoodbye(goodbye))).toEqual(goodbye);
-      }),
+      fc.property(
+        hex,
+        fc.string(),
+        needs,
+        fc.boolean(),
+        fc.maxSafeNat(),
+        (session, host, needsToken, resumed, applied) => {
+          const text = Buffer.from(host).toString();
+          const hello = { session, host: text, token: text, needsToken };
+          expect(frames.decodeHello(frames.encodeHello(hello))).toEqual(hello);
+          const welcome = { resumed, applied, durability: 'disk', sessionTimeoutMs: applied } as const;
+          expect(frames.decodeWelcome(frames.encodeWelcome(welcome))).toEqual(welcome);
+          const goodbye = { code: 'CLOSED', message: hello.host } as const;
+          expect(frames.decodeGoodbye(frames.encodeGoodbye(goodbye))).toEqual(goodbye);
+        },
+      ),
     );
   });
 
   test('a HELLO of another version is refused, and the version that is spoken is named', () => {
-    const hello = frames.encodeHello({ session: '0'.repeat(32), host: 'host', token: '' });
+    const hello = frames.encodeHello({ session: '0'.repeat(32), host: 'host', token: '', needsToken: 'never' });
     hello[1] = 99;
     expect(() => frames.decodeHello(hello)).toThrow('Cannot speak version 99 of the protocol: this broker speaks');
   });

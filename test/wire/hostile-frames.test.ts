@@ -16,6 +16,15 @@ import { ManualClock } from '../helpers/manual-clock.ts';
 const SEED = 20_301_122;
 const MUTATIONS = 100_000;
 
+const TOKEN = {
+  kind: 'createToken',
+  id: 'abcdef012345',
+  hash: new Uint8Array(32),
+  label: 'ci',
+  scopes: ['server:admin'],
+  expiresInMs: undefined,
+};
+
 type Decode = (bytes: Uint8Array) => unknown;
 
 const nobody = { reply: () => {}, delivery: () => {}, notice: () => {} };
@@ -42,7 +51,10 @@ function samples(): (readonly [Decode, Uint8Array])[] {
     writer.notice(fc.sample(notices, { seed: SEED + i, numRuns: 1 })[0] as never);
     honest.push([(bytes) => decodeEvents(bytes, nobody), writer.finish()]);
   }
-  honest.push([decodeHello, encodeHello({ session: '5'.repeat(32), host: 'host', token: 'token' })]);
+  honest.push([
+    decodeHello,
+    encodeHello({ session: '5'.repeat(32), host: 'host', token: 'token', needsToken: 'whenAny' }),
+  ]);
   return honest;
 }
 
@@ -138,6 +150,18 @@ describe('decodeRequests()', () => {
     ['a state of its own', { kind: 'inspect', what: 'list', channel: 'mail', state: 'lost', offset: 0, limit: 5 }],
     ['a negative offset', { kind: 'inspect', what: 'list', channel: 'mail', state: 'dead', offset: -1, limit: 5 }],
     ['an endless extension', { kind: 'extend', seq: 1, token: 1, forMs: Infinity }],
+    ['a token without scopes', { ...TOKEN, scopes: [] }],
+    ['a token of too many scopes', { ...TOKEN, scopes: Array.from({ length: 65 }, () => 'server:admin') }],
+    ['a token of an unknown scope', { ...TOKEN, scopes: ['channel:mail:everything'] }],
+    ['a token of a scope that is no text', { ...TOKEN, scopes: [{ kind: 'server' }] }],
+    ['a token with a hash of another length', { ...TOKEN, hash: new Uint8Array(31) }],
+    ['a token with a hash that is a text', { ...TOKEN, hash: 'x'.repeat(32) }],
+    ['a token whose id is none', { ...TOKEN, id: '__proto__' }],
+    ['a token of a long label', { ...TOKEN, label: 'x'.repeat(256) }],
+    ['a token for no time', { ...TOKEN, expiresInMs: 0 }],
+    ['a token for ever', { ...TOKEN, expiresInMs: Infinity }],
+    ['a token with its text', { ...TOKEN, text: 'hf_' }],
+    ['a revocation of what is no id', { kind: 'revokeToken', id: 'ABCDEF012345' }],
   ])('refuses a document with %s', (_name, document) => {
     expect(() => decodeRequests(documentFrame(document))).toThrow(expect.objectContaining({ code: 'PROTOCOL' }));
   });

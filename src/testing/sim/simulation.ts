@@ -232,7 +232,10 @@ export class Simulation implements World {
       if (!entry.connection.isOpen && !entry.silent) this.#connections.delete(entry);
     this.#connections.add({ process, host: target, connection, silent: false });
     target.process.enter(() =>
-      target.broker.accept(connection.broker, { lingerMs: own ? Infinity : this.scenario.lingerMs }),
+      target.broker.accept(connection.broker, {
+        lingerMs: own ? Infinity : this.scenario.lingerMs,
+        needsToken: 'never',
+      }),
     );
     return connection.client;
   }

@@ -1,0 +1,72 @@
+/** Rights: what a session may not do, and what it is told then. */
+import type { Command, Reply } from '../model/command.ts';
+import { type ChannelRight, hasRight, type RightSet, rightsOn } from '../model/scopes.ts';
+import type { ChannelRef, Session } from './memory.ts';
+
+export type Refused = Extract<Reply, { kind: 'refused' }>;
+
+/** Why a command that names its channel, or concerns the space as a whole, is not allowed; `undefined` when it is. */
+export function refusalOf({ grant }: Session, command: Command): Refused | undefined {
+  if (grant.isAdmin) return undefined;
+  switch (command.kind) {
+    case 'declare': {
+      const { channel, settings, policy } = command;
+      const rights = rightsOn(grant, channel);
+      if (rights === 0)
+        return lacks(`use channel "${channel}"`, `every right on it, such as channel:${channel}:produce`);
+      if (settings !== undefined && !hasRight(rights, 'admin'))
+        return lacksRight('set how long to retain of', channel, 'admin');
+      const { deadLetter } = policy;
+      if (deadLetter === undefined || hasRight(rightsOn(grant, deadLetter), 'produce')) return undefined;
+      return lacksRight('move dead messages to', deadLetter, 'produce');
+    }
+    case 'control':
+      return hasRight(rightsOn(grant, command.channel), 'admin')
+        ? undefined
+        : lacksRight(command.action, command.channel, 'admin');
+    case 'inspect':
+      if (command.what === 'tokens') return lacks('list access tokens', 'server:admin');
+      if (command.what === 'channels' || command.what === 'message') return undefined;
+      return hasRight(rightsOn(grant, command.channel), 'read')
+        ? undefined
+        : lacksRight('look into', command.channel, 'read');
+    case 'createToken':
+      return lacks('create an access token', 'server:admin');
+    case 'revokeToken':
+      return lacks('revoke an access token', 'server:admin');
+    default:
+      return undefined;
+  }
+}
+
+/** Why a declared channel is not for this; `undefined` when it is. */
+export function refusalOn({ rights, channel }: ChannelRef, right: 'produce' | 'consume'): Refused | undefined {
+  if (hasRight(rights, right)) return undefined;
+  return lacksRight(right === 'produce' ? 'produce to' : 'consume', channel.name, right);
+}
+
+/**
+ * Why a message of this channel, found by its id, is not for this; `undefined` when it is. The name of the channel is
+ * told only to those who may know it.
+ */
+export function refusalFor(
+  { grant }: Session,
+  channel: string,
+  doing: string,
+  ...oneOf: readonly ChannelRight[]
+): Refused | undefined {
+  if (grant.isAdmin) return undefined;
+  const rights: RightSet = rightsOn(grant, channel);
+  if (hasRight(rights, ...oneOf)) return undefined;
+  const scope =
+    rights === 0 ? `the right to ${oneOf.join(' or ')} on its channel` : `channel:${channel}:${oneOf.join(' or ')}`;
+  return lacks(`${doing} this message`, scope);
+}
+
+function lacksRight(doing: string, channel: string, right: ChannelRight): Refused {
+  return lacks(`${doing} "${channel}"`, `channel:${channel}:${right}`);
+}
+
+function lacks(doing: string, scope: string): Refused {
+  return { kind: 'refused', code: 'FORBIDDEN', message: `Cannot ${doing}: the access token lacks ${scope}` };
+}
