@@ -16,8 +16,9 @@ export type {
 } from './api/options.ts';
 export { deadLetter, type HandlerOutcome, retry, snooze } from './api/outcomes.ts';
 export { InvalidMessageError } from './api/schema.ts';
+export type { CreateTokenOptions, NewToken, Tokens } from './api/tokens.ts';
 export type { Transaction, TransactionTarget } from './api/transaction.ts';
-export type { ChannelTotals, ChannelView, Failure, HistoryEntry } from './model/command.ts';
+export type { ChannelTotals, ChannelView, Failure, HistoryEntry, TokenView } from './model/command.ts';
 export type { CancelTimer, Clock } from './model/clock.ts';
 export type { Duration } from './model/duration.ts';
 export { type ErrorCode, HoldfastError, StoreError } from './model/errors.ts';

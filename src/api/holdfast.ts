@@ -5,6 +5,7 @@ import { type Duration, parseDuration } from '../model/duration.ts';
 import { refusal } from '../client/outbox.ts';
 import { Channel } from './channel.ts';
 import { type ChannelOptions, checkChannelName, resolveChannelOptions } from './options.ts';
+import { createTokens, type Tokens } from './tokens.ts';
 
 export interface Holdfast {
   /**
@@ -21,8 +22,10 @@ export interface Holdfast {
     name: string,
     options: ChannelOptions<Schema> & { readonly schema: Schema },
   ): Channel<StandardSchemaV1.InferInput<Schema>, StandardSchemaV1.InferOutput<Schema>, Result>;
-  /** The names of all channels, in order. */
+  /** The names of all channels that the access token may read, in order. */
   channels(): Promise<string[]>;
+  /** Access tokens of the space: who may come in from elsewhere, and what that allows. They take `server:admin`. */
+  readonly tokens: Tokens;
   /** What an acknowledged write survives: `memory` nothing, `disk` a power cut, `replicated` the loss of a machine. */
   readonly durability: 'memory' | 'disk' | 'replicated';
   /**
@@ -76,6 +79,7 @@ export function createHoldfast(client: Client, release: () => Promise<void>): Ho
       if (reply.kind !== 'value') throw refusal(reply);
       return reply.value as string[];
     },
+    tokens: createTokens(client),
     get durability() {
       return client.durability;
     },
