@@ -2,11 +2,12 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { addServe } from './commands/serve.ts';
+import { addToken } from './commands/token.ts';
 
 /** Adds one command, or several that belong together, to the program. */
 type AddCommand = (program: Command) => void;
 
-const COMMANDS: readonly AddCommand[] = [addServe];
+const COMMANDS: readonly AddCommand[] = [addServe, addToken];
 
 export function createProgram(): Command {
   const program = new Command('holdfast')
