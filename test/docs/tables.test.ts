@@ -2,12 +2,14 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { resolveChannelOptions } from '#holdfast/api/options.js';
+import { MAX_ACCESS_TOKENS } from '#holdfast/machine/access-tokens.js';
 import { HISTORY_LENGTH } from '#holdfast/machine/message.js';
 import { JOURNAL_AGE_MS, JOURNAL_ENTRIES } from '#holdfast/machine/flush.js';
 import { MAX_CHANNEL_NAME_CHARACTERS } from '#holdfast/machine/channel.js';
 import { MAX_CHANNELS } from '#holdfast/machine/channels.js';
 import { MAX_LIST } from '#holdfast/machine/inspect.js';
 import { MAX_LOG_LINE_CHARACTERS, MAX_LOG_LINES, MAX_PROGRESS_BYTES } from '#holdfast/machine/notes.js';
+import { MAX_LABEL_CHARACTERS, MAX_SCOPES } from '#holdfast/model/access-token.js';
 import { MAX_PRIORITY } from '#holdfast/model/block.js';
 import { MAX_FAILURE_MESSAGE_CHARACTERS, MAX_FAILURE_STACK_CHARACTERS } from '#holdfast/model/command.js';
 import { MAX_DURATION_MS } from '#holdfast/model/duration.js';
@@ -88,6 +90,8 @@ describe('docs/guarantees.md', () => {
       "entries of a message's history": String(HISTORY_LENGTH),
       'characters of an error that is kept, and of its stack': `${MAX_FAILURE_MESSAGE_CHARACTERS}, ${MAX_FAILURE_STACK_CHARACTERS}`,
       'a duration': `${MAX_DURATION_MS / (365 * 86_400_000)} years`,
+      'access tokens of a space, and scopes of one': `${MAX_ACCESS_TOKENS}, ${MAX_SCOPES}`,
+      "characters of a token's label, and of a scope's glob or prefix": `${MAX_LABEL_CHARACTERS}, ${constant('model/scopes.ts', 'MAX_PATTERN_CHARACTERS')}`,
       'entries of the journal, and their age': `${JOURNAL_ENTRIES}, ${JOURNAL_AGE_MS / 3_600_000}h`,
     });
   });
