@@ -33,6 +33,8 @@ export interface HostTools {
 export interface Host {
   /** Whether it leads, or knows who does. */
   readonly isReady: boolean;
+  /** Whether the store has an access token; `undefined` where another process leads it, which looks at each itself. */
+  readonly hasAccessTokens: boolean | undefined;
   /** @param traits of a link that is not of this process */
   accept(link: Link, traits?: LinkTraits): void;
   close(): Promise<void>;

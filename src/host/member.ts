@@ -26,6 +26,7 @@ export class Member implements Host {
   /** Undefined while nobody has asked since the last role was lost. */
   #role: Promise<Role> | undefined;
   #isReady = false;
+  #leading: Leading | undefined;
   #isClosed = false;
 
   constructor(folder: string, options: HostOptions, tools: HostTools) {
@@ -42,6 +43,10 @@ export class Member implements Host {
 
   get isReady(): boolean {
     return this.#isReady;
+  }
+
+  get hasAccessTokens(): boolean | undefined {
+    return this.#leading?.broker.hasAccessTokens;
   }
 
   accept(link: Link, traits: LinkTraits = OWN_PROCESS): void {
@@ -83,7 +88,11 @@ export class Member implements Host {
     const decision: Promise<Role> = this.#decide(() => this.#reconsider(decision));
     this.#role = decision;
     decision.then(
-      () => (this.#isReady = this.#role === decision),
+      (role) => {
+        if (this.#role !== decision) return;
+        this.#isReady = true;
+        if (role.kind === 'leading') this.#leading = role;
+      },
       () => this.#reconsider(decision),
     );
     return decision;
@@ -94,6 +103,7 @@ export class Member implements Host {
     if (this.#role !== decision) return;
     this.#role = undefined;
     this.#isReady = false;
+    this.#leading = undefined;
   }
 
   async #decide(onLost: () => void): Promise<Role> {

@@ -12,6 +12,7 @@ export function remoteHost(address: Address, tls: TlsClientOptions, { clock }: H
   };
   return {
     isReady: true,
+    hasAccessTokens: undefined,
     accept: (link) => void serve(link).catch((error: unknown) => turnAway(link, error)),
     close: async () => {},
   };

@@ -48,6 +48,13 @@ export async function startServer(options: ServerOptions, tools: HostTools): Pro
   for (const address of addresses) refuseUnsafe(address, tls, insecure);
   const secrets = tls === undefined ? undefined : await readTls(tls);
   const host = await startHost({ ...options.host, host: processName }, tools);
+  const exposed = addresses.find((address) => !isLoopback(address));
+  if (exposed !== undefined && host.hasAccessTokens === false) {
+    await host.close();
+    throw new TypeError(
+      `Cannot listen at "${formatAddress(exposed)}" without a token, because others can reach it: make one with "holdfast token create"`,
+    );
+  }
   const listeners: Listener[] = [];
   const close = async (): Promise<void> => {
     await Promise.all(listeners.map((listener) => listener.close()));
