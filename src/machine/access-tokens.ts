@@ -6,7 +6,7 @@ import { grantOf } from '../model/scopes.ts';
 import { KIND } from './layout.ts';
 import type { AccessToken } from './memory.ts';
 import { erase, type MachineState, put } from './state.ts';
-import { closeSession } from './timers.ts';
+import { closeSession, endSession } from './timers.ts';
 
 /** How many access tokens a space keeps, the ones that have ended included; for a new one the oldest of those goes. */
 export const MAX_ACCESS_TOKENS = 1_000;
@@ -149,7 +149,10 @@ function endOf({ expiresAt, revokedAt }: AccessToken): number {
   return revokedAt !== 0 ? revokedAt : expiresAt;
 }
 
-/** What the sessions hold goes back uncharged: their processes live, and nothing is wrong with the messages. */
+/**
+ * What the sessions hold goes back uncharged: their processes live, and nothing is wrong with the messages. Of a session that has
+ * not come back since the broker before this one that is not known.
+ */
 function endSessionsOf(state: MachineState, token: AccessToken): void {
   const why = tokenState(state, token) === 'revoked' ? 'was revoked' : 'has expired';
   for (const session of state.sessions.values()) {
@@ -157,7 +160,8 @@ function endSessionsOf(state: MachineState, token: AccessToken): void {
     if (state.isLoading) {
       state.sessions.delete(session.id);
       state.endedWhileLoading.push(session);
-    } else closeSession(state, session, `The access token ${why}`);
+    } else if (session.restored) endSession(state, session);
+    else closeSession(state, session, `The access token ${why}`);
     state.endedSessions.push({ session, message: `The access token "${token.id}" ${why}` });
   }
 }

@@ -8,7 +8,7 @@
 import { ByteReader } from '../model/bytes.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { Entry } from '../model/records.ts';
-import { addAccessToken, readAccessToken, tokenState } from './access-tokens.ts';
+import { addAccessToken, readAccessToken } from './access-tokens.ts';
 import type { Channel, EndedMessage, Lease, Message, Session } from './memory.ts';
 import { addChannel, addPolicy, readChannel, readPolicyRecord } from './channels.ts';
 import { readEndedRecords } from './cold.ts';
@@ -29,7 +29,7 @@ export class Loader {
   /** The newest end of each message, by sequence number. */
   readonly #ends = new Map<number, EndedRecord>();
   readonly #journal: JournalRecord[] = [];
-  /** Sessions that ended with the process of the broker before, or with their access tokens. */
+  /** Sessions that ended with the process of the broker before. */
   readonly #over: Session[] = [];
   #host = '';
   /** The first commit of this machine. */
@@ -64,9 +64,8 @@ export class Loader {
     state.nextSeq = Math.ceil(state.nextSeq / PAGE_ORDERS) * PAGE_ORDERS + 1;
     for (const session of this.#sessions.values()) {
       session.restored = true;
+      if (session.host !== state.brokerHost || session.host === host) continue;
       // A session that lived in the process of the broker before died with it, unless that process is this one.
-      const died = session.host === state.brokerHost && session.host !== host;
-      if (!died && this.#mayComeBack(session)) continue;
       this.#over.push(session);
       state.sessions.delete(session.id);
     }
@@ -96,12 +95,6 @@ export class Loader {
     for (const channel of state.channels.values()) {
       if (channel.purgeBelow !== 0 || channel.redriveLeft !== 0) state.busyChannels.add(channel);
     }
-  }
-
-  /** Whether the access token that the session belongs to still lets its client in. */
-  #mayComeBack({ accessToken: id }: Session): boolean {
-    const token = this.#state.accessTokens.get(id);
-    return id === '' || (token !== undefined && tokenState(this.#state, token) === 'live');
   }
 
   #add(kind: Kind, key: Uint8Array, value: Uint8Array): void {

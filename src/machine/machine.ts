@@ -418,7 +418,6 @@ const REMEMBERED: ReadonlySet<Command['kind']> = new Set([
   'control',
   'manage',
   'createToken',
-  'revokeToken',
 ]);
 
 function firstAnswer(session: Session, request: number): Reply {

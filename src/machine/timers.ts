@@ -68,7 +68,7 @@ export function closeSession(state: MachineState, session: Session, note: string
 }
 
 /** Ends a session for good. */
-function endSession(state: MachineState, session: Session): void {
+export function endSession(state: MachineState, session: Session): void {
   loseLeases(state, session);
   forgetSession(state, session);
   lookAgain(state);

@@ -209,7 +209,19 @@ describe('a token', () => {
     });
   });
 
-  test('that has expired ends its connections at once, before anything else is done', async () => {
+  test('that has expired does nothing more, be it in the same moment', async () => {
+    const { clock, connect } = await start();
+    const admin = await connect('never');
+    const { token, expiresAt = 0 } = await admin.tokens.create({ label: 'a', scopes: SCOPES, expiresIn: '1m' });
+    const hf = await connect('always', token);
+    await hf.channel<number>('mail').produce(1);
+    // No timer has fired when the next command comes.
+    clock.setWall(expiresAt);
+    await expect(hf.channel<number>('mail').produce(2)).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
+    expect(await admin.channel<number>('mail').inspect()).toMatchObject({ ready: 1, totals: { produced: 1 } });
+  });
+
+  test('that has expired ends its connections at once', async () => {
     const { clock, connect } = await start();
     const admin = await connect('never');
     const { token } = await admin.tokens.create({ label: 'a', scopes: SCOPES, expiresIn: '1m' });

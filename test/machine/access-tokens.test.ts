@@ -217,14 +217,15 @@ describe('a token with an end', () => {
     expect(run.machine.takeEndedSessions()).toEqual([]);
   });
 
-  test('that came while no broker ran gives its leases back at the start', () => {
-    const { run, admin, worker, held } = working({ expiresInMs: 1_000 });
+  test('that came while no broker ran gives its leases back at the start, as those of one that may have died', () => {
+    const { run, admin, worker, held, deliver } = working({ expiresInMs: 1_000 });
     run.flush();
     run.forget(worker);
     run.now += 1_000;
     run.wall += 1_000;
     run.reload();
     expect(messageOf(admin, held)).toMatchObject({ state: 'ready', attempts: 0, deaths: 0 });
+    expect(deliver()).toEqual([held]);
     expect(run.machine.open('worker', 'elsewhere', { accessToken: ID, grant: EVERYTHING })).toMatchObject({
       resumed: false,
     });

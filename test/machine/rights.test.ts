@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { NOTHING_COLD } from '#holdfast/machine/machine.js';
 import type { Command, Reply } from '#holdfast/model/command.js';
 import { parseMessageId } from '#holdfast/model/message-id.js';
 import { DEFAULT_POLICY, DEFAULT_SETTINGS } from '#holdfast/model/policy.js';
@@ -282,11 +283,13 @@ describe('a note that is refused is heard of', () => {
     const id = run.newId();
     const block = blockOf([id], [{ awaited: true }]);
     trusted.ask({ kind: 'produce', ref: trusted.declare('mail'), atomic: false, blocks: [block] });
-    trusted.ask({ kind: 'control', channel: 'mail', action: 'purge', settings: undefined });
-    run.advance(0);
-    run.notices.length = 0;
-    clientWith('channel:mail:read').note({ kind: 'await', id, stop: false });
-    expect(run.notices).toMatchObject([{ notice: { kind: 'ended', state: undefined } }]);
+    const { session } = clientWith('channel:other:read');
+    // Nothing of the message can be seen but that somebody waits for it.
+    run.machine.apply(session, { request: 0, command: { kind: 'await', id, stop: false } }, run.context, NOTHING_COLD);
+    run.flush();
+    expect(run.notices.splice(0)).toMatchObject([{ notice: { kind: 'ended', state: undefined } }]);
+    trusted.ask({ kind: 'manage', id, action: 'cancel' });
+    expect(run.notices.map((told) => told.session)).toEqual(['trusted']);
   });
 });
 
