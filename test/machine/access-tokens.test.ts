@@ -1,5 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { KIND, Layout } from '#holdfast/machine/layout.js';
+import { ByteReader, ByteWriter } from '#holdfast/model/bytes.js';
 import type { CreateToken, Reply, TokenView } from '#holdfast/model/command.js';
+import type { Entry } from '#holdfast/model/records.js';
 import { EVERYTHING, grantOf } from '#holdfast/model/scopes.js';
 import { type MachineClient, MachineRun } from '../helpers/machine-run.ts';
 import { messageOf } from '../helpers/machine-views.ts';
@@ -309,6 +312,28 @@ describe('a session', () => {
     run.forget(admin);
     if (restarts) run.reload();
     expect(run.machine.open('admin', 'host', { accessToken: ID, grant: EVERYTHING })).toBeUndefined();
+  });
+
+  test('of a store from before there were tokens has none', () => {
+    const run = new MachineRun();
+    const client = run.client('client');
+    client.produce(client.declare('mail'));
+    run.flush();
+    run.forget(client);
+    const layout = new Layout('test');
+    const [{ key, value }] = [...run.disk.entries.items(layout.range(KIND.session))] as [Entry];
+    const reader = new ByteReader(value, 1);
+    const [id, host, accessToken] = [reader.text(), reader.text(), reader.text()];
+    const record = new ByteWriter();
+    record.u8(1);
+    record.text(id);
+    record.text(host);
+    record.raw(reader.raw(reader.left));
+    expect(accessToken).toBe('');
+    run.disk.entries.put(key, record.finish());
+    run.reload();
+    const opened = run.machine.open('client', 'host', { accessToken: '', grant: EVERYTHING });
+    expect(opened).toMatchObject({ resumed: true, session: { applied: client.lastRequest } });
   });
 
   test('that was restored may do nothing before its client has proven itself', () => {

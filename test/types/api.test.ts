@@ -115,6 +115,19 @@ test('a schema gives the type of what goes in, and of what comes out', () => {
   });
 });
 
+test('a token is shown by create() only', () => {
+  compiled(async (hf) => {
+    const made = await hf.tokens.create({ label: 'ci', scopes: ['channel:mail:produce'], expiresIn: '90d' });
+    expectTypeOf(made.token).toEqualTypeOf<string>();
+    const [listed] = await hf.tokens.list();
+    expectTypeOf(listed?.state).toEqualTypeOf<'live' | 'expired' | 'revoked' | undefined>();
+    // @ts-expect-error Nobody can show it again.
+    expectTypeOf(listed?.token);
+    // @ts-expect-error It says what it is for.
+    await hf.tokens.create({ scopes: [] });
+  });
+});
+
 test('tx.produce takes messages of the type of its channel', () => {
   compiled(async (hf) => {
     const mails = hf.channel<string>('mails');
