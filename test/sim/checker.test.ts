@@ -326,7 +326,7 @@ describe('the checker', () => {
 
   test('L1 to L3: no rest, a slow start, and records that stay', () => {
     const late = inAny((history) => plant(history, 'ended', (record) => ({ ...record, restAt: undefined })));
-    const slow = inAny((history) => plant(history, 'opened', (record) => ({ ...record, tookMs: 60_000 })));
+    const slow = inAny((history) => plant(history, 'looked', (record) => ({ ...record, unserved: ['somebody'] })));
     const large = inAny((history) =>
       plant(history, 'ended', (record) => ({ ...record, left: { ...record.left, live: 1 } })),
     );

@@ -1,7 +1,7 @@
 /** What a commit says, read from its writes: the invariants judge by what is durable and by nothing else. */
 import { BlockReader } from '../../model/block.ts';
 import { ByteReader } from '../../model/bytes.ts';
-import type { ChannelTotals } from '../../model/command.ts';
+import type { ChannelTotals, Reply } from '../../model/command.ts';
 import { messageIdText } from '../../model/message-id.ts';
 import type { Policy } from '../../model/policy.ts';
 import type { Write } from '../../model/records.ts';
@@ -97,6 +97,10 @@ export interface ChannelContent {
 
 export interface SessionContent {
   readonly number: number;
+  /** Its secret name. */
+  readonly id: string;
+  /** Answers that are kept, by request, as canonical text. */
+  readonly answers: readonly (readonly [request: number, reply: string])[];
   /** The incarnation of the process that its client lives in. */
   readonly host: string;
 }
@@ -147,8 +151,9 @@ export class CommitReader {
         content.policies.push({ number: layout.numberAt(key, 0), policy: readPolicyRecord(value).policy });
         break;
       case KIND.session: {
-        const { number, host } = readSession(layout.numberAt(key, 0), value);
-        content.sessions.push({ number, host });
+        const { number, id, host, answers } = readSession(layout.numberAt(key, 0), value);
+        const kept = [...answers].map(([request, reply]) => [request, canonicalReply(reply)] as const);
+        content.sessions.push({ number, id, host, answers: kept });
         break;
       }
       case KIND.live:
@@ -200,6 +205,11 @@ export class CommitReader {
 /** Content as text in which equal content is equal. */
 export function canonical(content: unknown): string {
   return JSON.stringify(content);
+}
+
+/** A reply as text in which equal replies are equal. */
+export function canonicalReply(reply: Reply): string {
+  return JSON.stringify(reply, (_, value: unknown) => (value instanceof Uint8Array ? [...value] : value));
 }
 
 function pageName(layout: Layout, key: Uint8Array): string {

@@ -4,7 +4,6 @@ import type { SimRecord } from './records.ts';
 
 /** What all seeds together must have reached. */
 export const MARKS = [
-  'a broker crashes',
   'a broker is fenced',
   'a broker rebuilds',
   'a call is refused for a full backlog',
@@ -17,6 +16,7 @@ export const MARKS = [
   'a handler is timed out by the broker',
   'a handler kills its process',
   'a keepLast message takes over its key',
+  'a leader crashes',
   'a lease is settled over another link',
   'a link goes silent',
   'a link is cut',
@@ -41,6 +41,7 @@ export const MARKS = [
   'an ack brings messages along',
   'an outcome is unknown',
   'lifo goes first',
+  'several members race for the lead',
   'the disk is full',
   'the power is cut',
   'the wall clock jumps ahead',
