@@ -34,6 +34,7 @@ async function startInMemory(options: HostOptions, { clock, random, log }: HostT
     random,
     reserveBytes,
     sessionTimeoutMs,
+    renewMs: Infinity,
     log,
   });
   await broker.start();

@@ -19,6 +19,9 @@ export interface Leading {
  */
 export const PATIENCE_MS = 4_000;
 
+/** How soon a leader that was stopped, or cut off, hears that it leads no more, in milliseconds. */
+const RENEW_MS = 1_000;
+
 /**
  * Takes the lead of a place.
  *
@@ -58,6 +61,7 @@ export async function lead(
     random,
     reserveBytes,
     sessionTimeoutMs,
+    renewMs: RENEW_MS,
     log,
   });
   await place.isFree(PATIENCE_MS);
