@@ -136,7 +136,7 @@ export class FaultInjector {
   #pause(process: SimProcess | undefined): void {
     if (process === undefined || process.isPaused) return;
     this.#note(`${process.name} is paused`);
-    this.#sim.reached('a process is paused');
+    this.#sim.reached(process === this.#sim.leader ? 'a leader is paused' : 'a process is paused');
     process.pause();
     this.#later(100, 40_000, () => process.resume());
   }
@@ -145,6 +145,7 @@ export class FaultInjector {
     const process = this.#chance.oneOf([...this.#sim.processes, undefined]);
     if (process === undefined || process.isBlocked) return;
     this.#note(`${process.name} blocks its event loop`);
+    this.#sim.reached('an event loop is blocked');
     process.block();
     this.#later(100, 3 * this.#sim.scenario.sessionTimeoutMs, () => {
       if (!process.isPaused) process.resume();
@@ -156,6 +157,7 @@ export class FaultInjector {
     const { leader, network } = this.#sim;
     if (leader === undefined || network.isIsolated(leader)) return;
     this.#note(`${leader.name} is cut off`);
+    this.#sim.reached('a leader is cut off');
     network.isolate(leader);
     this.#later(2_000, 20_000, () => network.mend(leader));
   }
@@ -164,6 +166,7 @@ export class FaultInjector {
     const process = this.#chance.oneOf([...this.#sim.processes, undefined]);
     if (process === undefined || process.isBlocked) return;
     this.injected += 1;
+    this.#sim.reached('a process leaves');
     this.#sim.leave(process);
   }
 

@@ -148,6 +148,8 @@ export interface Acquired extends Timed {
 export interface Welcomed extends Timed {
   readonly kind: 'welcomed';
   readonly host: string;
+  /** The secret name of the session. */
+  readonly session: string;
   readonly by: string;
 }
 
@@ -155,6 +157,8 @@ export interface Welcomed extends Timed {
 export interface Parted extends Timed {
   readonly kind: 'parted';
   readonly host: string;
+  /** The secret name of the session. */
+  readonly session: string;
   readonly by: string;
 }
 
@@ -167,6 +171,8 @@ export interface Died extends Timed {
 export interface Looked extends Timed {
   readonly kind: 'looked';
   readonly quietSince: number;
+  /** The process that leads, as the store has it, lives and is not paused. */
+  readonly leaderRuns: boolean;
   /** Processes whose application has no connection with the one that leads. */
   readonly unserved: readonly string[];
 }

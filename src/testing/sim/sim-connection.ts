@@ -13,6 +13,8 @@ export interface ConnectionOptions {
   readonly latencyMs: SpanMs;
   /** Whether the frame that is sent now arrives twice, one right after the other. */
   readonly doubled: () => boolean;
+  /** Sees each frame that the client's side sends. */
+  readonly asked: (frame: Uint8Array) => void;
   /** Sees each frame that the broker's side sends. */
   readonly said: (frame: Uint8Array) => void;
   /** Sees each frame that arrives at the client's side. */
@@ -144,6 +146,7 @@ export class SimConnection {
   #send(own: End, peer: End, frame: Uint8Array<ArrayBuffer>): void {
     if (!own.isOpen || !own.process.isAlive) return;
     if (own.side === 'broker') this.#options.said(frame);
+    else this.#options.asked(frame);
     if (this.#isSilent || this.#isLost) return;
     const copies = this.#options.doubled() ? 2 : 1;
     for (let copy = 0; copy < copies; copy++) this.#deliver(peer, () => this.#receive(peer, frame));

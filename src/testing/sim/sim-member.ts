@@ -3,7 +3,7 @@ import type { LogLine } from '../../broker/broker-options.ts';
 import { Member } from '../../host/member.ts';
 import type { Link } from '../../model/link.ts';
 import { askForSign } from '../../wire/network-link.ts';
-import { FRAME } from '../../wire/frames.ts';
+import { decodeHello, FRAME } from '../../wire/frames.ts';
 import type { Store } from '../../store/store.ts';
 import type { FaultyDisk, FaultyStore, SpanMs, Written } from '../faulty-store.ts';
 import { SimConnection } from './sim-connection.ts';
@@ -24,9 +24,9 @@ export interface SimMemberOptions {
   /** Another one has won the race for the lead. */
   readonly lost: () => void;
   /** The broker of this process has taken up the session of its client. */
-  readonly welcomed: () => void;
+  readonly welcomed: (session: string) => void;
   /** The client of this process is not connected with its member any more. */
-  readonly parted: () => void;
+  readonly parted: (session: string) => void;
   readonly log: (line: LogLine) => void;
 }
 
@@ -75,6 +75,7 @@ export class SimMember {
   /** A link from the application to the member behind it. */
   connect(): Link {
     const { time, process, network, welcomed, parted } = this.#options;
+    let session = '';
     const connection = new SimConnection(
       { process, thread: process.main },
       { process, thread: process.background },
@@ -83,13 +84,16 @@ export class SimMember {
         random: process.random,
         latencyMs: PORT_MS,
         doubled: () => false,
+        asked: (frame) => {
+          if (frame[0] === FRAME.hello) ({ session } = decodeHello(frame));
+        },
         said: (frame) => {
-          if (frame[0] === FRAME.welcome && !network.isRelayed(frame)) welcomed();
+          if (frame[0] === FRAME.welcome && !network.isRelayed(frame)) welcomed(session);
         },
         heard: (frame) => {
           if (frame[0] === FRAME.welcome) port.isWelcomed = true;
         },
-        broken: () => parted(),
+        broken: () => parted(session),
       },
     );
     const port = { connection, isWelcomed: false };

@@ -1,7 +1,7 @@
 /** The simulated network: who listens where, and the connections between processes. */
 import type { Listening } from '../../host/place.ts';
 import type { Carrier } from '../../wire/carrier.ts';
-import { FRAME } from '../../wire/frames.ts';
+import { decodeHello, FRAME } from '../../wire/frames.ts';
 import type { SpanMs } from '../faulty-store.ts';
 import type { Chance } from './chance.ts';
 import { SimConnection } from './sim-connection.ts';
@@ -28,7 +28,9 @@ export interface Wire {
   readonly address: string;
   readonly connection: SimConnection;
   readonly openedAt: number;
-  /** A broker has welcomed a client over it. */
+  /** The session of the client behind it, as its HELLO names it. */
+  session: string;
+  /** A broker has welcomed that client over it. */
   isWelcomed: boolean;
 }
 
@@ -132,6 +134,9 @@ export class SimNetwork {
         random: chance.fork().random,
         latencyMs,
         doubled,
+        asked: (frame) => {
+          if (frame[0] === FRAME.hello) wire.session = decodeHello(frame).session;
+        },
         said: (frame) => {
           if (frame[0] !== FRAME.welcome) return;
           wire.isWelcomed = true;
@@ -146,7 +151,8 @@ export class SimNetwork {
         },
       },
     );
-    const wire: Wire = { from, to, address, connection, openedAt: time.nowMs, isWelcomed: false };
+    const openedAt = time.nowMs;
+    const wire: Wire = { from, to, address, connection, openedAt, session: '', isWelcomed: false };
     this.#wires.add(wire);
     if (this.#isolated.has(from) || this.#isolated.has(to)) connection.silence();
     return connection;

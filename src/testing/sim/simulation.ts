@@ -100,8 +100,10 @@ export class Simulation implements World {
       chance: this.#chance.fork(),
       latencyMs: this.scenario.latencyMs,
       doubled: () => this.faults.doublesFrame(),
-      welcomed: ({ from, to }) => this.record({ kind: 'welcomed', at: this.time.nowMs, host: from.host, by: to.host }),
-      parted: ({ from, to }) => this.record({ kind: 'parted', at: this.time.nowMs, host: from.host, by: to.host }),
+      welcomed: ({ from: { host }, session, to }) =>
+        this.record({ kind: 'welcomed', at: this.time.nowMs, host, session, by: to.host }),
+      parted: ({ from: { host }, session, to }) =>
+        this.record({ kind: 'parted', at: this.time.nowMs, host, session, by: to.host }),
       givenUp: ({ from, to }) => this.broken('a link', `${from.name} and ${to.name} run, and it was given up`),
     });
     const { sessionTimeoutMs, lingerMs } = this.scenario;
@@ -173,8 +175,8 @@ export class Simulation implements World {
       lingerMs,
       written: (what) => this.#written(process, what),
       lost: () => this.reached('several members race for the lead'),
-      welcomed: () => this.record({ kind: 'welcomed', at: this.time.nowMs, host, by: host }),
-      parted: () => this.record({ kind: 'parted', at: this.time.nowMs, host, by: host }),
+      welcomed: (session) => this.record({ kind: 'welcomed', at: this.time.nowMs, host, session, by: host }),
+      parted: (session) => this.record({ kind: 'parted', at: this.time.nowMs, host, session, by: host }),
       log: (line) => this.#log(process, line),
     });
     this.disturb();
@@ -342,7 +344,8 @@ export class Simulation implements World {
     if (!this.isQuiet) return;
     const running = [...this.processes].filter((process) => !process.isBlocked && !this.network.isIsolated(process));
     const unserved = running.filter((process) => !this.isConnected(process)).map(({ host }) => host);
-    this.record({ kind: 'looked', at, quietSince, unserved });
+    const leaderRuns = this.leader?.isPaused === false;
+    this.record({ kind: 'looked', at, quietSince, leaderRuns, unserved });
   }
 
   /** Looks whether consumers have had room for long. */
