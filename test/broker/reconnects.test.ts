@@ -81,6 +81,23 @@ describe('a client that reconnects', () => {
     expect(await result).toBe(42);
   });
 
+  test('gets the end of a request that a later one joined, both having waited for room while the link was renewed', async () => {
+    const { clock, connect } = await start();
+    const [asking, working] = [await connect(), await connect()];
+    const options = { maxBacklog: 1, onFull: 'wait', process: 'exactlyOnce' } as const;
+    const channel = asking.hf.channel<number, number>('double', options);
+    await channel.produce(1);
+    const first = channel.request(21);
+    await clock.settle();
+    asking.cut();
+    await clock.advance('1s');
+    const second = channel.request(21);
+    await clock.settle();
+    await working.hf.channel<number, number>('double', options).consume((number) => number * 2);
+    await clock.advance('1s');
+    expect(await Promise.all([first, second])).toEqual([42, 42]);
+  });
+
   test('does not undo retain() with the options that its channel was opened with', async () => {
     const { clock, connect } = await start();
     const { hf, cut } = await connect();

@@ -13,7 +13,7 @@ import { KIND, Layout } from '../../machine/layout.ts';
 import { openPack } from '../../machine/pack.ts';
 import { readMessage, type StoredMessage } from '../../machine/message-record.ts';
 import { PAGE_ORDERS } from '../../machine/pages.ts';
-import { readSession } from '../../machine/records.ts';
+import { type Meta, readMeta, readSession } from '../../machine/records.ts';
 
 export interface CommitContent {
   readonly transitions: readonly Transition[];
@@ -30,6 +30,8 @@ export interface CommitContent {
   readonly endedSessions: readonly number[];
   /** Machine time at the end of the commit. */
   readonly now: number;
+  /** The process whose sessions end when another one leads next. */
+  readonly brokerHost: string | undefined;
 }
 
 export interface Transition {
@@ -107,6 +109,17 @@ export interface SessionContent {
 
 type Growing<T> = { -readonly [K in keyof T]: T[K] extends readonly (infer Item)[] ? Item[] : T[K] };
 
+const NO_META: Meta = {
+  now: 0,
+  brokerHost: undefined,
+  nextSeq: 0,
+  nextToken: 0,
+  nextChannel: 0,
+  nextPolicy: 0,
+  nextSession: 0,
+  nextCommit: 0,
+};
+
 export class CommitReader {
   readonly layout: Layout;
 
@@ -128,6 +141,7 @@ export class CommitReader {
       sessions: [],
       endedSessions: [],
       now: 0,
+      brokerHost: undefined,
     };
     for (const write of writes) {
       if (write.kind === 'put') this.#put(content, write.key, write.value);
@@ -139,9 +153,13 @@ export class CommitReader {
   #put(content: Growing<CommitContent>, key: Uint8Array, value: Uint8Array): void {
     const { layout } = this;
     switch (layout.kindOf(key)) {
-      case KIND.meta:
-        content.now = new ByteReader(value, 1).f64();
+      case KIND.meta: {
+        const meta: Meta = { ...NO_META };
+        readMeta(meta, value);
+        content.now = meta.now;
+        content.brokerHost = meta.brokerHost;
         break;
+      }
       case KIND.channel: {
         const { number, name, paused, totals, settings } = readChannel(layout.numberAt(key, 0), value);
         content.channels.push({ number, name, paused, totals, keepsDead: settings.dead.count });

@@ -21,9 +21,9 @@ export class Leads {
   /** Who welcomed a client last, by process. */
   readonly #welcomedBy = new Map<string, string>();
   readonly #hosts = new Map<number, string>();
-  /** The last two processes that have committed anything. */
-  #committer = '';
-  #committerBefore = '';
+  /** The process whose sessions end when another one leads next, as the store has it, and had it for the present leader. */
+  #brokerHost: string | undefined;
+  #predecessor: string | undefined;
 
   add(record: SimRecord): void {
     switch (record.kind) {
@@ -32,6 +32,7 @@ export class Leads {
         break;
       case 'acquired':
         this.current = record;
+        this.#predecessor = this.#brokerHost === record.host ? undefined : this.#brokerHost;
         this.#hosts.set(record.epoch, record.host);
         this.#welcomed.clear();
         this.#parted.clear();
@@ -47,9 +48,7 @@ export class Leads {
         this.died.set(record.host, record.at);
         break;
       case 'commit':
-        if (record.host === this.#committer) break;
-        this.#committerBefore = this.#committer;
-        this.#committer = record.host;
+        this.#brokerHost = record.content.brokerHost;
         break;
       default:
         break;
@@ -57,8 +56,8 @@ export class Leads {
   }
 
   /** The process that the present leader found as its predecessor in the store, if it was another one. */
-  get predecessor(): string {
-    return this.#committer === this.current?.host ? this.#committerBefore : this.#committer;
+  get predecessor(): string | undefined {
+    return this.#predecessor;
   }
 
   hasLed(host: string): boolean {

@@ -56,7 +56,7 @@ export class SimMember {
         isFree: async () => {},
         traits: { lingerMs, needsToken: 'never' },
       },
-      { folder: undefined, space, host: process.host, reserveBytes, sessionTimeoutMs },
+      { target: { kind: 'memory' }, space, host: process.host, reserveBytes, sessionTimeoutMs },
       { clock: process.background.clock, random: process.random, log },
     );
     // What the process had not heard of is lost, or not; in either case it never hears of it.
