@@ -415,8 +415,8 @@ function leave(state: MachineState, message: Message): void {
   session.held.delete(message.seq);
   const consumer = session.consumers.get(lease.consumer);
   if (consumer !== undefined) releaseFrom(state, consumer);
-  if (session.held.size === 0 && session.reserved) {
-    session.reserved = false;
+  if (session.held.size === 0 && session.reserved !== undefined) {
+    session.reserved = undefined;
     for (const other of session.consumers.values()) queueConsumer(state, other);
   }
 }
