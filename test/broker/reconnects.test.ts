@@ -98,6 +98,28 @@ describe('a client that reconnects', () => {
     expect(await Promise.all([first, second])).toEqual([42, 42]);
   });
 
+  test.each(['before', 'after'])(
+    'hears of room that came %s the answer that there is none came again',
+    async (when) => {
+      const { clock, connect } = await start();
+      const [asking, working] = [await connect(), await connect()];
+      const options = { maxBacklog: 1, onFull: 'wait' } as const;
+      const channel = asking.hf.channel<number>('narrow', options);
+      await channel.produce(1);
+      asking.deafen();
+      const waiting = channel.produce(2);
+      await clock.settle();
+      const makeRoom = (): Promise<unknown> => working.hf.channel<number>('narrow', options).consume(() => {});
+      if (when === 'before') await makeRoom();
+      await clock.settle();
+      asking.cut();
+      await clock.advance('1s');
+      if (when === 'after') await makeRoom();
+      await clock.advance('1s');
+      expect(await waiting).toMatchObject({ deduplicated: false });
+    },
+  );
+
   test('does not undo retain() with the options that its channel was opened with', async () => {
     const { clock, connect } = await start();
     const { hf, cut } = await connect();
