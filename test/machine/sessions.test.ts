@@ -174,7 +174,7 @@ describe('leases', () => {
   test('a client that comes back is handed nothing before it has said what it holds', () => {
     const { run, client, ref, delivered } = held();
     client.window(1, ref, 2);
-    run.machine.open(client.name, client.host);
+    client.takeUp();
     client.produce(ref);
     expect(client.take()).toEqual([]);
     client.note({ kind: 'holding', leases: [keyOf(delivered)] });
