@@ -24,6 +24,11 @@ export interface BrokerOptions {
   readonly reserveBytes: number;
   /** How long a session waits for its client to come back, in milliseconds. */
   readonly sessionTimeoutMs: number;
+  /**
+   * How often the lead is renewed, in milliseconds, so that a broker that has nothing to write hears that another one
+   * leads by now; `Infinity` for a store that nobody else can lead.
+   */
+  readonly renewMs: number;
   /** Says what an operator should know. */
   readonly log: (line: LogLine) => void;
 }

@@ -60,6 +60,7 @@ export class Broker {
   #scheduled = false;
   #cancelTimer: CancelTimer = () => {};
   #timerFiresAt = Infinity;
+  #cancelRenewal: CancelTimer = () => {};
   #failure: Goodbye | undefined;
   readonly #draw = (): number => this.#options.random.fraction();
 
@@ -76,6 +77,7 @@ export class Broker {
   async start(): Promise<void> {
     this.#lead = await takeLead(this.#options, undefined);
     if ((this.#phase as Phase) === 'closed') return this.#lead.store.close();
+    this.#renewLater();
     try {
       await this.#serve(this.#lead);
     } catch (error) {
@@ -117,6 +119,7 @@ export class Broker {
     const led = this.#phase !== 'failed';
     this.#phase = 'closed';
     this.#stopTimer();
+    this.#cancelRenewal();
     await this.#working;
     await this.#loading;
     this.#disconnectAll({ code: 'CLOSED', message: 'The broker is closed' });
@@ -487,6 +490,17 @@ export class Broker {
     });
   }
 
+  #renewLater(): void {
+    const { clock, renewMs } = this.#options;
+    if (renewMs === Infinity) return;
+    this.#cancelRenewal = clock.timer(renewMs, () => {
+      this.#renewLater();
+      const lead = this.#lead;
+      if (this.#phase !== 'leading' || lead === undefined) return;
+      lead.store.renew(lead.epoch).catch((error: unknown) => this.#recover(error, lead));
+    });
+  }
+
   #stopTimer(): void {
     this.#cancelTimer();
     this.#timerFiresAt = Infinity;
@@ -605,6 +619,7 @@ export class Broker {
     this.#failure = failure;
     this.#phase = 'failed';
     this.#stopTimer();
+    this.#cancelRenewal();
     this.#disconnectAll(failure);
     this.#lead?.store.close().catch((cause: unknown) => this.#noteCloseFailure(cause));
     this.#options.onFailed();

@@ -221,7 +221,10 @@ export class Client {
       waiting.add(resolve);
       stop = () => {
         waiting.delete(resolve);
-        if (waiting.size === 0 && this.#awaited.delete(key)) this.note({ kind: 'await', id, stop: true });
+        // Somebody may have begun to wait for it anew, after an answer that was not the last word.
+        if (waiting.size > 0 || this.#awaited.get(key)?.waiting !== waiting) return;
+        this.#awaited.delete(key);
+        this.note({ kind: 'await', id, stop: true });
       };
     });
     if (!registered) this.note({ kind: 'await', id, stop: false });

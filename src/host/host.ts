@@ -4,6 +4,7 @@ import { Broker } from '../broker/broker.ts';
 import { createMemoryDisk, openMemoryStore } from '../store/memory.ts';
 import type { Host, HostOptions, HostTools } from './host-options.ts';
 import { Member, OWN_PROCESS } from './member.ts';
+import { folderPlace } from './place.ts';
 import { remoteHost } from './remote.ts';
 
 /** @throws HoldfastError as `Broker.start` */
@@ -13,7 +14,7 @@ export async function startHost(options: HostOptions, tools: HostTools): Promise
   if (target.kind === 'server') return remoteHost(target.address, target.tls, tools);
   const { folder } = target;
   await mkdir(folder, { recursive: true, mode: 0o700 });
-  const member = new Member(folder, options, tools);
+  const member = new Member(folderPlace(folder, options.space, tools), options, tools);
   await member.start();
   return member;
 }
@@ -33,6 +34,7 @@ async function startInMemory(options: HostOptions, { clock, random, log }: HostT
     random,
     reserveBytes,
     sessionTimeoutMs,
+    renewMs: Infinity,
     log,
   });
   await broker.start();

@@ -1,10 +1,9 @@
-/** Leading a folder: a broker on its store, and the socket by which other processes reach it. */
+/** Leading a place: a broker on its store, which other processes can reach. */
 import { Broker } from '../broker/broker.ts';
-import { addressesIn, askForSign, listenInFolder, type LocalSocket } from '../server/local-socket.ts';
-import type { Store } from '../store/store.ts';
+import type { Carrier } from '../wire/carrier.ts';
 import { brokerLink, NETWORK_LIMITS } from '../wire/network-link.ts';
-import { socketCarrier } from '../wire/socket-carrier.ts';
 import type { HostOptions, HostTools } from './host-options.ts';
+import type { Listening, Place } from './place.ts';
 
 export interface Leading {
   readonly kind: 'leading';
@@ -20,79 +19,40 @@ export interface Leading {
  */
 export const PATIENCE_MS = 4_000;
 
-/** A Unix socket closes only when its client's process has died, and only who may write the folder can open it. */
-const OTHER_PROCESS = { lingerMs: 0, needsToken: 'never' } as const;
-
-/** LMDB is loaded where it is used: a process whose broker has a thread of its own never needs it in the first one. */
-async function openOnDisk(folder: string, space: string): Promise<Store> {
-  const { openLmdbStore } = await import('../store/lmdb.ts');
-  return openLmdbStore({ path: folder, space });
-}
-
-/** Whether the broker at this address is to be left in peace: one that says nothing is deposed. */
-async function isLive(folder: string, space: string, address: string, tools: StuckTools): Promise<boolean> {
-  for (;;) {
-    const sign = await askForSign(folder, address, tools.clock, PATIENCE_MS);
-    if (sign !== 'silent') return sign === 'alive';
-    if (!(await isStuck(folder, space, tools))) return false;
-    await waitWhileStuck(folder, space, tools);
-  }
-}
-
-type StuckTools = Pick<HostTools, 'clock' | 'log'>;
+/** How soon a leader that was stopped, or cut off, hears that it leads no more, in milliseconds. */
+const RENEW_MS = 1_000;
 
 /**
- * Waits while a broker is stopped that was writing to the store. Nobody else can write before it goes on or dies, and
- * whoever opened the store would stand still as well.
- */
-async function waitWhileStuck(folder: string, space: string, tools: StuckTools): Promise<void> {
-  if (!(await isStuck(folder, space, tools))) return;
-  const message = `A broker of "${folder}" does not answer; its process was stopped while it wrote to the store`;
-  tools.log({ level: 'warn', message: `${message}, and nobody can take over before it goes on or is killed` });
-  // Each look takes as long as the silence that it waits for.
-  while (await isStuck(folder, space, tools));
-}
-
-async function isStuck(folder: string, space: string, { clock }: StuckTools): Promise<boolean> {
-  const { isLeaderBusy } = await import('../store/lmdb.ts');
-  if (!(await isLeaderBusy(folder, space))) return false;
-  const addresses = await addressesIn(folder);
-  const signs = await Promise.all(addresses.map((address) => askForSign(folder, address, clock, PATIENCE_MS)));
-  return signs.includes('silent');
-}
-
-/**
- * Takes the lead of a folder.
+ * Takes the lead of a place.
  *
  * @param onLost hears that another process has it now, or that the broker has failed
  * @throws StoreInUseError when a live broker leads; HoldfastError as `Broker.start`
  */
 export async function lead(
-  folder: string,
+  place: Place,
   { host, space, reserveBytes, sessionTimeoutMs }: HostOptions,
   { clock, random, log }: HostTools,
   onLost: () => void,
 ): Promise<Leading> {
-  let socket: LocalSocket | undefined;
+  let listening: Listening | undefined;
   let onServing = (): void => {};
   const serving = new Promise<void>((resolve) => (onServing = resolve));
   const close = async (): Promise<void> => {
     await broker.close();
-    await socket?.close();
+    await listening?.close();
   };
+  const accept = (from: Carrier): void =>
+    broker.accept(brokerLink(from, { clock, limits: NETWORK_LIMITS }), place.traits);
   const broker = new Broker({
-    openStore: () => openOnDisk(folder, space),
-    isLive: ({ address }) => isLive(folder, space, address, { clock, log }),
+    openStore: () => place.openStore(),
+    isLive: ({ address }) => place.isLive(address, PATIENCE_MS),
     address: async () => {
-      socket ??= await listenInFolder(folder, random, (from) => {
-        const carrier = socketCarrier(from, 'broker', clock, NETWORK_LIMITS.helloBytes);
-        broker.accept(brokerLink(carrier, { clock, limits: NETWORK_LIMITS }), OTHER_PROCESS);
-      });
-      return socket.address;
+      listening ??= await place.listen((from) => accept(from));
+      return listening.address;
     },
     onServing,
     onFailed: () => {
-      void socket?.close();
+      void listening?.close();
       onLost();
     },
     host,
@@ -101,9 +61,10 @@ export async function lead(
     random,
     reserveBytes,
     sessionTimeoutMs,
+    renewMs: RENEW_MS,
     log,
   });
-  await waitWhileStuck(folder, space, { clock, log });
+  await place.isFree(PATIENCE_MS);
   const loaded = broker.start();
   const ended = loaded.catch(async (error: unknown) => {
     await close();

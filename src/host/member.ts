@@ -1,16 +1,15 @@
 /**
- * A member of a folder: one of the processes that have it open. One of them leads its store; the others pass their
+ * A member of a place: one of the processes that have its store open. One of them leads its store; the others pass their
  * clients' frames on to that one. When the leader dies, or does not answer any more, the first to take the lead has it:
  * the store lets only one win.
  */
 import type { LinkTraits } from '../broker/connection.ts';
 import { HoldfastError, StoreInUseError } from '../model/errors.ts';
 import type { Link } from '../model/link.ts';
-import { dialInFolder } from '../server/local-socket.ts';
 import { clientLink, NETWORK_LIMITS } from '../wire/network-link.ts';
-import { socketCarrier } from '../wire/socket-carrier.ts';
 import type { Host, HostOptions, HostTools } from './host-options.ts';
 import { lead, type Leading, PATIENCE_MS } from './leading.ts';
+import type { Place } from './place.ts';
 import { relay, turnAway } from './relay.ts';
 
 /** What a member is at present. */
@@ -20,7 +19,7 @@ type Role = Leading | { readonly kind: 'following'; readonly address: string };
 export const OWN_PROCESS: LinkTraits = { lingerMs: Infinity, needsToken: 'never' };
 
 export class Member implements Host {
-  readonly #folder: string;
+  readonly #place: Place;
   readonly #options: HostOptions;
   readonly #tools: HostTools;
   /** Undefined while nobody has asked since the last role was lost. */
@@ -29,8 +28,8 @@ export class Member implements Host {
   #leading: Leading | undefined;
   #isClosed = false;
 
-  constructor(folder: string, options: HostOptions, tools: HostTools) {
-    this.#folder = folder;
+  constructor(place: Place, options: HostOptions, tools: HostTools) {
+    this.#place = place;
     this.#options = options;
     this.#tools = tools;
   }
@@ -74,9 +73,8 @@ export class Member implements Host {
   async #dial(address: string): Promise<Link | undefined> {
     const { clock } = this.#tools;
     try {
-      const socket = await dialInFolder(this.#folder, address);
-      const carrier = socketCarrier(socket, 'client', clock, NETWORK_LIMITS.eventsBytes);
-      return clientLink(carrier, { clock, limits: NETWORK_LIMITS, patienceMs: PATIENCE_MS });
+      const way = await this.#place.dial(address);
+      return clientLink(way, { clock, limits: NETWORK_LIMITS, patienceMs: PATIENCE_MS });
     } catch {
       // Whether that broker is dead is decided next.
       return undefined;
@@ -108,7 +106,7 @@ export class Member implements Host {
 
   async #decide(onLost: () => void): Promise<Role> {
     try {
-      return await lead(this.#folder, this.#options, this.#tools, onLost);
+      return await lead(this.#place, this.#options, this.#tools, onLost);
     } catch (error) {
       if (error instanceof StoreInUseError) return { kind: 'following', address: error.address };
       throw error;

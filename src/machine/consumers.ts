@@ -69,6 +69,8 @@ export function openSession(
     if (found.expiresAt !== 0) state.expiringSessions.remove(found);
     found.expiresAt = 0;
     found.restored = false;
+    // Over its new link the client says what it holds before it asks for more; what it was handed earlier it would not know.
+    closeConsumers(found);
     return { session: found, resumed: true };
   }
   const session = createSession(state.nextSession++, id, host, accessToken);

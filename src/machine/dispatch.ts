@@ -50,7 +50,7 @@ function serveSuspects(state: MachineState, channel: Channel): void {
       return;
     }
     claim(state, channel.suspects.first() as Message, candidate, true);
-    candidate.session.reserved = true;
+    candidate.session.reserved = 'alone';
   }
 }
 
@@ -62,7 +62,7 @@ function reserve(state: MachineState, channel: Channel, session: Session): void 
   // Another channel has just had it emptied: all others have their turn before this one has.
   channel.reservedUntil = session.restsUntil;
   if (session.restsUntil > state.now) return;
-  session.reserved = true;
+  session.reserved = channel;
   channel.reserved = session;
   channel.reservedUntil = state.now + RESERVATION_MS;
 }
@@ -85,9 +85,9 @@ export function renewReservations(state: MachineState): void {
 function endReservation(state: MachineState, channel: Channel): void {
   const session = channel.reserved;
   channel.reserved = undefined;
-  if (session === undefined || !session.reserved) return;
-  for (const { lease } of session.held.values()) if (lease?.alone === true) return;
-  session.reserved = false;
+  // By now it may have a suspect alone, or be emptied for another channel.
+  if (session?.reserved !== channel) return;
+  session.reserved = undefined;
   session.restsUntil = state.now + RESERVATION_MS;
   for (const consumer of session.consumers.values()) queueConsumer(state, consumer);
 }
@@ -96,7 +96,7 @@ function endReservation(state: MachineState, channel: Channel): void {
 function findConsumer(state: MachineState, channel: Channel): Consumer | undefined {
   let best: Consumer | undefined;
   for (const session of state.sessions.values()) {
-    if (session.reserved) {
+    if (session.reserved !== undefined) {
       for (const consumer of session.consumers.values()) if (consumer.channel === channel) return undefined;
       continue;
     }

@@ -14,6 +14,7 @@ import { dropSlot, rewriteSlot } from './dedupe.ts';
 import { KIND } from './layout.ts';
 import { attemptNumber, extraOf, remember } from './message.ts';
 import { encodeMessage } from './message-record.ts';
+import { notesKey } from './notes.ts';
 import { addToPage, removeFromPage, touchPage } from './pages.ts';
 import { type EndedRecord, erase, journal, type MachineState, put } from './state.ts';
 
@@ -144,6 +145,8 @@ export function drop(state: MachineState, message: Message): void {
   state.messages.delete(message.seq);
   message.channel.totals.purged += 1;
   state.changes.channels.add(message.channel);
+  // Its pack may outlive it, and nothing would tell a later broker of the notes.
+  if (message.extra?.annotated === true) erase(state, notesKey(state.layout, message));
   if (message.extra?.returned === true) {
     recordEnd(state, { ...forgottenRecord(message), endedAt: state.now });
   }
@@ -412,8 +415,8 @@ function leave(state: MachineState, message: Message): void {
   session.held.delete(message.seq);
   const consumer = session.consumers.get(lease.consumer);
   if (consumer !== undefined) releaseFrom(state, consumer);
-  if (session.held.size === 0 && session.reserved) {
-    session.reserved = false;
+  if (session.held.size === 0 && session.reserved !== undefined) {
+    session.reserved = undefined;
     for (const other of session.consumers.values()) queueConsumer(state, other);
   }
 }

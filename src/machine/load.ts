@@ -78,6 +78,8 @@ export class Loader {
   finish(now: number, sessionTimeoutMs: number): void {
     const state = this.#state;
     state.isLoading = false;
+    // The next broker must know whose sessions end with this one, be it that this one has nothing else to write.
+    if (state.brokerHost !== this.#host) state.changes.dirty = true;
     state.brokerHost = this.#host;
     state.now = Math.max(state.now, now);
     state.journal.unshift(...this.#journal);
@@ -206,7 +208,7 @@ export class Loader {
     message.lease = lease;
     message.channel.leased.add(message);
     session.held.set(message.seq, message);
-    if (lease.alone) session.reserved = true;
+    if (lease.alone) session.reserved = 'alone';
     if (lease.deadlineAt !== 0) this.#state.deadlines.add(message);
   }
 

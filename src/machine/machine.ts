@@ -26,7 +26,7 @@ import { lookAgain } from './lifecycle.ts';
 import { Loader } from './load.ts';
 import { applyControl, applyManage, applyRedrive, keptMessage, planManage, planRedrive } from './manage.ts';
 import { notesKey, readNotes } from './notes.ts';
-import { applyProduce, awaitEnd } from './produce.ts';
+import { applyProduce, awaitEnd, wantRoomAgain } from './produce.ts';
 import { type Refused, refusalFor, refusalOf, refusalOn } from './rights.ts';
 import { confirmAnswers, keepAnswer, MAX_CONSUMERS, MAX_REFS, MAX_UNCONFIRMED_ANSWERS } from './session.ts';
 import { applyAnnotate, applyExtend, applyHolding, applySettle, applyStarted, heldMessage } from './settle.ts';
@@ -168,7 +168,11 @@ export class Machine {
       return undefined;
     }
     const remembered = isRemembered(command);
-    if (request <= session.applied && remembered) return firstAnswer(session, request);
+    if (request <= session.applied && remembered) {
+      const answer = firstAnswer(session, request);
+      if (command.kind === 'produce') wantRoomAgain(this.#state, session, command, answer);
+      return answer;
+    }
     if (request > session.applied + 1) {
       throw new HoldfastError(
         'PROTOCOL',

@@ -149,8 +149,8 @@ export interface Session {
   readonly refusedRefs: Map<number, Extract<Reply, { kind: 'refused' }>>;
   readonly consumers: Map<number, Consumer>;
   readonly held: Map<number, Message>;
-  /** Gets nothing new until it holds nothing, because a suspect waits to be delivered alone. */
-  reserved: boolean;
+  /** Gets nothing new until it holds nothing: the channel whose suspect waits to be delivered alone, or it has one alone. */
+  reserved: Channel | 'alone' | undefined;
   /** It is not kept from new messages for a suspect again before this machine time. */
   restsUntil: number;
   /** The highest request that was applied. */

@@ -29,6 +29,20 @@ export function applyProduce(
   return { kind: 'produced', exceptions };
 }
 
+/**
+ * A client that hears only now that there was no room has not heard either of what came since: the word went to a link
+ * that was gone, or was not kept by the broker before.
+ */
+export function wantRoomAgain(state: MachineState, session: Session, { ref }: Produce, answer: Reply): void {
+  const target = session.refs.get(ref);
+  if (target === undefined || answer.kind !== 'produced') return;
+  if (answer.exceptions.every(({ what }) => what !== 'backlogFull')) return;
+  const { channel, policy } = target;
+  const { maxBacklog } = policy.policy;
+  if (backlogOf(channel) >= maxBacklog) channel.roomWanted.set(session, maxBacklog);
+  else state.changes.notices.push({ session, notice: { kind: 'room', channel: channel.name } });
+}
+
 /** Adds as many messages of the blocks as there is room for. */
 export function produceBlocks(
   state: MachineState,

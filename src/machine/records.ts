@@ -27,7 +27,10 @@ export function encodeMeta(state: MachineState): Uint8Array {
   return record.finish();
 }
 
-export function readMeta(state: MachineState, value: Uint8Array): void {
+/** What the record of the counters holds. */
+export type Meta = Pick<MachineState, 'now' | 'brokerHost' | (typeof COUNTERS)[number]>;
+
+export function readMeta(state: Meta, value: Uint8Array): void {
   const reader = new ByteReader(value, 1);
   state.now = reader.f64();
   for (const counter of COUNTERS) state[counter] = reader.varint();

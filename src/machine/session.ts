@@ -25,7 +25,7 @@ export function createSession(number: number, id: string, host: string, accessTo
     refusedRefs: new Map(),
     consumers: new Map(),
     held: new Map(),
-    reserved: false,
+    reserved: undefined,
     restsUntil: 0,
     applied: 0,
     answers: new Map(),
@@ -72,5 +72,5 @@ function answerBytes(reply: Reply): number {
 
 /** Whether a message may be handed to the consumer now. */
 export function hasRoom(consumer: Consumer): boolean {
-  return consumer.held < consumer.size && !consumer.session.reserved;
+  return consumer.held < consumer.size && consumer.session.reserved === undefined;
 }

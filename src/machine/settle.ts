@@ -135,7 +135,13 @@ export function loseLease(state: MachineState, message: Message, suspect: boolea
   const note = suspect ? 'The process and the broker died together' : 'The session ended';
   remember(message, { at: state.now, what: 'leaseLost', attempt: attemptNumber(message), note });
   if (suspect) extraOf(message).suspect = true;
+  keepSuspicion(message);
   move(state, message, 'leaseLost', {});
+}
+
+/** A message that comes back before its handler has ended is as suspect as it was. */
+export function keepSuspicion(message: Message): void {
+  if (message.lease?.alone === true) extraOf(message).suspect = true;
 }
 
 function settleOne(
@@ -171,6 +177,7 @@ function settleOne(
       // What no handler has seen is not handed out again later, but for the first time.
       if (message.lease?.started === false) message.deliveries -= 1;
       remember(message, { at: state.now, what: 'released', attempt: attemptNumber(message), note: undefined });
+      keepSuspicion(message);
       move(state, message, 'released', {});
       break;
     case 'snooze':

@@ -5,7 +5,7 @@ import { endWindow } from './dedupe.ts';
 import { renewReservations } from './dispatch.ts';
 import { drop, end, forget, lookAgain, move, oldestUnawaited, retentionOf, scheduleRemoval } from './lifecycle.ts';
 import { attemptNumber, remember } from './message.ts';
-import { countDeath, failAttempt, loseLease } from './settle.ts';
+import { countDeath, failAttempt, keepSuspicion, loseLease } from './settle.ts';
 import type { MachineState } from './state.ts';
 
 /** How many messages one tick may concern, so that a crowd of them never holds up the others for long. */
@@ -61,6 +61,7 @@ export function detachSession(state: MachineState, session: Session, leasesUntil
 export function closeSession(state: MachineState, session: Session, note: string = 'The client closed'): void {
   for (const message of [...session.held.values()].reverse()) {
     remember(message, { at: state.now, what: 'released', attempt: attemptNumber(message), note });
+    keepSuspicion(message);
     move(state, message, 'released', {});
   }
   forgetSession(state, session);

@@ -8,10 +8,7 @@ import { chmod, mkdtemp, readdir, rm, symlink, unlink } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import type { Clock } from '../model/clock.ts';
 import type { Random } from '../model/random.ts';
-import { FRAME } from '../wire/frames.ts';
-import { socketCarrier } from '../wire/socket-carrier.ts';
 
 export interface LocalSocket {
   /** Where the broker can be found, for those who have the same folder. */
@@ -21,9 +18,6 @@ export interface LocalSocket {
 
 /** Socket names are limited to 104 bytes on macOS and 108 on Linux, their end included. */
 const MAX_SOCKET_NAME_BYTES = 103;
-
-/** A PONG is one byte. */
-const MAX_ANSWER_BYTES = 64;
 
 const isWindows = process.platform === 'win32';
 
@@ -77,36 +71,9 @@ export function dialInFolder(folder: string, address: string): Promise<Socket> {
   );
 }
 
-/** What there is at an address: a broker that answers, a process that says nothing, or nobody. */
-export type Sign = 'alive' | 'silent' | 'dead';
-
-/** Asks for a sign of life and waits for so long; takes away what a dead broker has left there. */
-export async function askForSign(folder: string, address: string, clock: Clock, withinMs: number): Promise<Sign> {
-  let socket: Socket;
-  try {
-    socket = await dialInFolder(folder, address);
-  } catch {
-    // A dead process's socket is only litter; that it cannot be removed changes nothing.
-    if (!isWindows && address.endsWith('.sock')) await unlink(join(folder, address)).catch(() => {});
-    return 'dead';
-  }
-  return new Promise<Sign>((done) => {
-    const carrier = socketCarrier(socket, 'client', clock, MAX_ANSWER_BYTES);
-    const cancel = clock.timer(withinMs, () => finish('silent'));
-    const finish = (sign: Sign): void => {
-      cancel();
-      carrier.destroy();
-      done(sign);
-    };
-    carrier.start({
-      frame: (bytes) => finish(bytes[0] === FRAME.pong ? 'alive' : 'silent'),
-      heard: () => {},
-      broken: () => finish('silent'),
-      // It died, or closed, just now.
-      closed: () => finish('dead'),
-    });
-    carrier.send(Uint8Array.of(FRAME.ping));
-  });
+/** Takes away the socket of a broker that is dead; it is only litter, so that it cannot be removed changes nothing. */
+export async function leaveFolder(folder: string, address: string): Promise<void> {
+  if (!isWindows && address.endsWith('.sock')) await unlink(join(folder, address)).catch(() => {});
 }
 
 /** Where a folder's path is too long for the name of a socket, a link to it with a short path stands in while it is used. */

@@ -38,6 +38,18 @@ export interface FaultyDiskOptions {
   readonly readFault?: () => boolean;
 }
 
+/** What a store object has changed on the disk. */
+export type Written =
+  | { readonly kind: 'acquired'; readonly address: string; readonly epoch: Epoch }
+  | { readonly kind: 'committed'; readonly epoch: Epoch; readonly writes: readonly Write[] };
+
+export interface OpenOptions {
+  /** Passes in the process that uses the object, so that a paused one hears nothing. @default the disk's */
+  readonly clock?: DiskClock;
+  /** Told at the moment at which something becomes durable, in order, be the process dead by then. */
+  readonly written?: (what: Written) => void;
+}
+
 /** A store object on a {@link FaultyDisk}. */
 export interface FaultyStore extends Store {
   /**
@@ -66,12 +78,13 @@ export class FaultyDisk {
     this.#options = options;
   }
 
-  open(): FaultyStore {
-    const { clock, random, commitMs = [0.2, 5], readMs = [0, 0], durability = 'disk' } = this.#options;
+  open({ clock = this.#options.clock, written = () => {} }: OpenOptions = {}): FaultyStore {
+    const { random, commitMs = [0.2, 5], readMs = [0, 0], durability = 'disk' } = this.#options;
     const spans = { commit: commitMs, read: readMs };
-    const store = new FaultyStoreObject(this, durability, new Delays(clock, random), spans, random, (object) =>
-      this.#opened.delete(object),
-    );
+    const store = new FaultyStoreObject(this, durability, new Delays(clock, random), spans, random, {
+      closed: (object) => this.#opened.delete(object),
+      written,
+    });
     this.#opened.add(store);
     return store;
   }
@@ -150,6 +163,12 @@ interface Change {
   readonly apply: () => Promise<unknown>;
 }
 
+/** Who hears of a store object. */
+interface Told {
+  readonly closed: (store: FaultyStoreObject) => void;
+  readonly written: (what: Written) => void;
+}
+
 class FaultyStoreObject implements FaultyStore {
   readonly durability: Store['durability'];
   readonly #disk: FaultyDisk;
@@ -157,7 +176,7 @@ class FaultyStoreObject implements FaultyStore {
   readonly #spans: { readonly commit: SpanMs; readonly read: SpanMs };
   readonly #random: Random;
   readonly #inner: Store;
-  readonly #release: (store: FaultyStoreObject) => void;
+  readonly #tell: Told;
   #state: 'open' | 'failed' | 'closed' | 'dead' = 'open';
   #unwritten: Change | undefined;
   #running: Promise<unknown> | undefined;
@@ -168,14 +187,14 @@ class FaultyStoreObject implements FaultyStore {
     delays: Delays,
     spans: { readonly commit: SpanMs; readonly read: SpanMs },
     random: Random,
-    release: (store: FaultyStoreObject) => void,
+    tell: Told,
   ) {
     this.#disk = disk;
     this.durability = durability;
     this.#delays = delays;
     this.#spans = spans;
     this.#random = random;
-    this.#release = release;
+    this.#tell = tell;
     this.#inner = openMemoryStore({ disk: disk.data, random });
   }
 
@@ -189,7 +208,11 @@ class FaultyStoreObject implements FaultyStore {
   }
 
   acquire(address: string, seen: Leader | undefined): Promise<{ won: Epoch } | { lost: Leader }> {
-    return this.#change(0, () => this.#inner.acquire(address, seen));
+    return this.#change(0, async () => {
+      const outcome = await this.#inner.acquire(address, seen);
+      if ('won' in outcome) this.#tell.written({ kind: 'acquired', address, epoch: outcome.won });
+      return outcome;
+    });
   }
 
   renew(epoch: Epoch): Promise<void> {
@@ -197,7 +220,10 @@ class FaultyStoreObject implements FaultyStore {
   }
 
   commit(epoch: Epoch, commitId: bigint, writes: readonly Write[]): Promise<void> {
-    return this.#change(bytesOf(writes), () => this.#inner.commit(epoch, commitId, writes));
+    return this.#change(bytesOf(writes), async () => {
+      await this.#inner.commit(epoch, commitId, writes);
+      this.#tell.written({ kind: 'committed', epoch, writes });
+    });
   }
 
   resolve(epoch: Epoch, commitId: bigint): Promise<'applied' | 'absent' | 'unknown'> {
@@ -225,7 +251,7 @@ class FaultyStoreObject implements FaultyStore {
   async close(): Promise<void> {
     if (this.#state === 'dead') return new Promise(() => {});
     if (this.#state !== 'closed') this.#state = 'closed';
-    this.#release(this);
+    this.#tell.closed(this);
     await this.#running?.catch(() => {});
   }
 
@@ -233,7 +259,7 @@ class FaultyStoreObject implements FaultyStore {
   crash(inFlight: 'chance' | 'lost' = 'chance'): boolean {
     this.#state = 'dead';
     this.#delays.end();
-    this.#release(this);
+    this.#tell.closed(this);
     const change = this.#unwritten;
     this.#unwritten = undefined;
     if (change === undefined) return true;

@@ -85,6 +85,33 @@ export function brokerLink(carrier: Carrier, { clock, limits }: NetworkLinkOptio
   return link;
 }
 
+/** A PONG is one byte. */
+const MAX_ANSWER_BYTES = 64;
+
+/** What there is at the other end: a broker that answers, a process that says nothing, or nobody any more. */
+export type Sign = 'alive' | 'silent' | 'dead';
+
+/** Asks for a sign of life and waits for so long; the carrier is of no use afterwards. */
+export function askForSign(carrier: Carrier, clock: Clock, withinMs: number): Promise<Sign> {
+  carrier.maxFrameBytes = MAX_ANSWER_BYTES;
+  return new Promise<Sign>((done) => {
+    const cancel = clock.timer(withinMs, () => finish('silent'));
+    const finish = (sign: Sign): void => {
+      cancel();
+      carrier.destroy();
+      done(sign);
+    };
+    carrier.start({
+      frame: (bytes) => finish(bytes[0] === FRAME.pong ? 'alive' : 'silent'),
+      heard: () => {},
+      broken: () => finish('silent'),
+      // It died, or closed, just now.
+      closed: () => finish('dead'),
+    });
+    carrier.send(PING);
+  });
+}
+
 interface Side {
   readonly silenceMs: number;
   readonly sent: (bytes: Uint8Array, link: NetworkLink) => void;

@@ -81,6 +81,45 @@ describe('a client that reconnects', () => {
     expect(await result).toBe(42);
   });
 
+  test('gets the end of a request that a later one joined, both having waited for room while the link was renewed', async () => {
+    const { clock, connect } = await start();
+    const [asking, working] = [await connect(), await connect()];
+    const options = { maxBacklog: 1, onFull: 'wait', process: 'exactlyOnce' } as const;
+    const channel = asking.hf.channel<number, number>('double', options);
+    await channel.produce(1);
+    const first = channel.request(21);
+    await clock.settle();
+    asking.cut();
+    await clock.advance('1s');
+    const second = channel.request(21);
+    await clock.settle();
+    await working.hf.channel<number, number>('double', options).consume((number) => number * 2);
+    await clock.advance('1s');
+    expect(await Promise.all([first, second])).toEqual([42, 42]);
+  });
+
+  test.each(['before', 'after'])(
+    'hears of room that came %s the answer that there is none came again',
+    async (when) => {
+      const { clock, connect } = await start();
+      const [asking, working] = [await connect(), await connect()];
+      const options = { maxBacklog: 1, onFull: 'wait' } as const;
+      const channel = asking.hf.channel<number>('narrow', options);
+      await channel.produce(1);
+      asking.deafen();
+      const waiting = channel.produce(2);
+      await clock.settle();
+      const makeRoom = (): Promise<unknown> => working.hf.channel<number>('narrow', options).consume(() => {});
+      if (when === 'before') await makeRoom();
+      await clock.settle();
+      asking.cut();
+      await clock.advance('1s');
+      if (when === 'after') await makeRoom();
+      await clock.advance('1s');
+      expect(await waiting).toMatchObject({ deduplicated: false });
+    },
+  );
+
   test('does not undo retain() with the options that its channel was opened with', async () => {
     const { clock, connect } = await start();
     const { hf, cut } = await connect();

@@ -20,6 +20,7 @@ export function brokerOptions(clock: Clock): BrokerOptions {
     random,
     reserveBytes: 0,
     sessionTimeoutMs: 30_000,
+    renewMs: Infinity,
     log: () => {},
   };
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { MachineClient } from '../helpers/machine-run.ts';
+import type { Delivered, MachineClient } from '../helpers/machine-run.ts';
 import { MachineRun } from '../helpers/machine-run.ts';
 import { messageOf, viewOf } from '../helpers/machine-views.ts';
 
@@ -75,6 +75,37 @@ describe('after a crash of the process with its broker', () => {
     const next = crash(run, 'second', 10);
     for (let i = 0; i < 3; i++) next.ack(next.take()[0] as never);
     expect(next.takeIds()).toEqual(waiting);
+  });
+
+  test.each(['is released', 'never reaches its process', 'is held when its client closes'])(
+    'a suspect that %s is as suspect as before',
+    (how) => {
+      const { run, ids } = start();
+      const client = crash(run, 'second', 10);
+      const [taken] = client.take();
+      if (how === 'is released') client.settle(taken as Delivered, { kind: 'release' });
+      else if (how === 'never reaches its process') client.note({ kind: 'holding', leases: [] });
+      else {
+        run.machine.close(client.session, run.context);
+        run.forget(client);
+      }
+      const next = how === 'is held when its client closes' ? run.client('third') : client;
+      if (next !== client) next.window(1, next.declare('mail'), 10);
+      expect(next.takeIds()).toEqual([ids[0]]);
+    },
+  );
+
+  test('a broker that had nothing to write is known to its successor', () => {
+    const run = new MachineRun();
+    const other = run.client('other', 'host of second');
+    const ref = other.declare('mail');
+    const id = other.produce(ref);
+    other.window(1, ref, 1);
+    expect(other.takeIds()).toEqual([id]);
+    // The other process leads, and dies before anything happens.
+    run.reload('host of second');
+    run.reload('host of third');
+    expect(messageOf(run.client('third'), id)).toMatchObject({ state: 'ready' });
   });
 
   test('a suspect that is purged or cancelled holds nobody up', () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { encode } from '#holdfast/codec/bson.js';
+import { KIND } from '#holdfast/machine/layout.js';
 import { MAX_FAILURE_MESSAGE_CHARACTERS, MAX_FAILURE_STACK_CHARACTERS } from '#holdfast/model/command.js';
 import { parseMessageId } from '#holdfast/model/message-id.js';
 import type { ChannelSettings, Policy } from '#holdfast/model/policy.js';
@@ -210,6 +211,23 @@ describe('redrive', () => {
 });
 
 describe('purge', () => {
+  test('takes the notes of a message along, though its pack stays and the broker changes', () => {
+    const { run, client, ref } = start({}, { completed: { count: 0, ageMs: undefined }, dead: ALL });
+    client.window(1, ref, 2);
+    client.produceSome(ref, [{}, {}]);
+    const [annotated, other] = client.take() as [Delivered, Delivered];
+    const { seq, token } = annotated;
+    client.ask({ kind: 'annotate', seq, token, progress: undefined, line: 'a line' });
+    expect(run.kinds).toContain(KIND.notes);
+    client.settle(annotated, { kind: 'snooze', delayMs: 60_000 });
+    expect(control(client, 'purge')).toBe(1);
+    run.run();
+    run.reload();
+    client.ack(other);
+    expect(run.kinds).not.toContain(KIND.pack);
+    expect(run.kinds).not.toContain(KIND.notes);
+  });
+
   test('deletes more than a thousand waiting messages in steps, and none that came after', () => {
     const { client, ref, run } = start();
     client.window(1, ref, 0);

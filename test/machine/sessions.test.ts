@@ -171,6 +171,18 @@ describe('leases', () => {
     expect(messageOf(client, id)).toMatchObject({ state: 'ready', attempts: 0, deaths: 0 });
   });
 
+  test('a client that comes back is handed nothing before it has said what it holds', () => {
+    const { run, client, ref, delivered } = held();
+    client.window(1, ref, 2);
+    client.takeUp();
+    client.produce(ref);
+    expect(client.take()).toEqual([]);
+    client.note({ kind: 'holding', leases: [keyOf(delivered)] });
+    client.window(1, ref, 2);
+    expect(client.take()).toHaveLength(1);
+    expect(client.ack(delivered)).toEqual({ kind: 'settled', lost: [] });
+  });
+
   test('a session whose client stays away loses its leases after the session timeout', () => {
     const { run, client, id } = held();
     const expiresAt = run.now + SESSION_TIMEOUT_MS;

@@ -30,6 +30,41 @@ function plantInCommit(
   });
 }
 
+const NOTHING: Omit<Content, 'now' | 'brokerHost'> = {
+  transitions: [],
+  packs: [],
+  erasedPacks: [],
+  sparsePacks: [],
+  pages: [],
+  delayed: [],
+  ends: [],
+  channels: [],
+  policies: [],
+  sessions: [],
+  endedSessions: [],
+};
+
+/** Takes a lease away that was held to the end: as soon as its handler runs, or behind a takeover in the midst of that. */
+function loseOne(history: readonly SimRecord[], when: 'at once' | 'behind a takeover'): SimRecord[] {
+  for (const [i, started] of history.entries()) {
+    if (started.kind !== 'handler.started') continue;
+    const { token } = started;
+    const called = history.findIndex((one) => one.kind === 'settle.called' && one.token === token);
+    const settle = history[called];
+    const isHeld = history.some((one) => one.kind === 'settle.answered' && one.token === token && one.held === true);
+    const isTaken = (one: SimRecord, at: number): boolean => one.kind === 'acquired' && at > i && at < called;
+    const at = when === 'at once' ? i : history.findIndex(isTaken);
+    const leader = history.slice(0, at + 1).findLast(({ kind }) => kind === 'acquired');
+    const last = history.slice(0, at + 1).findLast(({ kind }) => kind === 'commit');
+    if (settle?.kind !== 'settle.called' || !isHeld || leader?.kind !== 'acquired' || last?.kind !== 'commit') continue;
+    const lost = { what: 'leaseLost', seq: settle.seq, attempt: 1, session: 0 } as const;
+    const content = { ...last.content, ...NOTHING, transitions: [lost] };
+    const { host, nonce } = leader;
+    return history.toSpliced(at + 1, 0, { ...last, at: (history[at] as SimRecord).at, host, nonce, content });
+  }
+  throw new Error('Cannot plant a violation: no lease fits');
+}
+
 const found = (history: readonly SimRecord[]): string[] => checkHistory(history).map(({ id }) => id);
 
 describe('the checker', () => {
@@ -324,9 +359,92 @@ describe('the checker', () => {
     expect(found(planted)).toContain('S18');
   });
 
+  test('S5: a settle that is refused while its lease is held', () => {
+    const planted = inAny((history) =>
+      plant(history, 'settle.answered', (record, before) => {
+        const { token, seq } = before.find(
+          (one) => one.kind === 'settle.called' && one.token === record.token,
+        ) as Of<'settle.called'>;
+        return record.held === true ? { ...record, token: -token - seq } : undefined;
+      }),
+    );
+    expect(found(planted)).toContain('S5');
+  });
+
+  test('S20: a commit of a process that leads no more, and one under an epoch that is over', () => {
+    const stale = (change: Partial<Of<'commit'>>): SimRecord[] =>
+      inAny((history) =>
+        plant(history, 'commit', (record, before) => {
+          const leads = before.filter(({ kind }) => kind === 'acquired');
+          return leads.length > 1 ? { ...record, ...change } : undefined;
+        }),
+      );
+    expect(found(stale({ host: 'deposed' }))).toContain('S20');
+    expect(found(stale({ nonce: 'over' }))).toContain('S20');
+  });
+
+  test('S21: a lease that is lost while its session is connected, and one that is lost too soon after a takeover', () => {
+    expect(found(inAny((history) => loseOne(history, 'at once')))).toContain('S21');
+    expect(found(inAny((history) => loseOne(history, 'behind a takeover')))).toContain('S21');
+  });
+
+  test('S21: a lease, and a session, of a process that is dead for long', () => {
+    const planted = (what: 'lease' | 'session'): SimRecord[] =>
+      inAny((history) => {
+        const { sessionTimeoutMs } = history.find(({ kind }) => kind === 'began') as Of<'began'>;
+        const commit = history.findIndex(
+          (record) =>
+            record.kind === 'commit' &&
+            (what === 'lease'
+              ? record.content.transitions.some(({ what: did }) => did === 'claimed')
+              : record.content.sessions.length > 0),
+        );
+        const record = history[commit] as Of<'commit'>;
+        const host =
+          (
+            history
+              .slice(0, commit + 1)
+              .findLast((one) => one.kind === 'commit' && one.content.sessions.length > 0) as Of<'commit'>
+          ).content.sessions[0]?.host ?? '';
+        const { at } = record;
+        const looked = {
+          kind: 'looked',
+          at: at + 3 * sessionTimeoutMs,
+          quietSince: at,
+          leaderRuns: true,
+          unserved: [],
+        } as const;
+        return [...history.slice(0, commit + 1), { kind: 'died', at, host }, looked];
+      });
+    expect(found(planted('lease'))).toEqual(['S21']);
+    expect(found(planted('session'))).toEqual(['S21']);
+  });
+
+  test('S22: a request that gets another answer than before', () => {
+    const heard = inAny((history) =>
+      plant(history, 'replied', (record) =>
+        record.reply.includes('settled') ? { ...record, reply: '{"kind":"done"}' } : undefined,
+      ),
+    );
+    expect(found(heard)).toEqual(['S22']);
+    const stored = inAny((history) => {
+      const commit = history.findIndex(
+        (record) => record.kind === 'commit' && record.content.sessions.some(({ answers }) => answers.length > 0),
+      );
+      const record = history[commit];
+      if (record?.kind !== 'commit') throw new Error('no commit fits');
+      const sessions = record.content.sessions.map((one) => ({
+        ...one,
+        answers: one.answers.map(([request]) => [request, 'other'] as const),
+      }));
+      return history.toSpliced(commit + 1, 0, { ...record, content: { ...record.content, ...NOTHING, sessions } });
+    });
+    expect(found(stored)).toContain('S22');
+  });
+
   test('L1 to L3: no rest, a slow start, and records that stay', () => {
     const late = inAny((history) => plant(history, 'ended', (record) => ({ ...record, restAt: undefined })));
-    const slow = inAny((history) => plant(history, 'opened', (record) => ({ ...record, tookMs: 60_000 })));
+    const slow = inAny((history) => plant(history, 'looked', (record) => ({ ...record, unserved: ['somebody'] })));
     const large = inAny((history) =>
       plant(history, 'ended', (record) => ({ ...record, left: { ...record.left, live: 1 } })),
     );

@@ -7,6 +7,8 @@ import { NO_LOSS } from './invariants/no-loss.ts';
 import { ORDER } from './invariants/order.ts';
 import { REST } from './invariants/rest.ts';
 import { RETRIES } from './invariants/retries.ts';
+import { TAKEOVER } from './invariants/takeover.ts';
+import { Leads } from './leads.ts';
 import { Ledger } from './ledger.ts';
 import type { HandlerStarted, ProducedMessage, SimRecord } from './records.ts';
 
@@ -19,10 +21,20 @@ export interface Violation {
 }
 
 /** All that is checked. */
-const INVARIANTS: readonly Invariant[] = [...NO_LOSS, ...LEASES, ...EFFECTS, ...DEDUPE, ...ORDER, ...RETRIES, ...REST];
+const INVARIANTS: readonly Invariant[] = [
+  ...NO_LOSS,
+  ...LEASES,
+  ...EFFECTS,
+  ...DEDUPE,
+  ...ORDER,
+  ...RETRIES,
+  ...REST,
+  ...TAKEOVER,
+];
 
 export class Checker implements Seen {
   readonly ledger: Ledger = new Ledger();
+  readonly leads: Leads = new Leads();
   readonly ops: Map<number, SeenOp> = new Map();
   readonly asked: Map<string, { readonly op: SeenOp; readonly message: ProducedMessage }> = new Map();
   readonly effects: Map<number, SeenOp[]> = new Map();
@@ -41,6 +53,7 @@ export class Checker implements Seen {
 
   add(record: SimRecord): void {
     if ('wall' in record) this.highestWall = Math.max(this.highestWall, record.wall);
+    this.leads.add(record);
     this.previousNow = this.ledger.machineNow;
     if (record.kind === 'commit') this.ledger.add(record.content, record.at);
     else if (record.kind === 'produce.called') this.#called(record);

@@ -1,7 +1,7 @@
 /** What a commit says, read from its writes: the invariants judge by what is durable and by nothing else. */
 import { BlockReader } from '../../model/block.ts';
 import { ByteReader } from '../../model/bytes.ts';
-import type { ChannelTotals } from '../../model/command.ts';
+import type { ChannelTotals, Reply } from '../../model/command.ts';
 import { messageIdText } from '../../model/message-id.ts';
 import type { Policy } from '../../model/policy.ts';
 import type { Write } from '../../model/records.ts';
@@ -13,7 +13,7 @@ import { KIND, Layout } from '../../machine/layout.ts';
 import { openPack } from '../../machine/pack.ts';
 import { readMessage, type StoredMessage } from '../../machine/message-record.ts';
 import { PAGE_ORDERS } from '../../machine/pages.ts';
-import { readSession } from '../../machine/records.ts';
+import { type Meta, readMeta, readSession } from '../../machine/records.ts';
 
 export interface CommitContent {
   readonly transitions: readonly Transition[];
@@ -30,6 +30,8 @@ export interface CommitContent {
   readonly endedSessions: readonly number[];
   /** Machine time at the end of the commit. */
   readonly now: number;
+  /** The process whose sessions end when another one leads next. */
+  readonly brokerHost: string | undefined;
 }
 
 export interface Transition {
@@ -97,11 +99,26 @@ export interface ChannelContent {
 
 export interface SessionContent {
   readonly number: number;
+  /** Its secret name. */
+  readonly id: string;
+  /** Answers that are kept, by request, as canonical text. */
+  readonly answers: readonly (readonly [request: number, reply: string])[];
   /** The incarnation of the process that its client lives in. */
   readonly host: string;
 }
 
 type Growing<T> = { -readonly [K in keyof T]: T[K] extends readonly (infer Item)[] ? Item[] : T[K] };
+
+const NO_META: Meta = {
+  now: 0,
+  brokerHost: undefined,
+  nextSeq: 0,
+  nextToken: 0,
+  nextChannel: 0,
+  nextPolicy: 0,
+  nextSession: 0,
+  nextCommit: 0,
+};
 
 export class CommitReader {
   readonly layout: Layout;
@@ -124,6 +141,7 @@ export class CommitReader {
       sessions: [],
       endedSessions: [],
       now: 0,
+      brokerHost: undefined,
     };
     for (const write of writes) {
       if (write.kind === 'put') this.#put(content, write.key, write.value);
@@ -135,9 +153,13 @@ export class CommitReader {
   #put(content: Growing<CommitContent>, key: Uint8Array, value: Uint8Array): void {
     const { layout } = this;
     switch (layout.kindOf(key)) {
-      case KIND.meta:
-        content.now = new ByteReader(value, 1).f64();
+      case KIND.meta: {
+        const meta: Meta = { ...NO_META };
+        readMeta(meta, value);
+        content.now = meta.now;
+        content.brokerHost = meta.brokerHost;
         break;
+      }
       case KIND.channel: {
         const { number, name, paused, totals, settings } = readChannel(layout.numberAt(key, 0), value);
         content.channels.push({ number, name, paused, totals, keepsDead: settings.dead.count });
@@ -147,8 +169,9 @@ export class CommitReader {
         content.policies.push({ number: layout.numberAt(key, 0), policy: readPolicyRecord(value).policy });
         break;
       case KIND.session: {
-        const { number, host } = readSession(layout.numberAt(key, 0), value);
-        content.sessions.push({ number, host });
+        const { number, id, host, answers } = readSession(layout.numberAt(key, 0), value);
+        const kept = [...answers].map(([request, reply]) => [request, canonicalReply(reply)] as const);
+        content.sessions.push({ number, id, host, answers: kept });
         break;
       }
       case KIND.live:
@@ -200,6 +223,11 @@ export class CommitReader {
 /** Content as text in which equal content is equal. */
 export function canonical(content: unknown): string {
   return JSON.stringify(content);
+}
+
+/** A reply as text in which equal replies are equal. */
+export function canonicalReply(reply: Reply): string {
+  return JSON.stringify(reply, (_, value: unknown) => (value instanceof Uint8Array ? [...value] : value));
 }
 
 function pageName(layout: Layout, key: Uint8Array): string {

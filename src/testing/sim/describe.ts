@@ -26,10 +26,22 @@ export function describe(record: SimRecord): string {
     case 'commit': {
       const { transitions, now } = record.content;
       const what = transitions.map(({ what: happening, seq, attempt }) => `${seq} ${happening} ${attempt}`).join(', ');
-      return `commit at ${Math.floor(now)}: ${what}`;
+      return `commit of ${brief(record.host)} at ${Math.floor(now)}: ${what}`;
     }
-    case 'opened':
-      return `a broker leads after ${record.tookMs} ms`;
+    case 'began':
+      return `sessions wait for ${record.sessionTimeoutMs} ms, leases behind a closed link for ${record.lingerMs} ms`;
+    case 'acquired':
+      return `${brief(record.host)} leads in epoch ${record.epoch}`;
+    case 'welcomed':
+      return `${brief(record.host)} is welcomed by ${brief(record.by)}`;
+    case 'parted':
+      return `${brief(record.host)} is parted from ${brief(record.by)}`;
+    case 'died':
+      return `${brief(record.host)} is dead`;
+    case 'looked':
+      return `quiet since ${record.quietSince}, ${record.unserved.length} are not served`;
+    case 'replied':
+      return `request ${record.request} of ${brief(record.session)} is answered: ${record.reply}`;
     case 'noted':
       return record.what;
     case 'idle':
@@ -39,4 +51,9 @@ export function describe(record: SimRecord): string {
     case 'ended':
       return `the end: ${JSON.stringify(record.left)}`;
   }
+}
+
+/** Enough of a random name to tell it from others. */
+function brief(name: string): string {
+  return name.slice(0, 6);
 }

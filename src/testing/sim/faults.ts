@@ -1,9 +1,9 @@
 /** Faults: what goes wrong, when, and that it ends. */
-import type { BrokerHost } from './broker-host.ts';
 import type { CommitFault } from '../faulty-store.ts';
 import type { Chance } from './chance.ts';
 import type { FaultPlan } from './scenario.ts';
-import type { Wire, World } from './world.ts';
+import type { SimProcess } from './sim-process.ts';
+import type { World } from './world.ts';
 
 type Timed = {
   [K in keyof FaultPlan]: FaultPlan[K] extends number ? never : K;
@@ -12,11 +12,8 @@ type Timed = {
 export class FaultInjector {
   /** How many faults there were. */
   injected = 0;
-  /** Hosts that were paused while another took over, and their end is not known yet. */
-  readonly formerHosts: BrokerHost[] = [];
   readonly #sim: World;
   readonly #chance: Chance;
-  readonly #deposed = new Set<string>();
   #active = true;
   #furthestWallMs = 0;
 
@@ -30,12 +27,14 @@ export class FaultInjector {
     const kinds: Readonly<Record<Timed, () => void>> = {
       cut: () => this.#cut(),
       silence: () => this.#silence(),
-      killWorker: () => this.#killWorker(),
-      killBroker: () => this.#killBroker(),
+      kill: () => this.#kill(this.#someFollower()),
+      killLeader: () => this.#killLeader(),
       cutPower: () => this.#cutPower(),
-      pauseWorker: () => this.#pauseWorker(),
-      pauseBroker: () => this.#pauseBroker(),
-      takeOver: () => this.#takeOver(),
+      pause: () => this.#pause(this.#someFollower()),
+      pauseLeader: () => this.#pause(this.#sim.leader),
+      block: () => this.#block(),
+      isolate: () => this.#isolate(),
+      leave: () => this.#leave(),
       fillDisk: () => this.#fillDisk(),
       jumpWall: () => this.#jumpWall(),
     };
@@ -52,10 +51,8 @@ export class FaultInjector {
     sim.disk.freeBytes = Infinity;
     // Forward, so that no moment that was asked for lies a day ahead.
     sim.time.wallOffsetMs = this.#furthestWallMs;
-    for (const entry of sim.connections) if (entry.silent) this.#mend(entry);
-    for (const worker of sim.workers) worker.process.resume();
-    sim.host?.process.resume();
-    for (const host of this.formerHosts.splice(0)) sim.kill(host.process);
+    sim.network.mend();
+    for (const process of sim.processes) process.resume();
   }
 
   commitFault(): CommitFault | undefined {
@@ -83,12 +80,6 @@ export class FaultInjector {
     return doubled;
   }
 
-  /** Whether the process at this address answers; one that another has taken over from does not. */
-  isLive(address: string): boolean {
-    if (this.#deposed.has(address)) return false;
-    return [this.#sim.host, ...this.formerHosts].some((host) => host?.process.host === address && host.process.isAlive);
-  }
-
   #repeat(meanMs: number, inject: () => void): void {
     this.#sim.time.after(this.#chance.until(meanMs), () => {
       if (!this.#active) return;
@@ -98,95 +89,91 @@ export class FaultInjector {
   }
 
   #cut(): void {
-    const entries = this.#sim.connections.filter(({ connection }) => connection.isOpen);
-    if (entries.length === 0) return;
+    const { wires } = this.#sim.network;
+    if (wires.length === 0) return;
     this.#note('a link is cut');
     this.#sim.reached('a link is cut');
-    this.#chance.oneOf(entries).connection.cut();
+    this.#chance.oneOf(wires).connection.cut();
   }
 
   #silence(): void {
-    const entries = this.#sim.connections.filter(({ connection, silent }) => connection.isOpen && !silent);
-    if (entries.length === 0) return;
-    const entry = this.#chance.oneOf(entries);
+    const { wires } = this.#sim.network;
+    if (wires.length === 0) return;
     this.#note('a link goes silent');
     this.#sim.reached('a link goes silent');
-    entry.silent = true;
-    entry.connection.silence();
+    const { connection } = this.#chance.oneOf(wires);
+    connection.silence();
     // Sooner or later the system finds out.
-    this.#sim.time.after(this.#chance.between(1_000, 60_000), () => this.#mend(entry));
+    this.#later(1_000, 60_000, () => connection.cut());
   }
 
-  #mend(entry: Wire): void {
-    if (!entry.silent) return;
-    entry.silent = false;
-    entry.connection.cut();
-    this.#sim.disturb();
+  #someFollower(): SimProcess | undefined {
+    const { processes, leader } = this.#sim;
+    const followers = [...processes].filter((process) => process !== leader);
+    return followers.length === 0 ? undefined : this.#chance.oneOf(followers);
   }
 
-  #killWorker(): void {
-    const workers = [...this.#sim.workers].filter(({ process }) => process.name !== 'home');
-    if (workers.length === 0) return;
+  #kill(process: SimProcess | undefined): void {
+    if (process === undefined) return;
     this.injected += 1;
-    this.#sim.kill(this.#chance.oneOf(workers).process);
+    this.#sim.kill(process);
   }
 
-  #killBroker(): void {
-    const { host } = this.#sim;
-    if (host === undefined || !host.process.isAlive) return;
-    this.injected += 1;
-    this.#sim.reached('a broker crashes');
-    this.#sim.kill(host.process);
+  #killLeader(): void {
+    const { leader } = this.#sim;
+    if (leader === undefined) return;
+    this.#sim.reached('a leader crashes');
+    this.#kill(leader);
   }
 
   #cutPower(): void {
     this.#note('the power is cut');
     this.#sim.reached('the power is cut');
     this.#sim.disk.cutPower();
-    for (const worker of this.#sim.workers) this.#sim.kill(worker.process);
-    if (this.#sim.host?.process.isAlive === true) this.#sim.kill(this.#sim.host.process);
+    for (const process of this.#sim.processes) this.#sim.kill(process);
   }
 
-  #pauseWorker(): void {
-    const workers = [...this.#sim.workers].filter(({ process }) => process.name !== 'home' && !process.isPaused);
-    if (workers.length === 0) return;
-    const { process } = this.#chance.oneOf(workers);
+  #pause(process: SimProcess | undefined): void {
+    if (process === undefined || process.isPaused) return;
     this.#note(`${process.name} is paused`);
-    this.#sim.reached('a process is paused');
+    this.#sim.reached(process === this.#sim.leader ? 'a leader is paused' : 'a process is paused');
     process.pause();
-    this.#resumeLater(process);
+    this.#later(100, 40_000, () => process.resume());
   }
 
-  #pauseBroker(): void {
-    const { host } = this.#sim;
-    if (host === undefined || host.process.isPaused) return;
-    this.#note('the broker is paused');
-    host.process.pause();
-    this.#resumeLater(host.process);
-  }
-
-  #resumeLater(process: BrokerHost['process']): void {
-    this.#sim.time.after(this.#chance.between(100, 40_000), () => {
-      process.resume();
-      this.#sim.disturb();
+  #block(): void {
+    const process = this.#chance.oneOf([...this.#sim.processes, undefined]);
+    if (process === undefined || process.isBlocked) return;
+    this.#note(`${process.name} blocks its event loop`);
+    this.#sim.reached('an event loop is blocked');
+    process.block();
+    this.#later(100, 3 * this.#sim.scenario.sessionTimeoutMs, () => {
+      if (!process.isPaused) process.resume();
     });
   }
 
-  /** The broker's process stops answering, another takes the lead, and then the first goes on. */
-  #takeOver(): void {
-    const { host } = this.#sim;
-    if (host === undefined || host.phase !== 'serving' || !host.process.isAlive || host.process.isPaused) return;
-    this.#note('another broker takes over');
-    host.process.pause();
-    this.#deposed.add(host.process.host);
-    this.formerHosts.push(host);
-    this.#sim.startBroker();
-    this.#sim.time.after(this.#chance.between(2_000, 20_000), () => {
-      host.process.resume();
+  /** Others take over from a leader that they cannot reach, while it goes on until it hears of it. */
+  #isolate(): void {
+    const { leader, network } = this.#sim;
+    if (leader === undefined || network.isIsolated(leader)) return;
+    this.#note(`${leader.name} is cut off`);
+    this.#sim.reached('a leader is cut off');
+    network.isolate(leader);
+    this.#later(2_000, 20_000, () => network.mend(leader));
+  }
+
+  #leave(): void {
+    const process = this.#chance.oneOf([...this.#sim.processes, undefined]);
+    if (process === undefined || process.isBlocked) return;
+    this.injected += 1;
+    this.#sim.reached('a process leaves');
+    this.#sim.leave(process);
+  }
+
+  #later(least: number, most: number, run: () => void): void {
+    this.#sim.time.after(this.#chance.between(least, most), () => {
+      run();
       this.#sim.disturb();
-    });
-    this.#sim.time.after(this.#chance.between(25_000, 40_000), () => {
-      this.#sim.kill(host.process);
     });
   }
 
@@ -194,9 +181,8 @@ export class FaultInjector {
     this.#note('the disk is full');
     this.#sim.reached('the disk is full');
     this.#sim.disk.freeBytes = this.#chance.whole(500, 40_000);
-    this.#sim.time.after(this.#chance.between(1_000, 40_000), () => {
+    this.#later(1_000, 40_000, () => {
       this.#sim.disk.freeBytes = Infinity;
-      this.#sim.disturb();
     });
   }
 

@@ -33,6 +33,10 @@ export interface Claim {
   readonly token: number;
   readonly attempt: number;
   readonly session: number;
+  /** The secret name of that session. */
+  readonly sessionId: string;
+  /** The incarnation of the process that holds it. */
+  readonly host: string;
   readonly claimedAt: number;
   readonly alone: boolean;
   ended: Happening | undefined;
@@ -40,6 +44,8 @@ export interface Claim {
 
 /** What a session has in hand, as the store has it. */
 export interface SessionWork {
+  /** Its secret name. */
+  readonly id: string;
   readonly host: string;
   held: number;
   /** Whether what it holds is a message that is to be alone with it. */
@@ -79,6 +85,8 @@ export class Ledger {
   lost: LedgerMessage[] = [];
   /** Messages that were produced in the last commit. */
   produced: LedgerMessage[] = [];
+  /** Sessions that ended in the last commit. */
+  endedSessions: SessionWork[] = [];
   machineNow = 0;
   /** Sessions that have not ended, the newest last. */
   readonly sessions: Map<number, SessionWork> = new Map();
@@ -97,6 +105,7 @@ export class Ledger {
     this.repeated = [];
     this.lost = [];
     this.produced = [];
+    this.endedSessions = [];
     // What stood in the store up to this commit counts up to now.
     this.#aloneUntil = this.aloneUntil(at);
     this.#suspectUntil = this.suspectUntil(at);
@@ -123,18 +132,22 @@ export class Ledger {
       else this.pages.set(page, messages);
       for (const message of messages) live.set(message.seq, message);
     }
-    for (const { number, host } of content.sessions) {
-      if (this.sessions.get(number)?.host === host) continue;
+    for (const { number, id, host } of content.sessions) {
+      if (this.sessions.get(number)?.id === id) continue;
       // A number that was never durable is given out again.
       this.sessions.delete(number);
-      this.sessions.set(number, { host, held: 0, alone: false, freeSince: at, emptySince: at });
+      this.sessions.set(number, { id, host, held: 0, alone: false, freeSince: at, emptySince: at });
     }
     for (const transition of content.transitions) this.#apply(transition, live.get(transition.seq), at);
     for (const { seq, failure } of content.ends) {
       const message = this.messages.get(seq);
       if (message !== undefined) message.failure = failure;
     }
-    for (const number of content.endedSessions) this.sessions.delete(number);
+    for (const number of content.endedSessions) {
+      const ended = this.sessions.get(number);
+      if (ended !== undefined) this.endedSessions.push(ended);
+      this.sessions.delete(number);
+    }
     for (const pack of content.erasedPacks) this.#erase(pack, []);
     for (const { pack, kept } of content.sparsePacks) this.#erase(pack, kept);
   }
@@ -269,9 +282,10 @@ export class Ledger {
     message.state = 'leased';
     // A message that was claimed before counts as delivered again, unless no handler ever saw it.
     const { token = 0, claimedAt = 0, alone = false } = live ?? {};
-    message.claims.push({ token, attempt, session, claimedAt, alone, ended: undefined });
-    message.token = token;
     const work = this.sessions.get(session);
+    const { id: sessionId = '', host = '' } = work ?? {};
+    message.claims.push({ token, attempt, session, sessionId, host, claimedAt, alone, ended: undefined });
+    message.token = token;
     if (work === undefined) return;
     work.held += 1;
     work.alone ||= alone;

@@ -1,10 +1,11 @@
 /** Coverage marks: states that are worth reaching, so that a simulation that never gets there is found out. */
 import type { Checker } from './checker.ts';
+import type { CommitContent } from './commit-content.ts';
+import type { Claim } from './ledger.ts';
 import type { SimRecord } from './records.ts';
 
 /** What all seeds together must have reached. */
 export const MARKS = [
-  'a broker crashes',
   'a broker is fenced',
   'a broker rebuilds',
   'a call is refused for a full backlog',
@@ -14,9 +15,14 @@ export const MARKS = [
   'a consumer is drained or closed',
   'a frame comes twice',
   'a handler ends after its lease was lost',
+  'a deposed leader follows',
   'a handler is timed out by the broker',
   'a handler kills its process',
   'a keepLast message takes over its key',
+  'a leader crashes',
+  'a leader is cut off',
+  'a leader is paused',
+  'a lease is settled across a takeover',
   'a lease is settled over another link',
   'a link goes silent',
   'a link is cut',
@@ -34,13 +40,20 @@ export const MARKS = [
   'a message is snoozed',
   'a message moves to the dead letters',
   'a process is paused',
+  'a process leaves',
   'a produce waits for room',
   'a request gets its result',
   'a request is answered from memory',
+  'a restored session leaves suspects',
+  'a session expires after a takeover',
+  'a surviving process takes over',
   'a suspect is delivered alone',
   'an ack brings messages along',
+  'an event loop is blocked',
   'an outcome is unknown',
+  'leases are lost with their link',
   'lifo goes first',
+  'several members race for the lead',
   'the disk is full',
   'the power is cut',
   'the wall clock jumps ahead',
@@ -72,7 +85,17 @@ export function marksOf(record: SimRecord, checker: Checker): Mark[] {
       if (record.code === 'UNKNOWN_OUTCOME') return ['an outcome is unknown'];
       return record.receipts.some(({ deduplicated }) => deduplicated) ? ['a message is deduplicated'] : [];
     case 'settle.answered':
-      return record.held === false ? ['a handler ends after its lease was lost'] : [];
+      if (record.held === undefined) return [];
+      if (!record.held) return ['a handler ends after its lease was lost'];
+      return checker.leads.grantedBy(record) === checker.leads.current?.host
+        ? []
+        : ['a lease is settled across a takeover'];
+    case 'acquired':
+      return [undefined, record.host].includes(checker.leads.welcomedBy(record.host))
+        ? []
+        : ['a surviving process takes over'];
+    case 'welcomed':
+      return record.by !== record.host && checker.leads.hasLed(record.host) ? ['a deposed leader follows'] : [];
     case 'result':
       return ['a request gets its result'];
     default:
@@ -82,12 +105,16 @@ export function marksOf(record: SimRecord, checker: Checker): Mark[] {
 
 function commitMarks({ content }: Extract<SimRecord, { kind: 'commit' }>, checker: Checker): Mark[] {
   const marks: Mark[] = [];
-  const { ledger } = checker;
+  const { ledger, leads } = checker;
+  for (const { id, host } of ledger.endedSessions) {
+    if (host !== leads.predecessor && !leads.isWelcomed(id)) marks.push('a session expires after a takeover');
+  }
   for (const { what, seq } of content.transitions) {
     const mark = BY_TRANSITION[what];
     if (mark !== undefined) marks.push(mark);
     const message = ledger.messages.get(seq);
     const claim = message?.claims.at(-1);
+    if (what === 'leaseLost' && claim !== undefined) marks.push(...lossMarks(claim, seq, content, checker));
     if (what === 'cancelled')
       marks.push(claim?.ended === 'cancelled' ? 'a message is cancelled under its handler' : 'a message is cancelled');
     if (what === 'claimed' && (message?.claims.length ?? 0) > 1) marks.push('a message is delivered again');
@@ -101,5 +128,20 @@ function commitMarks({ content }: Extract<SimRecord, { kind: 'commit' }>, checke
       marks.push('an ack brings messages along');
     if (what === 'claimed' && message?.lifo === true) marks.push('lifo goes first');
   }
+  return marks;
+}
+
+function lossMarks(
+  { token, sessionId, host }: Claim,
+  seq: number,
+  { pages }: CommitContent,
+  { leads }: Checker,
+): Mark[] {
+  const marks: Mark[] = [];
+  const isSuspect = pages.some(({ messages }) => messages.some((one) => one.seq === seq && one.suspect));
+  if (isSuspect && leads.isInherited({ token }) && host !== leads.predecessor)
+    marks.push('a restored session leaves suspects');
+  if (leads.partedSince(sessionId) !== undefined && !leads.died.has(host) && leads.lingerMs < leads.sessionTimeoutMs)
+    marks.push('leases are lost with their link');
   return marks;
 }

@@ -7,6 +7,13 @@ import type { ChannelView } from '../../model/command.ts';
 import type { CommitContent } from './commit-content.ts';
 
 export type SimRecord =
+  | Began
+  | Acquired
+  | Welcomed
+  | Parted
+  | Died
+  | Looked
+  | Replied
   | ProduceCalled
   | ProduceAnswered
   | HandlerStarted
@@ -16,7 +23,6 @@ export type SimRecord =
   | ManageAnswered
   | ResultCame
   | Committed
-  | Opened
   | Noted
   | Idle
   | Inspected
@@ -115,13 +121,70 @@ export interface ResultCame extends Timed {
 export interface Committed extends Timed {
   readonly kind: 'commit';
   readonly wall: number;
+  /** The process that made it. */
+  readonly host: string;
+  /** The nonce of the epoch under which it was made. */
+  readonly nonce: string;
   readonly content: CommitContent;
 }
 
-/** A broker leads the store. */
-export interface Opened extends Timed {
-  readonly kind: 'opened';
-  readonly tookMs: number;
+/** What holds for all of a simulation. */
+export interface Began extends Timed {
+  readonly kind: 'began';
+  readonly sessionTimeoutMs: number;
+  /** How long leases of other processes wait for their client when its link has closed. */
+  readonly lingerMs: number;
+}
+
+/** A process has become the leader of the store. */
+export interface Acquired extends Timed {
+  readonly kind: 'acquired';
+  readonly host: string;
+  readonly epoch: number;
+  readonly nonce: string;
+}
+
+/** The broker of one process has opened or taken up the session of another's client, or of its own. */
+export interface Welcomed extends Timed {
+  readonly kind: 'welcomed';
+  readonly host: string;
+  /** The secret name of the session. */
+  readonly session: string;
+  readonly by: string;
+}
+
+/** The connection of a client with that broker is not what it was: closed or silent at one end at least. */
+export interface Parted extends Timed {
+  readonly kind: 'parted';
+  readonly host: string;
+  /** The secret name of the session. */
+  readonly session: string;
+  readonly by: string;
+}
+
+export interface Died extends Timed {
+  readonly kind: 'died';
+  readonly host: string;
+}
+
+/** Nothing was disturbed for a while. */
+export interface Looked extends Timed {
+  readonly kind: 'looked';
+  readonly quietSince: number;
+  /** The process that leads, as the store has it, lives and is not paused. */
+  readonly leaderRuns: boolean;
+  /** Processes whose application has no connection with the one that leads. */
+  readonly unserved: readonly string[];
+}
+
+/** A client has got the answer to a request. */
+export interface Replied extends Timed {
+  readonly kind: 'replied';
+  /** The secret name of its session. */
+  readonly session: string;
+  readonly request: number;
+  /** As canonical text. */
+  readonly reply: string;
 }
 
 /** A fault, or a step of the simulation; for the trace. */

@@ -55,8 +55,7 @@ export async function simulate(options: SimulationOptions): Promise<SimResult> {
 }
 
 async function live(sim: Simulation): Promise<number> {
-  sim.startBroker();
-  for (let i = 1; i <= sim.scenario.remotes; i++) sim.startRemoteSoon(`remote ${i}`);
+  for (let i = 1; i <= sim.scenario.processes; i++) sim.startProcess(`member ${i}`);
   sim.faults.start();
   watchIdle(sim);
   await sim.pass(sim.scenario.chaosMs);
@@ -88,6 +87,7 @@ function watchIdle(sim: Simulation): void {
   sim.time.after(1_000, () => {
     if (sim.isAtRest) return;
     sim.lookForIdle();
+    sim.lookForUnserved();
     watchIdle(sim);
   });
 }
@@ -96,6 +96,7 @@ function heal(sim: Simulation): number {
   sim.note('all faults are over');
   sim.isHealed = true;
   sim.faults.heal();
+  sim.disturb();
   for (const worker of sim.workers) void worker.care();
   return sim.time.nowMs;
 }
@@ -109,7 +110,9 @@ async function rest(sim: Simulation): Promise<number | undefined> {
     const { nowMs } = sim.time;
     if (nowMs < lookedAt + 500) return false;
     lookedAt = nowMs;
-    const atRest = sim.pendingCalls === 0 && ![...messages.values()].some(isAlive) && carer(sim) !== undefined;
+    const isDone = sim.pendingCalls === 0 && ![...messages.values()].some(isAlive);
+    // Somebody may still believe to lead.
+    const atRest = isDone && sim.isQuiet && carer(sim) !== undefined;
     if (atRest) restAt = nowMs;
     return atRest;
   });
@@ -169,10 +172,10 @@ async function ask(sim: Simulation, calls: (worker: Worker) => Promise<void>): P
   if (!done) sim.broken('a look at the end', 'it was not answered');
 }
 
-/** Crashes the broker once more; what it shows afterwards must be the same. */
+/** Crashes the leader once more; what the next one shows afterwards must be the same. */
 async function reopen(sim: Simulation): Promise<void> {
-  if (sim.host !== undefined) sim.kill(sim.host.process);
-  await sim.pass(60_000, () => sim.host?.phase === 'serving' && carer(sim) !== undefined);
+  if (sim.leader !== undefined) sim.kill(sim.leader);
+  await sim.pass(60_000, () => carer(sim) !== undefined);
   await inspect(sim, 'opened anew');
 }
 
@@ -180,17 +183,28 @@ async function reopen(sim: Simulation): Promise<void> {
 async function sweep(sim: Simulation): Promise<void> {
   // Whoever has just connected declares its channels first, which sets their retention.
   await sim.pass(20_000);
-  await ask(sim, async (worker) => {
-    for (const { channel } of worker.channels.values()) {
-      await channel.retain({ completed: { count: 0 }, dead: { count: 0 } });
-    }
-  });
+  await keepNothing(sim);
+  await sim.pass(1_000);
+  // Nobody is there for that day, so that no signs of life have to be simulated.
+  sim.isOver = true;
+  for (const process of sim.processes) sim.kill(process);
   await sim.pass(AFTERMATH_MS);
+  sim.startProcess('late');
+  await sim.pass(60_000);
+  await keepNothing(sim);
   await ask(sim, async (worker) => {
     const open = worker.channels.get('follow/ups');
     if (open !== undefined) await worker.produce(open, [sim.newContent(undefined)], undefined, false);
   });
   await sim.pass(120_000);
+}
+
+async function keepNothing(sim: Simulation): Promise<void> {
+  await ask(sim, async (worker) => {
+    for (const { channel } of worker.channels.values()) {
+      await channel.retain({ completed: { count: 0 }, dead: { count: 0 } });
+    }
+  });
 }
 
 const KIND_NAMES = Object.entries(KIND);

@@ -20,12 +20,16 @@ export interface ChannelPlan {
 export interface FaultPlan {
   readonly cut: number | undefined;
   readonly silence: number | undefined;
-  readonly killWorker: number | undefined;
-  readonly killBroker: number | undefined;
+  readonly kill: number | undefined;
+  readonly killLeader: number | undefined;
   readonly cutPower: number | undefined;
-  readonly pauseWorker: number | undefined;
-  readonly pauseBroker: number | undefined;
-  readonly takeOver: number | undefined;
+  readonly pause: number | undefined;
+  readonly pauseLeader: number | undefined;
+  /** A handler blocks its event loop. */
+  readonly block: number | undefined;
+  /** The leader is cut off from the others, but not from the store. */
+  readonly isolate: number | undefined;
+  readonly leave: number | undefined;
   readonly fillDisk: number | undefined;
   readonly jumpWall: number | undefined;
   readonly doubledFrames: number;
@@ -39,8 +43,8 @@ export interface Scenario {
   /** How long faults and work go on. */
   readonly chaosMs: number;
   readonly channels: readonly ChannelPlan[];
-  /** Worker processes beside the broker's own. */
-  readonly remotes: number;
+  /** Members of the place, each a process with a worker. */
+  readonly processes: number;
   /** How often a worker does something, on average. */
   readonly actionMs: number;
   readonly sessionTimeoutMs: number;
@@ -56,12 +60,12 @@ export interface Scenario {
 
 export function drawScenario(chance: Chance): Scenario {
   const chaosMs = chance.between(60_000, 400_000);
-  const remotes = chance.whole(0, 2);
+  const processes = chance.oneOf([1, 2, 3, 3, 4]);
   return {
     chaosMs,
     channels: drawChannels(chance),
-    remotes,
-    actionMs: (chaosMs * (remotes + 1)) / chance.between(40, 140),
+    processes,
+    actionMs: (chaosMs * processes) / chance.between(40, 140),
     sessionTimeoutMs: chance.oneOf([1_000, 5_000, 30_000]),
     latencyMs: chance.oneOf([
       [0.05, 0.5],
@@ -93,12 +97,14 @@ function drawFaults(chance: Chance, chaosMs: number): FaultPlan {
   return {
     cut: every(0.5, 2),
     silence: every(0.25, 0.5),
-    killWorker: every(0.4, 0.7),
-    killBroker: every(0.35, 0.5),
+    kill: every(0.4, 0.7),
+    killLeader: every(0.4, 0.5),
     cutPower: every(0.3, 0.4),
-    pauseWorker: every(0.3, 0.7),
-    pauseBroker: every(0.25, 0.5),
-    takeOver: every(0.15, 0.2),
+    pause: every(0.3, 0.7),
+    pauseLeader: every(0.3, 0.5),
+    block: every(0.25, 0.5),
+    isolate: every(0.2, 0.3),
+    leave: every(0.2, 0.4),
     fillDisk: every(0.2, 0.4),
     jumpWall: every(0.3, 0.7),
     doubledFrames: rate(0.4, 0.2),

@@ -1,79 +1,72 @@
-/** A simulated process: what runs in it stops with it, waits while it is paused, and sees time through its own clock. */
+/** A simulated process: the application's thread, and the one behind it that leads or follows. */
 import type { Clock } from '../../model/clock.ts';
 import type { Random } from '../../model/random.ts';
+import { SimThread } from './sim-thread.ts';
 import type { SimTime } from './sim-time.ts';
 
 export class SimProcess {
   readonly name: string;
   /** Names this incarnation. */
   readonly host: string;
-  readonly clock: Clock;
   readonly random: Random;
-  readonly #time: SimTime;
+  /** Where handlers and the client run. */
+  readonly main: SimThread;
+  /** Where the member runs, which no handler can hold up. */
+  readonly background: SimThread;
   readonly #onDeath: (() => void)[] = [];
-  /** What waits for the end of a pause. */
-  #waiting: (() => void)[] | undefined;
+  readonly #time: SimTime;
   #alive = true;
-  /** Whether it was ever paused, so that how long something took in it says nothing. */
-  wasPaused = false;
+  /** When its last pause ended, in simulated time; `Infinity` while it is paused. */
+  resumedAt: number = -Infinity;
 
   constructor(time: SimTime, name: string, random: Random) {
     this.#time = time;
     this.name = name;
     this.random = random;
     this.host = Array.from(random.fill(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
-    this.clock = {
-      monotonicMs: () => time.nowMs,
-      wallMs: () => time.wallMs,
-      timer: (delayMs, fire) => {
-        let cancelled = false;
-        // A timer that is cancelled behind a pause does not fire any more.
-        const cancel = time.after(delayMs, () =>
-          this.enter(() => {
-            if (!cancelled) fire();
-          }),
-        );
-        return () => {
-          cancelled = true;
-          cancel();
-        };
-      },
-      defer: (run) => void time.after(0, () => this.enter(run)),
-      afterInput: (run) => void time.after(0, () => this.enter(run)),
-      keepAlive: () => () => {},
-    };
+    this.main = new SimThread(time);
+    this.background = new SimThread(time);
+  }
+
+  /** The application's. */
+  get clock(): Clock {
+    return this.main.clock;
   }
 
   get isAlive(): boolean {
     return this.#alive;
   }
 
+  /** Neither thread runs. */
   get isPaused(): boolean {
-    return this.#waiting !== undefined;
+    return this.background.isPaused;
   }
 
-  /** Runs something in this process: never when it is dead, and later when it is paused. */
-  enter(run: () => void): void {
-    if (!this.#alive) return;
-    if (this.#waiting === undefined) run();
-    else this.#waiting.push(run);
+  /** The application does not get on, be it that only a handler holds it up. */
+  get isBlocked(): boolean {
+    return this.main.isPaused;
   }
 
-  /** Resolves after this long, unless the process is dead by then. */
+  /** Resolves in the application after this long, unless the process is dead by then. */
   sleep(ms: number): Promise<void> {
     return new Promise((resolve) => this.clock.timer(ms, resolve));
   }
 
   pause(): void {
-    this.wasPaused = true;
-    if (this.#alive) this.#waiting ??= [];
+    this.resumedAt = Infinity;
+    this.main.pause();
+    this.background.pause();
+  }
+
+  /** A handler holds up the event loop. */
+  block(): void {
+    this.main.pause();
   }
 
   resume(): void {
-    const waiting = this.#waiting ?? [];
-    this.#waiting = undefined;
-    // Each in an event of its own, as input that has piled up is handed out.
-    for (const run of waiting) this.#time.after(0, () => this.enter(run));
+    if (this.isPaused) this.resumedAt = this.#time.nowMs;
+    this.background.resume();
+    this.main.resume();
   }
 
   onDeath(listener: () => void): void {
@@ -84,7 +77,8 @@ export class SimProcess {
   kill(): void {
     if (!this.#alive) return;
     this.#alive = false;
-    this.#waiting = undefined;
+    this.main.kill();
+    this.background.kill();
     for (const listener of this.#onDeath.splice(0)) listener();
   }
 }

@@ -1,21 +1,19 @@
 /** A simulation: one seed's scenario from its first event to the rest at the end, with everything recorded and checked. */
-import { BrokerHost } from './broker-host.ts';
 import type { LogLine } from '../../broker/broker-options.ts';
-import type { Settle } from '../../model/command.ts';
+import type { Reply, Settle } from '../../model/command.ts';
 import { type ErrorCode, HoldfastError } from '../../model/errors.ts';
-import type { Link } from '../../model/link.ts';
 import { seededRandom } from '../../model/random.ts';
-import { FaultyDisk } from '../faulty-store.ts';
+import { FaultyDisk, type Written } from '../faulty-store.ts';
 import { Chance } from './chance.ts';
 import { Checker, type Violation } from './checker.ts';
-import { canonical, CommitReader } from './commit-content.ts';
-import { CommitWatch } from './commit-watch.ts';
+import { canonical, canonicalReply, CommitReader } from './commit-content.ts';
 import { FaultInjector } from './faults.ts';
-import { IDLE_MS } from './invariants/rest.ts';
+import { IDLE_MS, RECOVERY_MS } from './invariants/rest.ts';
 import { type Mark, marksOf } from './marks.ts';
 import type { IdleConsumer, ProducedMessage, SimRecord } from './records.ts';
 import { drawScenario, type Scenario } from './scenario.ts';
-import { SimConnection } from './sim-link.ts';
+import { SimMember } from './sim-member.ts';
+import { SimNetwork } from './sim-network.ts';
 import { SimProcess } from './sim-process.ts';
 import { SimTime } from './sim-time.ts';
 import { describe } from './describe.ts';
@@ -61,24 +59,22 @@ export class Simulation implements World {
   readonly history: SimRecord[] = [];
   readonly disk: FaultyDisk;
   readonly faults: FaultInjector;
-  host: BrokerHost | undefined;
+  readonly network: SimNetwork;
   readonly workers: Set<Worker> = new Set();
   /** The faults are over, and everything is to come to its end. */
   isHealed = false;
   /** Everything has ended; nobody needs to look after it any more. */
   isAtRest = false;
+  /** Whoever dies now is not followed by another. */
+  isOver = false;
+  readonly #processes = new Set<SimProcess>();
   readonly #chance: Chance;
   readonly #options: SimulationOptions;
-  readonly #watch: CommitWatch;
   readonly #reader: CommitReader = new CommitReader(SPACE);
-  readonly #connections = new Set<{
-    readonly process: SimProcess;
-    readonly host: BrokerHost;
-    readonly connection: SimConnection;
-    silent: boolean;
-  }>();
   /** By worker and channel. */
   readonly #idleSince = new Map<Workplace, Map<string, number>>();
+  /** When something was disturbed last. */
+  #quietSince = 0;
   readonly #produced = new Map<string, string[]>();
   /** Calls without an answer, with the process that waits for it. */
   readonly #pending = new Map<number, SimProcess>();
@@ -92,18 +88,26 @@ export class Simulation implements World {
     this.scenario = drawScenario(this.#chance.fork());
     this.faults = new FaultInjector(this, this.#chance.fork());
     this.disk = new FaultyDisk({
-      // The disk's time passes in the process that uses it, so that a paused one hears nothing.
-      clock: {
-        monotonicMs: () => this.time.nowMs,
-        timer: (delayMs, fire) => (this.host?.process.clock ?? { timer: () => () => {} }).timer(delayMs, fire),
-      },
+      clock: { monotonicMs: () => this.time.nowMs, timer: (delayMs, fire) => this.time.after(delayMs, fire) },
       random: this.#chance.fork().random,
       commitMs: this.scenario.commitMs,
       readMs: this.scenario.readMs,
       commitFault: () => this.faults.commitFault(),
       readFault: () => this.faults.readFault(),
     });
-    this.#watch = new CommitWatch(this.disk);
+    this.network = new SimNetwork({
+      time: this.time,
+      chance: this.#chance.fork(),
+      latencyMs: this.scenario.latencyMs,
+      doubled: () => this.faults.doublesFrame(),
+      welcomed: ({ from: { host }, session, to }) =>
+        this.record({ kind: 'welcomed', at: this.time.nowMs, host, session, by: to.host }),
+      parted: ({ from: { host }, session, to }) =>
+        this.record({ kind: 'parted', at: this.time.nowMs, host, session, by: to.host }),
+      givenUp: ({ from, to }) => this.broken('a link', `${from.name} and ${to.name} run, and it was given up`),
+    });
+    const { sessionTimeoutMs, lingerMs } = this.scenario;
+    this.record({ kind: 'began', at: 0, sessionTimeoutMs, lingerMs });
   }
 
   get violations(): readonly Violation[] {
@@ -112,10 +116,7 @@ export class Simulation implements World {
 
   /** Lets this much simulated time pass, or less when `isOver`. */
   async pass(ms: number, isOver: () => boolean = () => false): Promise<void> {
-    await this.time.runUntil(this.time.nowMs + ms, () => {
-      this.#seeCommit();
-      return this.violations.length > 0 || isOver();
-    });
+    await this.time.runUntil(this.time.nowMs + ms, () => this.violations.length > 0 || isOver());
   }
 
   record(record: SimRecord): void {
@@ -149,43 +150,50 @@ export class Simulation implements World {
 
   // Processes
 
-  /** Starts a process with a broker and a worker in it, again and again until the store opens. */
-  startBroker(): void {
-    const process = new SimProcess(this.time, 'home', this.#chance.fork().random);
-    const startedAt = this.time.nowMs;
-    const host = new BrokerHost({
-      process,
-      disk: this.disk,
-      watch: this.#watch,
-      space: SPACE,
-      reserveBytes: RESERVE_BYTES,
-      sessionTimeoutMs: this.scenario.sessionTimeoutMs,
-      isLive: (leader) => this.faults.isLive(leader.address),
-      log: (line) => this.#log(host, line),
-    });
-    this.host = host;
-    host.start().then(
-      () => {
-        const tookMs = process.wasPaused ? 0 : this.time.nowMs - startedAt;
-        this.record({ kind: 'opened', at: this.time.nowMs, tookMs });
-        this.#startWorker(process);
-      },
-      (error: unknown) => {
-        this.note(`a broker could not start: ${error instanceof HoldfastError ? error.code : String(error)}`);
-        if (this.isHealed || !(error instanceof HoldfastError) || error.code === 'STORE_CORRUPT')
-          this.broken('a start', error);
-        this.restartBroker();
-      },
-    );
+  get leader(): SimProcess | undefined {
+    const { leadership } = this.disk.data;
+    return leadership && this.network.processAt(leadership.address);
   }
 
-  /** Ends the broker's process, if it still runs, and starts another after a while. */
-  restartBroker(): void {
-    const { host } = this;
-    host?.process.kill();
-    this.time.after(this.#chance.between(10, this.isHealed ? 100 : 5_000), () => {
-      if (this.host === host) this.startBroker();
+  get processes(): ReadonlySet<SimProcess> {
+    return this.#processes;
+  }
+
+  /** Starts a process with a member and a worker in it, again and again until it leads or follows. */
+  startProcess(name: string): void {
+    const process = new SimProcess(this.time, name, this.#chance.fork().random);
+    const { host } = process;
+    const { sessionTimeoutMs, lingerMs } = this.scenario;
+    const member = new SimMember({
+      time: this.time,
+      process,
+      disk: this.disk,
+      network: this.network,
+      space: SPACE,
+      reserveBytes: RESERVE_BYTES,
+      sessionTimeoutMs,
+      lingerMs,
+      written: (what) => this.#written(process, what),
+      lost: () => this.reached('several members race for the lead'),
+      welcomed: (session) => this.record({ kind: 'welcomed', at: this.time.nowMs, host, session, by: host }),
+      parted: (session) => this.record({ kind: 'parted', at: this.time.nowMs, host, session, by: host }),
+      log: (line) => this.#log(process, line),
     });
+    this.disturb();
+    this.#processes.add(process);
+    process.onDeath(() => {
+      this.#processes.delete(process);
+      this.record({ kind: 'died', at: this.time.nowMs, host });
+    });
+    member.start().then(
+      () => this.#startWorker(member),
+      (error: unknown) => {
+        this.note(`${name} could not start: ${error instanceof HoldfastError ? error.code : String(error)}`);
+        if (this.isHealed || !(error instanceof HoldfastError) || error.code === 'STORE_CORRUPT')
+          this.broken('a start', error);
+        this.kill(process);
+      },
+    );
   }
 
   /** Kills a process; another takes its place after a while. */
@@ -193,19 +201,23 @@ export class Simulation implements World {
     if (!process.isAlive) return;
     this.note(`${process.name} dies`);
     this.disturb();
-    if (this.host?.process === process) return this.restartBroker();
     process.kill();
-    if (process.name !== 'home') this.startRemoteSoon(process.name);
+    if (this.isOver) return;
+    this.time.after(this.#chance.between(10, this.isHealed ? 100 : 8_000), () => this.startProcess(process.name));
   }
 
-  startRemoteSoon(name: string): void {
-    this.time.after(this.#chance.between(10, this.isHealed ? 100 : 8_000), () => {
-      this.#startWorker(new SimProcess(this.time, name, this.#chance.fork().random));
-    });
+  /** Ends a process in good order; another takes its place after a while. */
+  leave(process: SimProcess): void {
+    const worker = [...this.workers].find((one) => one.process === process);
+    this.note(`${process.name} leaves`);
+    this.disturb();
+    const leaves = (worker?.leave() ?? Promise.resolve()).catch((error: unknown) => this.broken('a close', error));
+    void leaves.then(() => this.kill(process));
   }
 
-  #startWorker(process: SimProcess): void {
-    const worker = new Worker(this, process, this.#chance.fork());
+  #startWorker(member: SimMember): void {
+    const { process } = member;
+    const worker = new Worker(this, member, this.#chance.fork());
     this.workers.add(worker);
     process.onDeath(() => {
       this.workers.delete(worker);
@@ -216,41 +228,13 @@ export class Simulation implements World {
     else useWorker(worker).catch((error: unknown) => this.broken('a user', error));
   }
 
-  /** A new link from a process to the broker. */
-  connect(process: SimProcess): Link {
-    const own = process.name === 'home';
-    const host = this.host;
-    const target = own ? [host, ...this.faults.formerHosts].find((other) => other?.process === process) : host;
-    if (target === undefined || target.phase !== 'serving' || !target.process.isAlive) {
-      throw new HoldfastError('CLOSED', 'No broker can be reached');
-    }
-    const connection = new SimConnection(this.time, process, target.process, this.#chance.fork().random, {
-      latencyMs: own ? [0.02, 0.2] : this.scenario.latencyMs,
-      doubled: () => this.faults.doublesFrame(),
-    });
-    for (const entry of this.#connections)
-      if (!entry.connection.isOpen && !entry.silent) this.#connections.delete(entry);
-    this.#connections.add({ process, host: target, connection, silent: false });
-    target.process.enter(() =>
-      target.broker.accept(connection.broker, {
-        lingerMs: own ? Infinity : this.scenario.lingerMs,
-        needsToken: 'never',
-      }),
-    );
-    return connection.client;
-  }
-
   isConnected(process: SimProcess): boolean {
-    const { host } = this;
-    if (host?.phase !== 'serving' || !host.process.isAlive || host.process.isPaused) return false;
-    return [...this.#connections].some(
-      (entry) => entry.process === process && entry.host === host && entry.connection.isOpen && !entry.silent,
-    );
-  }
-
-  /** Open connections, for faults to choose from. */
-  get connections(): readonly { readonly connection: SimConnection; silent: boolean }[] {
-    return [...this.#connections].filter(({ connection, silent }) => connection.isOpen || silent);
+    const { leader } = this;
+    const address = this.disk.data.leadership?.address;
+    if (leader === undefined || address === undefined || leader.isPaused) return false;
+    const worker = [...this.workers].find((one) => one.process === process);
+    if (worker === undefined || !worker.member.isConnected) return false;
+    return leader === process || this.network.isServed(process, address);
   }
 
   // What workers do
@@ -299,6 +283,12 @@ export class Simulation implements World {
     this.answered(worker, op, REFUSED.has(code as ErrorCode) ? 'rejected' : 'unknown', code, []);
   }
 
+  replied(session: string, request: number, reply: Reply): void {
+    // Answers that carry more than a count are read anew each time.
+    if (reply.kind === 'value' && typeof reply.value !== 'number') return;
+    this.record({ kind: 'replied', at: this.time.nowMs, session, request, reply: canonicalReply(reply) });
+  }
+
   result(op: number, id: string, result: unknown): void {
     this.record({ kind: 'result', at: this.time.nowMs, op, id, result: canonical(result) });
   }
@@ -339,6 +329,23 @@ export class Simulation implements World {
   /** Something was disturbed, so nobody counts as idle from before. */
   disturb(): void {
     this.#idleSince.clear();
+    this.#quietSince = this.time.nowMs;
+  }
+
+  /** Nothing was disturbed for so long that all should be well. */
+  get isQuiet(): boolean {
+    return this.time.nowMs - this.#quietSince >= RECOVERY_MS;
+  }
+
+  /** Looks who has no connection with the leader. */
+  lookForUnserved(): void {
+    const { nowMs: at } = this.time;
+    const quietSince = this.#quietSince;
+    if (!this.isQuiet) return;
+    const running = [...this.processes].filter((process) => !process.isBlocked && !this.network.isIsolated(process));
+    const unserved = running.filter((process) => !this.isConnected(process)).map(({ host }) => host);
+    const leaderRuns = this.leader?.isPaused === false;
+    this.record({ kind: 'looked', at, quietSince, leaderRuns, unserved });
   }
 
   /** Looks whether consumers have had room for long. */
@@ -367,26 +374,29 @@ export class Simulation implements World {
     return [...this.#pending.keys()];
   }
 
-  #seeCommit(): void {
-    const writes = this.#watch.take();
-    if (writes === undefined) return;
-    const content = this.#reader.read(writes);
-    this.record({ kind: 'commit', at: this.time.nowMs, wall: this.time.wallMs, content });
+  #written({ host }: SimProcess, what: Written): void {
+    const at = this.time.nowMs;
+    if (what.kind === 'acquired') {
+      const { number: epoch, nonce } = what.epoch;
+      this.disturb();
+      return this.record({ kind: 'acquired', at, host, epoch, nonce });
+    }
+    const content = this.#reader.read(what.writes);
+    this.record({ kind: 'commit', at, wall: this.time.wallMs, host, nonce: what.epoch.nonce, content });
   }
 
-  #log(host: BrokerHost, { level, message, error }: LogLine): void {
-    this.note(`${host.process.name} says: ${message}`);
+  #log({ name }: SimProcess, { level, message, error }: LogLine): void {
+    this.note(`${name} says: ${message}`);
     if (message.startsWith('A commit failed')) {
       this.disturb();
       this.reached('a broker rebuilds');
     }
     const isDeposed = message.startsWith('Another broker');
     if (level !== 'error' && !isDeposed) return;
+    this.disturb();
     const code = error instanceof HoldfastError ? error.code : 'BROKER_FAILED';
     if (code === 'FENCED') this.reached('a broker is fenced');
     else if (code !== 'STORE_FAILED' && code !== 'STORE_FULL' && code !== 'STORE_IN_USE')
-      return this.broken('a broker stopped', error);
-    // An operator, or a supervisor, ends a process whose broker has given up.
-    this.time.after(1_000, () => this.kill(host.process));
+      this.broken('a broker stopped', error);
   }
 }

@@ -1,15 +1,19 @@
 /** A worker: a client in a simulated process, with consumers, and a user who does this and that. */
 import type { Consumer } from '../../api/consumer.ts';
-import { createHoldfast } from '../../api/holdfast.ts';
+import { createHoldfast, type Holdfast } from '../../api/holdfast.ts';
 import type { ProduceOptions } from '../../api/options.ts';
 import { Client } from '../../client/client.ts';
 import type { Answer } from '../../client/outbox.ts';
-import type { Settle } from '../../model/command.ts';
+import type { Reply, Settle } from '../../model/command.ts';
 import { HoldfastError } from '../../model/errors.ts';
+import type { Link } from '../../model/link.ts';
 import { messageIdText } from '../../model/message-id.ts';
+import { decodeEvents } from '../../wire/events.ts';
+import { decodeHello, FRAME } from '../../wire/frames.ts';
 import type { Chance } from './chance.ts';
 import { canonical } from './commit-content.ts';
 import { handlerOf } from './handlers.ts';
+import type { SimMember } from './sim-member.ts';
 import type { SimProcess } from './sim-process.ts';
 import type { Content, Load, OpenChannel, Workplace, World } from './world.ts';
 
@@ -19,22 +23,26 @@ const CARE_MS = 3_000;
 export class Worker implements Workplace {
   readonly sim: World;
   readonly process: SimProcess;
+  readonly member: SimMember;
   readonly chance: Chance;
   readonly channels: Map<string, OpenChannel> = new Map();
   client: Client | undefined;
+  #holdfast: Holdfast | undefined;
+  #isLeaving = false;
   #captured: Uint8Array[] | undefined;
   #connects = 0;
   #lastConnectAt = 0;
 
-  constructor(sim: World, process: SimProcess, chance: Chance) {
+  constructor(sim: World, member: SimMember, chance: Chance) {
     this.sim = sim;
-    this.process = process;
+    this.member = member;
+    this.process = member.process;
     this.chance = chance;
   }
 
   /** Lives until the process dies: a client that has failed for good is followed by another. */
   async run(): Promise<void> {
-    for (;;) {
+    while (!this.#isLeaving) {
       await this.process.sleep(this.chance.between(1, 200));
       try {
         await this.#live();
@@ -51,6 +59,13 @@ export class Worker implements Workplace {
 
   get hasReconnected(): boolean {
     return this.#connects > 1;
+  }
+
+  /** Closes what is open, as a process does that is told to end. */
+  async leave(): Promise<void> {
+    this.#isLeaving = true;
+    if (this.#holdfast === undefined) return this.member.close();
+    return this.#holdfast.close({ grace: this.chance.whole(0, 5_000) });
   }
 
   /** Takes part in bringing everything to its end, in a process whose user does nothing else any more. */
@@ -83,7 +98,7 @@ export class Worker implements Workplace {
   /** Whether a consumer of this channel has room for a message, as far as this process knows. */
   isIdle(name: string): boolean {
     const open = this.channels.get(name);
-    if (open?.consumer === undefined || this.process.isPaused || !this.process.isAlive) return false;
+    if (open?.consumer === undefined || this.process.isBlocked || !this.process.isAlive) return false;
     return open.load.running < open.plan.concurrency && this.sim.isConnected(this.process);
   }
 
@@ -136,7 +151,7 @@ export class Worker implements Workplace {
   async #live(): Promise<void> {
     const client = new Client({
       connect: async () => {
-        const link = this.sim.connect(this.process);
+        const link = this.#overhear(this.member.connect());
         this.#connects += 1;
         this.#lastConnectAt = this.sim.time.nowMs;
         return link;
@@ -148,7 +163,8 @@ export class Worker implements Workplace {
     this.#listen(client);
     await client.open();
     this.client = client;
-    const holdfast = createHoldfast(client, async () => {});
+    const holdfast = createHoldfast(client, () => this.member.close());
+    this.#holdfast = holdfast;
     this.channels.clear();
     for (const plan of this.sim.scenario.channels) {
       const channel = holdfast.channel<Content>(plan.name, plan.options);
@@ -160,6 +176,7 @@ export class Worker implements Workplace {
     }
     await new Promise<void>((resolve) => client.onFailure(resolve));
     this.client = undefined;
+    if (!this.#isLeaving) this.#holdfast = undefined;
     this.channels.clear();
   }
 
@@ -192,6 +209,29 @@ export class Worker implements Workplace {
         return roomIn(channel);
       },
     });
+  }
+
+  /** Learns which answers come over a link, and to which session. */
+  #overhear(link: Link): Link {
+    let session = '';
+    const nobody = (): void => {};
+    return {
+      ...link,
+      send: (frame) => {
+        if (frame[0] === FRAME.hello) ({ session } = decodeHello(frame));
+        link.send(frame);
+      },
+      open: ({ frame, closed }) => {
+        const hear = (bytes: Uint8Array): void => {
+          if (bytes[0] === FRAME.events) {
+            const reply = (request: number, answer: Reply): void => this.sim.replied(session, request, answer);
+            decodeEvents(bytes, { reply, delivery: nobody, notice: nobody });
+          }
+          frame(bytes);
+        };
+        link.open({ frame: hear, closed });
+      },
+    };
   }
 
   #stopped(open: OpenChannel, consumer: Consumer): void {

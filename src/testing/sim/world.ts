@@ -3,15 +3,14 @@ import type { Channel } from '../../api/channel.ts';
 import type { Consumer } from '../../api/consumer.ts';
 import type { ProduceOptions } from '../../api/options.ts';
 import type { Client } from '../../client/client.ts';
-import type { Settle } from '../../model/command.ts';
-import type { Link } from '../../model/link.ts';
+import type { Reply, Settle } from '../../model/command.ts';
 import type { FaultyDisk } from '../faulty-store.ts';
-import type { BrokerHost } from './broker-host.ts';
 import type { Chance } from './chance.ts';
 import type { Mark } from './marks.ts';
 import type { ProducedMessage, SimRecord } from './records.ts';
 import type { ChannelPlan, Scenario } from './scenario.ts';
-import type { SimConnection } from './sim-link.ts';
+import type { SimMember } from './sim-member.ts';
+import type { SimNetwork } from './sim-network.ts';
 import type { SimProcess } from './sim-process.ts';
 import type { SimTime } from './sim-time.ts';
 
@@ -41,6 +40,7 @@ export interface Load {
 export interface Workplace {
   readonly sim: World;
   readonly process: SimProcess;
+  readonly member: SimMember;
   readonly chance: Chance;
   readonly channels: ReadonlyMap<string, OpenChannel>;
   readonly client: Client | undefined;
@@ -56,31 +56,26 @@ export interface Workplace {
   capture(call: () => void): string[];
 }
 
-/** A connection that faults may choose. */
-export interface Wire {
-  readonly connection: SimConnection;
-  silent: boolean;
-}
-
 /** The simulation, as its parts see it. */
 export interface World {
   readonly scenario: Scenario;
   readonly time: SimTime;
   readonly disk: FaultyDisk;
-  readonly host: BrokerHost | undefined;
+  readonly network: SimNetwork;
+  /** The process that leads, as the store has it, if it lives. */
+  readonly leader: SimProcess | undefined;
+  readonly processes: ReadonlySet<SimProcess>;
   readonly workers: ReadonlySet<Workplace>;
   readonly isHealed: boolean;
   readonly isAtRest: boolean;
-  readonly connections: readonly Wire[];
   record(record: SimRecord): void;
   reached(mark: Mark): void;
   note(what: string): void;
   broken(where: string, error: unknown): void;
   tolerate(error: unknown): string;
-  startBroker(): void;
   kill(process: SimProcess): void;
+  leave(process: SimProcess): void;
   disturb(): void;
-  connect(process: SimProcess): Link;
   isConnected(process: SimProcess): boolean;
   newContent(fate: Content['fate']): Content;
   called(
@@ -97,6 +92,7 @@ export interface World {
     receipts: readonly { readonly id: string; readonly deduplicated: boolean }[],
   ): void;
   answeredWith(worker: Workplace, op: number, error: unknown): void;
+  replied(session: string, request: number, reply: Reply): void;
   result(op: number, id: string, result: unknown): void;
   managed(worker: Workplace, action: string, channel: string, id: string | undefined, outcome: string): void;
   settleCalled(worker: Workplace, settle: Settle): void;

@@ -1,4 +1,5 @@
 /** An invariant: a sentence that must stay true, and a judge that sees all records as they come. */
+import type { Leads } from '../leads.ts';
 import type { Ledger } from '../ledger.ts';
 import type {
   HandlerStarted,
@@ -18,7 +19,7 @@ export interface Invariant {
   readonly begin: () => Judge;
 }
 
-/** Gives what is wrong, if something is. The ledger holds the record already, everything else what came before it. */
+/** Gives what is wrong, if something is. The ledger and the leads hold the record already, everything else what came before it. */
 export type Judge = (record: SimRecord, seen: Seen) => string | undefined;
 
 export interface SeenOp {
@@ -36,6 +37,7 @@ export interface SeenSettle {
 /** What has been seen so far. */
 export interface Seen {
   readonly ledger: Ledger;
+  readonly leads: Leads;
   readonly ops: ReadonlyMap<number, SeenOp>;
   /** Every message that anybody ever asked to be produced, by id. */
   readonly asked: ReadonlyMap<string, { readonly op: SeenOp; readonly message: ProducedMessage }>;

@@ -62,11 +62,14 @@ export const LEASES: readonly Invariant[] = [
       if (record.kind !== 'settle.answered' || record.held === undefined) return undefined;
       const settle = settles.get(record.token)?.called;
       if (settle === undefined) return `token ${record.token} was answered and never settled`;
-      const ended = ledger.messages.get(settle.seq)?.claims.find(({ token }) => token === record.token)?.ended;
+      const claim = ledger.messages.get(settle.seq)?.claims.find(({ token }) => token === record.token);
+      const ended = claim?.ended;
       const effects = EFFECT[settle.outcome.split(' ')[0] as string] ?? [];
       const happened = ended !== undefined && effects.includes(ended);
       if (record.held && !happened)
         return `"${settle.outcome}" of token ${record.token} was accepted and is not durable: ${ended}`;
+      if (!record.held && claim !== undefined && ended === undefined)
+        return `"${settle.outcome}" of token ${record.token} was refused and its lease is held`;
       if (!record.held && settle.outcome === 'ack' && happened)
         return `the ack of token ${record.token} was refused and had its effect`;
       return undefined;
