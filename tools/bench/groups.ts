@@ -1,9 +1,10 @@
 /** All groups; a new one is a file in `groups/` and a name here. */
 import type { Case, Group } from './case.ts';
 import { embedded } from './groups/embedded.ts';
+import { socket, tcp } from './groups/processes.ts';
 import { thread } from './groups/thread.ts';
 
-const GROUPS: readonly Group[] = [embedded, thread];
+const GROUPS: readonly Group[] = [embedded, socket, tcp, thread];
 
 export function groupNames(): string[] {
   return GROUPS.map(({ name }) => name);

@@ -9,13 +9,14 @@ type Column = readonly [heading: string, cell: (report: CaseReport) => string];
 
 const COLUMNS: readonly Column[] = [
   ['case', ({ name }) => name],
-  ['messages', ({ messages }) => whole(messages)],
+  ['messages', ({ messages }) => (messages > 0 ? whole(messages) : '')],
   ['a second', ({ perSecond }) => optional(perSecond, whole)],
   ['of limit', ({ perSecond, limit }) => (perSecond && limit ? share(perSecond, limit.perSecond) : '')],
   ['p50 ms', ({ p50Ms }) => optional(p50Ms, fixed(2))],
   ['p99 ms', ({ p99Ms }) => optional(p99Ms, fixed(2))],
   ['open ms', ({ openMs }) => optional(openMs, whole)],
   ['memory MB', ({ rssBytes }) => optional(rssBytes, (bytes) => whole(bytes / 1e6))],
+  ['added MB', ({ addedBytes }) => optional(addedBytes, (bytes) => (bytes / 1e6).toFixed(1))],
   ['stolen', ({ stolenPercent }) => optional(stolenPercent, (percent) => `${percent.toFixed(0)} %`)],
   ['CPU us each', ({ cpuMicrosPerMessage }) => optional(cpuMicrosPerMessage, fixed(1))],
 ];

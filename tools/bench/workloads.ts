@@ -30,6 +30,9 @@ const WARM_UP: readonly { readonly inFlight: number; readonly ms: number }[] = [
 
 const BULK = 1_000;
 
+/** A consumer of fast handlers holds this many messages beyond its concurrency, and settles them together. */
+export const PREFETCHED = 2_000;
+
 const LATENCY_PER_SECOND = 500;
 const LATENCY_MESSAGES = 2_100;
 const LATENCY_DROPPED = 100;

@@ -12,14 +12,12 @@ import {
   measureProduce,
   measureProduceAll,
   type PayloadChannel,
+  PREFETCHED,
   warmUp,
 } from '../workloads.ts';
 
 const BACKLOG = 100_000;
 const MILLION = 1_000_000;
-
-/** A consumer of fast handlers holds this many messages beyond its concurrency, and settles them together. */
-const PREFETCHED = 2_000;
 
 export const embedded: Group = {
   name: 'embedded',
