@@ -6,6 +6,11 @@ export interface Measurement {
   readonly perSecond?: number;
   readonly p50Ms?: number;
   readonly p99Ms?: number;
+  readonly worstMs?: number;
+  /** From the kill of the leader to the next acknowledged produce. */
+  readonly acknowledgedMs?: number;
+  /** From the kill of the leader to the first delivery. */
+  readonly deliveredMs?: number;
   /** Resident memory of the whole process, all its threads included, when the measured part was over; of the broker's if that has its own. */
   readonly rssBytes?: number;
   /** How much of it came with what the case is about. */

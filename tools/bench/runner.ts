@@ -97,8 +97,8 @@ function reportOf({ group, one, measured, limits }: Run): CaseReport {
 }
 
 /** The figure by which the runs of a case are ordered. */
-function primary({ perSecond, p50Ms, openMs }: Measurement): number {
-  return perSecond ?? p50Ms ?? openMs ?? 0;
+function primary({ perSecond, p50Ms, openMs, acknowledgedMs }: Measurement): number {
+  return perSecond ?? p50Ms ?? openMs ?? acknowledgedMs ?? 0;
 }
 
 /** The run in the middle, as a whole: its figures belong together. */
