@@ -1,5 +1,4 @@
 /** A process of the demo, as it sees itself: what it is told, what it says, and how it opens the folder. */
-import { once } from 'node:events';
 import { type Holdfast, open } from 'holdfast';
 
 export type Role = 'broker' | 'producer' | 'worker';
@@ -58,11 +57,12 @@ export function report(message: Report): void {
 }
 
 /** Resolves when this is told. */
-export async function told(kind: Notice['kind']): Promise<void> {
-  for (;;) {
-    const [notice] = (await once(process, 'message')) as [Notice];
-    if (notice.kind === kind) return;
-  }
+export function told(kind: Notice['kind']): Promise<void> {
+  return new Promise((resolve) => {
+    process.on('message', (notice: Notice) => {
+      if (notice.kind === kind) resolve();
+    });
+  });
 }
 
 /** Says that the work is done, and lets the process end. */
