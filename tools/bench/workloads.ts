@@ -41,7 +41,8 @@ export function channelOf(holdfast: Holdfast): PayloadChannel {
   return holdfast.channel<Payload>('bench');
 }
 
-function payload(k: number): Payload {
+/** The message with this number. */
+export function payload(k: number): Payload {
   return { k, t: Date.now(), p: FILLING };
 }
 

@@ -4,8 +4,10 @@ import { once } from 'node:events';
 import { connect, type NetConnectOpts, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { decode, encode } from '#holdfast/codec/bson.js';
 import type { Limit } from '../case.ts';
-import { FrameWriter, KIND, MESSAGE_BYTES, readFrames } from './frames.ts';
+import { payload } from '../workloads.ts';
+import { FrameWriter, KIND, readFrames } from './frames.ts';
 
 export type Transport = 'socket' | 'tcp';
 
@@ -23,32 +25,39 @@ const MEASURE_MS = 1_000;
 /** The code is compiled by then. */
 const WARM_UP_MS = 1_000;
 
+/** What travels as a message: the same bytes again and again, or each one encoded by its sender and decoded by its handler. */
+export type Content = 'bytes' | 'objects';
+
 /** The limit of a case, measured by `work` twice: what counts is the second time. */
 export function flowLimit(
   transport: Transport,
+  content: Content,
   work: (flow: Flow) => Promise<number>,
 ): (folder: string) => Promise<Limit> {
   return async (folder) => {
     const peer = fork(
       fileURLToPath(new URL('./peer.js', import.meta.url)),
-      [transport === 'tcp' ? transport : join(folder, 'flow.sock')],
+      [transport === 'tcp' ? transport : join(folder, `${content}.sock`)],
       { stdio: ['ignore', 2, 2, 'ipc'] },
     );
     const ended = once(peer, 'exit');
     try {
-      const [address] = (await once(peer, 'message')) as [NetConnectOpts];
+      const [address] = (await Promise.race([
+        once(peer, 'message'),
+        ended.then(([code]) => Promise.reject(new Error(`Cannot measure: the other process ended with ${code}`))),
+      ])) as [NetConnectOpts];
       const run = async (ms: number): Promise<number> => {
         const socket = connect(address);
         socket.setNoDelay(true);
         await once(socket, 'connect');
-        const perSecond = await work(new SocketFlow(socket, ms));
+        const perSecond = await work(new SocketFlow(socket, content, ms));
         socket.destroy();
         return perSecond;
       };
       await run(WARM_UP_MS);
-      return { name: 'a frame and a promise each, nothing behind', perSecond: await run(MEASURE_MS) };
+      return { name: `a frame and a promise each, ${content}, nothing behind`, perSecond: await run(MEASURE_MS) };
     } finally {
-      peer.disconnect();
+      if (peer.connected) peer.disconnect();
       await ended;
     }
   };
@@ -56,19 +65,21 @@ export function flowLimit(
 
 class SocketFlow implements Flow {
   readonly #writer: FrameWriter;
+  readonly #content: Content;
   readonly #measureMs: number;
-  readonly #message = new Uint8Array(MESSAGE_BYTES).fill(0x2a);
+  readonly #message: Uint8Array = encode(payload(0));
   /** Who waits for a reply, by the number of the produce. */
   readonly #waiting: (() => void)[] = [];
   #deliveries = 0;
   #onEnd: () => void = () => {};
 
-  constructor(socket: Socket, measureMs: number) {
+  constructor(socket: Socket, content: Content, measureMs: number) {
     this.#writer = new FrameWriter(socket);
+    this.#content = content;
     this.#measureMs = measureMs;
-    readFrames(socket, (kind, number) => {
+    readFrames(socket, (kind, number, bytes) => {
       if (kind === KIND.reply) this.#waiting[number]?.();
-      else if (kind === KIND.delivery) this.#deliver(number);
+      else if (kind === KIND.delivery) this.#deliver(number, bytes);
       else this.#onEnd();
     });
   }
@@ -105,7 +116,8 @@ class SocketFlow implements Flow {
   #produceOne(number: number): Promise<void> {
     return new Promise((resolve) => {
       this.#waiting[number] = resolve;
-      this.#writer.write(KIND.produce, number, this.#message);
+      const message = this.#content === 'bytes' ? this.#message : encode(payload(number));
+      this.#writer.write(KIND.produce, number, message);
     });
   }
 
@@ -115,13 +127,14 @@ class SocketFlow implements Flow {
     this.#writer.write(KIND.consume, count, room);
   }
 
-  #deliver(number: number): void {
+  #deliver(number: number, bytes: Uint8Array): void {
     this.#deliveries += 1;
-    void this.#handle().then(() => this.#writer.write(KIND.settle, number, NOTHING));
+    const message = this.#content === 'bytes' ? bytes : decode(bytes);
+    void this.#handle(message).then(() => this.#writer.write(KIND.settle, number, NOTHING));
   }
 
   /** An empty handler, as in the cases. */
-  async #handle(): Promise<void> {}
+  async #handle(_message: unknown): Promise<void> {}
 
   /** Resolves when the other process has seen so many settles. */
   #settled(count: number): Promise<void> {

@@ -12,9 +12,6 @@ import type { Socket } from 'node:net';
  */
 export const KIND = { produce: 1, settle: 2, consume: 3, end: 4, reply: 5, delivery: 6 } as const;
 
-/** As many bytes as the message of the other cases takes in its form as BSON. */
-export const MESSAGE_BYTES = 96;
-
 const HEADER_BYTES = 9;
 
 /** Gathers the frames of one tick into one write. */

@@ -4,10 +4,13 @@
  * socket's path, or with `tcp` at a free port.
  */
 import { type AddressInfo, createServer } from 'node:net';
-import { FrameWriter, KIND, MESSAGE_BYTES, readFrames } from './frames.ts';
+import { encode } from '#holdfast/codec/bson.js';
+import { payload } from '../workloads.ts';
+import { FrameWriter, KIND, readFrames } from './frames.ts';
 
 const NOTHING = new Uint8Array(0);
-const MESSAGE = new Uint8Array(MESSAGE_BYTES).fill(0x2a);
+/** As bytes or as an object, it is about as long. */
+const MESSAGE = encode(payload(0));
 const [listen = ''] = process.argv.slice(2);
 
 const server = createServer((socket) => {

@@ -3,6 +3,7 @@ import { type Holdfast, open } from '#holdfast/index.js';
 import { type BrokerProcess, startBrokerProcess } from '../broker-process.ts';
 import type { Case, Group, Measurement } from '../case.ts';
 import { type Flow, flowLimit, type Transport } from '../flow/flow.ts';
+import { appendLimit } from '../limits.ts';
 import {
   channelOf,
   fill,
@@ -27,43 +28,48 @@ export const socket: Group = { name: 'socket', cases: casesOver('socket') };
 export const tcp: Group = { name: 'tcp', cases: casesOver('tcp') };
 
 function casesOver(transport: Transport): Case[] {
+  /** @param batch how many messages share a sync of the disk at best */
   const caseOf = (
     name: string,
+    batch: number,
     measure: (channel: PayloadChannel) => Promise<Measurement>,
-    flow?: (flow: Flow) => Promise<number>,
+    flow: (flow: Flow) => Promise<number>,
   ): Case => ({
     name,
     run: (folder) => measuring(folder, transport, measure),
-    ...(flow !== undefined && { limits: [flowLimit(transport, flow)] }),
+    limits: [flowLimit(transport, 'bytes', flow), flowLimit(transport, 'objects', flow), appendLimit(batch)],
   });
+  const producing = (name: string, inFlight: number): Case =>
+    caseOf(
+      name,
+      inFlight,
+      (channel) => measureProduce(channel, inFlight),
+      (flow) => flow.produce(inFlight, false),
+    );
   const drainAt = (concurrency: number): Case => ({
     ...caseOf(
       `drain concurrency ${concurrency}`,
+      PREFETCHED + concurrency,
       (channel) => measureDrain(channel, concurrency, BACKLOG),
       (flow) => flow.drain(BACKLOG, PREFETCHED + concurrency),
     ),
     prepare: prepareBacklog,
   });
-  const producing = (name: string, inFlight: number): Case =>
-    caseOf(
-      name,
-      (channel) => measureProduce(channel, inFlight),
-      (flow) => flow.produce(inFlight, false),
-    );
   return [
     producing('produce awaited', 1),
     producing('produce 100 in flight', 100),
-    producing('produce 1000 in flight', 1_000),
-    caseOf('produceAll 1000', measureProduceAll, (flow) => flow.produceTogether(BULK)),
+    producing('produce 1000 in flight', BULK),
+    caseOf('produceAll 1000', BULK, measureProduceAll, (flow) => flow.produceTogether(BULK)),
     drainAt(1),
     drainAt(50),
     drainAt(200),
     caseOf(
       'both at once',
-      (channel) => measureBoth(channel, 1_000, 50),
-      (flow) => flow.produce(1_000, true),
+      BULK,
+      (channel) => measureBoth(channel, BULK, 50),
+      (flow) => flow.produce(BULK, true),
     ),
-    caseOf('latency 500/s', measureLatency),
+    { name: 'latency 500/s', run: (folder) => measuring(folder, transport, measureLatency) },
     { name: '1000 idle consumers', run: (folder) => measureIdleConsumers(folder, transport) },
   ];
 }
