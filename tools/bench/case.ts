@@ -25,10 +25,12 @@ export interface Measurement {
   readonly stolenPercent?: number;
 }
 
-/** What the disk alone can do with the same bytes, or the connection with the same frames, in messages a second. */
+/** What the disk alone can do with the same bytes, or the connection with the same frames: messages a second, or how long one takes. */
 export interface Limit {
   readonly name: string;
-  readonly perSecond: number;
+  readonly perSecond?: number;
+  readonly p50Ms?: number;
+  readonly p99Ms?: number;
 }
 
 /**

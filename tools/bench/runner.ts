@@ -88,7 +88,9 @@ function inOwnProcess(args: readonly string[]): Promise<unknown> {
 
 function reportOf({ group, one, measured, limits }: Run): CaseReport {
   const report = { group: group.name, name: one.name, ...middle(measured, primary) };
-  const [limit, ...otherLimits] = limits.map((values) => middle(values, ({ perSecond }) => perSecond));
+  const [limit, ...otherLimits] = limits.map((values) =>
+    middle(values, ({ perSecond, p50Ms }) => perSecond ?? p50Ms ?? 0),
+  );
   return {
     ...report,
     ...(limit === undefined ? {} : { limit }),

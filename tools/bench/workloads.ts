@@ -33,7 +33,7 @@ const BULK = 1_000;
 /** A consumer of fast handlers holds this many messages beyond its concurrency, and settles them together. */
 export const PREFETCHED = 2_000;
 
-const LATENCY_PER_SECOND = 500;
+export const LATENCY_PER_SECOND = 500;
 const LATENCY_MESSAGES = 2_100;
 const LATENCY_DROPPED = 100;
 

@@ -3,10 +3,11 @@ import { type Holdfast, open } from '#holdfast/index.js';
 import { type BrokerProcess, startBrokerProcess } from '../broker-process.ts';
 import type { Case, Group, Measurement } from '../case.ts';
 import { type Flow, flowLimit, type Transport } from '../flow/flow.ts';
-import { appendLimit } from '../limits.ts';
+import { appendLimit, syncLatency } from '../limits.ts';
 import {
   channelOf,
   fill,
+  LATENCY_PER_SECOND,
   measureBoth,
   measureDrain,
   measureLatency,
@@ -69,7 +70,11 @@ function casesOver(transport: Transport): Case[] {
       (channel) => measureBoth(channel, BULK, 50),
       (flow) => flow.produce(BULK, true),
     ),
-    { name: 'latency 500/s', run: (folder) => measuring(folder, transport, measureLatency) },
+    {
+      name: 'latency 500/s',
+      run: (folder) => measuring(folder, transport, measureLatency),
+      limits: [syncLatency(LATENCY_PER_SECOND)],
+    },
     { name: '1000 idle consumers', run: (folder) => measureIdleConsumers(folder, transport) },
   ];
 }
