@@ -209,12 +209,22 @@ function refuseOther(target: Target, wanted: HostSettings, running: HostSettings
   }
 }
 
+/** What a process closes that ends by itself. */
+const unclosed = new Set<Holdfast>();
+
+function closeAll(): void {
+  for (const holdfast of unclosed) void holdfast.close();
+  unclosed.clear();
+}
+
 /** A process that ends by itself drains first; one that is told to exit at once does not. */
 function closeAtEnd(holdfast: Holdfast): Holdfast {
-  const drain = (): void => void holdfast.close();
-  process.once('beforeExit', drain);
+  // One listener for all of them: a process may have many open.
+  if (unclosed.size === 0) process.once('beforeExit', closeAll);
+  unclosed.add(holdfast);
   const close = async (options?: CloseOptions): Promise<void> => {
-    process.removeListener('beforeExit', drain);
+    unclosed.delete(holdfast);
+    if (unclosed.size === 0) process.removeListener('beforeExit', closeAll);
     await holdfast.close(options);
   };
   return Object.assign(Object.create(holdfast) as Holdfast, { close, [Symbol.asyncDispose]: () => close() });

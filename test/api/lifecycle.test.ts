@@ -133,3 +133,11 @@ describe('a process', () => {
     expect(await ended).toEqual({ code: 0, output: 'got 1\ngot 2\n' });
   });
 });
+
+test('a process may have many instances open, and what it hears at its end is one listener for all of them', async () => {
+  const before = process.listenerCount('beforeExit');
+  const instances = await Promise.all(Array.from({ length: 12 }, () => openUntilEnd('memory:')));
+  expect(process.listenerCount('beforeExit')).toBe(before + 1);
+  await Promise.all(instances.map((instance) => instance.close()));
+  expect(process.listenerCount('beforeExit')).toBe(before);
+});

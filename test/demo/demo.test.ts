@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, w
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
-import { interrupt, leftBehind, runTool, startTool } from '../tools/running-tool.ts';
+import { interrupt, leftBehind, processesOf, runTool, startTool } from '../tools/running-tool.ts';
 
 const scratch = mkdtempSync(join(tmpdir(), 'holdfast-demo-test-'));
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
@@ -16,7 +16,7 @@ const BOUND_BY_MODES: readonly string[] =
 const ODD_NAME = Buffer.from('odd \xff\nname', 'latin1');
 const ODD_TEXT = 'odd \udcff\nname';
 
-test('the demo kills its working process three times or more, loses nothing and records nothing twice', async () => {
+test('the demo kills four workers and three brokers, loses nothing and records nothing twice', async () => {
   const folder = join(scratch, 'files');
   const hashes = fillFolder(folder);
   const results = join(scratch, 'results.jsonl');
@@ -35,12 +35,14 @@ test('the demo kills its working process three times or more, loses nothing and 
     redelivered: expect.any(Number),
     lost: 0,
     doubled: 0,
-    kills: expect.any(Number),
+    workers: expect.any(Number),
+    kills: 7,
+    workerKills: 4,
+    brokerKills: 3,
     seconds: expect.any(Number),
     messagesPerSecond: expect.any(Number),
     durability: 'disk',
   });
-  expect(summary['kills']).toBeGreaterThanOrEqual(3);
   expect(summary['redelivered']).toBeGreaterThan(0);
   expect(stdout).toContain('dead: dangling: ENOENT');
   expect(code).toBe(0);
@@ -105,6 +107,19 @@ describe.each([
       expect(leftBehind(demo)).toEqual([]);
     },
   );
+});
+
+test('a demo that is killed takes its processes along', async () => {
+  const folder = mkdtempSync(join(scratch, 'killed-'));
+  fillFolder(folder);
+  const demo = startTool('demo', ['--folder', folder]);
+  await demo.said('SIGKILL 2 ');
+  expect(processesOf(demo).length).toBeGreaterThan(1);
+
+  demo.process.kill('SIGKILL');
+  await demo.ended;
+
+  await expect.poll(() => processesOf(demo), { timeout: 10_000 }).toEqual([]);
 });
 
 test.each([

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { open } from 'holdfast';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { temporaryFolder } from './folders.ts';
 import { kill, startProgram } from './programs.ts';
 
@@ -9,12 +9,15 @@ const folder = temporaryFolder();
 test('a folder that another process has open is shared, and stays open when that process is killed', async () => {
   const data = join(folder, 'held');
   const holder = await startProgram('hold', data);
-  await using holdfast = await open(`file:${data}`);
+  const log: string[] = [];
+  await using holdfast = await open(`file:${data}`, { log: ({ message }) => void log.push(message) });
   const channel = holdfast.channel<string>('held');
   const [held] = await channel.list('ready');
   expect(held?.message).toBe('stored before the kill');
+  expect(log).toEqual([]);
   await kill(holder);
   await channel.produce('stored after the kill');
+  await vi.waitFor(() => expect(log).toEqual([`This process leads "${data}" now`]));
   expect((await channel.list('ready')).map(({ message }) => message)).toEqual([
     'stored before the kill',
     'stored after the kill',

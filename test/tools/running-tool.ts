@@ -89,21 +89,29 @@ export async function interrupt({ process: child, ended }: RunningTool, signal: 
 }
 
 /** What a tool has left behind: temporary folders, mounts and loop devices of them, and processes that work in them. */
-export function leftBehind({ temporary }: RunningTool): string[] {
-  const named = (path: string): string[] => {
-    try {
-      return readFileSync(path, 'utf8').includes(temporary) ? [path] : [];
-    } catch {
-      // A process ends between two looks, and most loop devices have no file behind them.
-      return [];
-    }
-  };
-  const processes = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+export function leftBehind(tool: RunningTool): string[] {
+  const { temporary } = tool;
   const loops = readdirSync('/sys/block').filter((name) => name.startsWith('loop'));
   return [
     ...readdirSync(temporary),
-    ...named('/proc/mounts'),
-    ...loops.flatMap((name) => named(`/sys/block/${name}/loop/backing_file`)),
-    ...processes.flatMap((name) => named(`/proc/${name}/cmdline`)),
+    ...named('/proc/mounts', temporary),
+    ...loops.flatMap((name) => named(`/sys/block/${name}/loop/backing_file`, temporary)),
+    ...processesOf(tool),
   ];
+}
+
+/** The processes that work in the tool's temporary folders. */
+export function processesOf({ temporary }: RunningTool): string[] {
+  const processes = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  return processes.flatMap((name) => named(`/proc/${name}/cmdline`, temporary));
+}
+
+/** The path, if the file there names the folder. */
+function named(path: string, folder: string): string[] {
+  try {
+    return readFileSync(path, 'utf8').includes(folder) ? [path] : [];
+  } catch {
+    // A process ends between two looks, and most loop devices have no file behind them.
+    return [];
+  }
 }

@@ -6,10 +6,17 @@ export interface Measurement {
   readonly perSecond?: number;
   readonly p50Ms?: number;
   readonly p99Ms?: number;
-  /** Resident memory of the whole process, all its threads included, when the measured part was over. */
+  readonly worstMs?: number;
+  /** From the kill of the leader to the next acknowledged produce. */
+  readonly acknowledgedMs?: number;
+  /** From the kill of the leader to the first delivery. */
+  readonly deliveredMs?: number;
+  /** Resident memory of the whole process, all its threads included, when the measured part was over; of the broker's if that has its own. */
   readonly rssBytes?: number;
+  /** How much of it came with what the case is about. */
+  readonly addedBytes?: number;
   readonly openMs?: number;
-  /** User and system time of the whole process, all its threads included. */
+  /** User and system time of the process, and of the broker's if that has its own, all threads included. */
   readonly cpuMicrosPerMessage?: number;
   /**
    * The share of the processors' time that went to other virtual machines of the same host meanwhile, where the system
@@ -18,10 +25,12 @@ export interface Measurement {
   readonly stolenPercent?: number;
 }
 
-/** What the disk alone can do with the same bytes, in messages a second. */
+/** What the disk alone can do with the same bytes, or the connection with the same frames: messages a second, or how long one takes. */
 export interface Limit {
   readonly name: string;
-  readonly perSecond: number;
+  readonly perSecond?: number;
+  readonly p50Ms?: number;
+  readonly p99Ms?: number;
 }
 
 /**

@@ -1,9 +1,11 @@
 /** All groups; a new one is a file in `groups/` and a name here. */
 import type { Case, Group } from './case.ts';
 import { embedded } from './groups/embedded.ts';
+import { socket, tcp } from './groups/processes.ts';
+import { takeover } from './groups/takeover.ts';
 import { thread } from './groups/thread.ts';
 
-const GROUPS: readonly Group[] = [embedded, thread];
+const GROUPS: readonly Group[] = [embedded, socket, tcp, thread, takeover];
 
 export function groupNames(): string[] {
   return GROUPS.map(({ name }) => name);

@@ -88,7 +88,9 @@ function inOwnProcess(args: readonly string[]): Promise<unknown> {
 
 function reportOf({ group, one, measured, limits }: Run): CaseReport {
   const report = { group: group.name, name: one.name, ...middle(measured, primary) };
-  const [limit, ...otherLimits] = limits.map((values) => middle(values, ({ perSecond }) => perSecond));
+  const [limit, ...otherLimits] = limits.map((values) =>
+    middle(values, ({ perSecond, p50Ms }) => perSecond ?? p50Ms ?? 0),
+  );
   return {
     ...report,
     ...(limit === undefined ? {} : { limit }),
@@ -97,8 +99,8 @@ function reportOf({ group, one, measured, limits }: Run): CaseReport {
 }
 
 /** The figure by which the runs of a case are ordered. */
-function primary({ perSecond, p50Ms, openMs }: Measurement): number {
-  return perSecond ?? p50Ms ?? openMs ?? 0;
+function primary({ perSecond, p50Ms, openMs, acknowledgedMs }: Measurement): number {
+  return perSecond ?? p50Ms ?? openMs ?? acknowledgedMs ?? 0;
 }
 
 /** The run in the middle, as a whole: its figures belong together. */

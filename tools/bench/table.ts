@@ -9,13 +9,17 @@ type Column = readonly [heading: string, cell: (report: CaseReport) => string];
 
 const COLUMNS: readonly Column[] = [
   ['case', ({ name }) => name],
-  ['messages', ({ messages }) => whole(messages)],
+  ['messages', ({ messages }) => (messages > 0 ? whole(messages) : '')],
   ['a second', ({ perSecond }) => optional(perSecond, whole)],
-  ['of limit', ({ perSecond, limit }) => (perSecond && limit ? share(perSecond, limit.perSecond) : '')],
+  ['of limit', ({ perSecond, limit }) => (perSecond && limit?.perSecond ? share(perSecond, limit.perSecond) : '')],
   ['p50 ms', ({ p50Ms }) => optional(p50Ms, fixed(2))],
   ['p99 ms', ({ p99Ms }) => optional(p99Ms, fixed(2))],
+  ['worst ms', ({ worstMs }) => optional(worstMs, fixed(2))],
+  ['produce ms', ({ acknowledgedMs }) => optional(acknowledgedMs, whole)],
+  ['delivery ms', ({ deliveredMs }) => optional(deliveredMs, whole)],
   ['open ms', ({ openMs }) => optional(openMs, whole)],
   ['memory MB', ({ rssBytes }) => optional(rssBytes, (bytes) => whole(bytes / 1e6))],
+  ['added MB', ({ addedBytes }) => optional(addedBytes, (bytes) => (bytes / 1e6).toFixed(1))],
   ['stolen', ({ stolenPercent }) => optional(stolenPercent, (percent) => `${percent.toFixed(0)} %`)],
   ['CPU us each', ({ cpuMicrosPerMessage }) => optional(cpuMicrosPerMessage, fixed(1))],
 ];
@@ -51,8 +55,10 @@ function formatGroup(group: string, reports: readonly CaseReport[]): string[] {
 function limitLines({ name, perSecond, limit, otherLimits = [] }: CaseReport): string[] {
   if (limit === undefined) return [];
   return [limit, ...otherLimits].map((one) => {
+    const what = `limit of ${name}: ${one.name}`;
+    if (one.perSecond === undefined) return `${what}, p50 ${one.p50Ms?.toFixed(2)} ms, p99 ${one.p99Ms?.toFixed(2)} ms`;
     const reached = perSecond === undefined ? '' : `, ${share(perSecond, one.perSecond)} reached`;
-    return `limit of ${name}: ${one.name}, ${whole(one.perSecond)} a second${reached}`;
+    return `${what}, ${whole(one.perSecond)} a second${reached}`;
   });
 }
 

@@ -30,7 +30,10 @@ const WARM_UP: readonly { readonly inFlight: number; readonly ms: number }[] = [
 
 const BULK = 1_000;
 
-const LATENCY_PER_SECOND = 500;
+/** A consumer of fast handlers holds this many messages beyond its concurrency, and settles them together. */
+export const PREFETCHED = 2_000;
+
+export const LATENCY_PER_SECOND = 500;
 const LATENCY_MESSAGES = 2_100;
 const LATENCY_DROPPED = 100;
 
@@ -38,7 +41,8 @@ export function channelOf(holdfast: Holdfast): PayloadChannel {
   return holdfast.channel<Payload>('bench');
 }
 
-function payload(k: number): Payload {
+/** The message with this number. */
+export function payload(k: number): Payload {
   return { k, t: Date.now(), p: FILLING };
 }
 

@@ -1,4 +1,4 @@
-/** The channels of the demo, as the working process and the count at the end see them. */
+/** The channels of the demo, as the working processes and the count at the end see them. */
 import type { Channel, Holdfast } from 'holdfast';
 
 /** A file to work on; its path is relative to the folder, in bytes, since a name need not be a text. */

@@ -1,4 +1,4 @@
-/** `npm run demo`: real files as input, a working process that is killed on the way, and a count that must come out. */
+/** `npm run demo`: real files as input, processes that are killed on the way, and a count that must come out. */
 import { rmSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { relative } from 'node:path';
@@ -31,18 +31,16 @@ try {
 async function runDemo(request: DemoRequest): Promise<number> {
   const { folder, data } = request;
   const screen = new Screen(process.stdout);
-  const supervisor = new Supervisor(
-    { folder, data },
-    {
-      progress: (stored, ended) => screen.progress(stored, ended),
-      killed: (kills, phase, at) => screen.killed(kills, phase, at),
-    },
-  );
   try {
     const startedAt = Date.now();
     const { files, closed } = await listFolder(folder, data, interruption);
     screen.begin(shownFolder(folder), files.length);
     if (closed.length > 0) screen.note(`${count(closed.length, 'folder')} cannot be listed and are left out`);
+    const supervisor = new Supervisor({ folder, data }, files.length, {
+      started: (workers) => screen.note(`a broker, a producer and ${count(workers, 'worker')}, each a process`),
+      progress: (stored, ended) => screen.progress(stored, ended),
+      killed: (kills, kill) => screen.killed(kills, kill),
+    });
     const supervised = await supervisor.run(interruption);
     const counted = await countAll({ folder, data, before: files, startedAt }, interruption);
     showTable(screen, counted, supervised);
@@ -64,6 +62,8 @@ function showTable(screen: Screen, counted: Counted, supervised: Supervised): vo
     { label: 'completed', value: number(completed.length), note: 'SHA-256, lines, gzip size' },
     { label: 'dead', value: number(dead.length), ...(dead.length > 0 && { note: 'kept, each with its reason' }) },
     { label: 'redelivered after a kill', value: number(redelivered) },
+    { label: 'workers killed', value: number(supervised.workerKills), note: `of ${supervised.workers} at a time` },
+    { label: 'brokers killed', value: number(supervised.brokerKills), note: 'each time another process took over' },
     { label: 'lost', value: number(lost.length), tone: lost.length === 0 ? 'good' : 'bad' },
     { label: 'results recorded twice', value: number(doubled), tone: doubled === 0 ? 'good' : 'bad' },
     {
@@ -74,7 +74,7 @@ function showTable(screen: Screen, counted: Counted, supervised: Supervised): vo
     { label: 'durability', value: durability, note: synced },
   ];
   const passed = lost.length === 0 && doubled === 0;
-  const kills = `Killed ${count(supervised.kills, 'time')} in ${supervised.seconds.toFixed(1)} s`;
+  const kills = `Killed ${count(supervised.workerKills + supervised.brokerKills, 'process')} in ${supervised.seconds.toFixed(1)} s`;
   const verdict = passed ? 'nothing lost, nothing recorded twice' : 'files are lost or recorded twice, which is a bug';
   screen.table(rows, { label: kills, value: verdict, tone: passed ? 'good' : 'bad' });
   for (const { path, reason } of dead.slice(0, SHOWN_DEAD)) screen.note(`dead: ${shownPath(path)}: ${reason}`);
@@ -100,7 +100,10 @@ function summaryOf(folder: string, counted: Counted, supervised: Supervised): Re
     redelivered,
     lost: counted.lost.length,
     doubled,
-    kills: supervised.kills,
+    workers: supervised.workers,
+    kills: supervised.workerKills + supervised.brokerKills,
+    workerKills: supervised.workerKills,
+    brokerKills: supervised.brokerKills,
     seconds: Number(supervised.seconds.toFixed(3)),
     messagesPerSecond: messagesPerSecond(counted, supervised),
     durability,

@@ -16,8 +16,10 @@ export interface DemoRequest {
 
 export const HELP = `Usage: npm run demo -- [--folder DIR] [--data DIR] [--results FILE] [--json]
 
-One message for each file of a folder; handlers compute its SHA-256, line count and gzip size, in a
-process that is killed on the way and started again. At the end the folder is counted anew.
+One message for each file of a folder. Worker processes, two for each core, compute its SHA-256, line count
+and gzip size. Workers, and whichever process leads the data folder, are killed on the way and others
+started. At the end the folder is counted anew. A session outlives its connection by 3 seconds here, not 30: a
+worker that dies while nobody leads is missed only then.
 
   --folder DIR     the files to work on; this project's installed packages when left out
   --data DIR       an empty folder that keeps the messages; a temporary one when left out

@@ -1,6 +1,6 @@
 /** What the demo shows: a bar that moves on a terminal, plain lines elsewhere, and the table at the end. */
 import type { WriteStream } from 'node:tty';
-import type { KillPoint } from './worker.ts';
+import type { Kill } from './kills.ts';
 
 export interface Row {
   readonly label: string;
@@ -31,7 +31,7 @@ export class Screen {
   begin(folder: string, total: number): void {
     this.#total = total;
     this.#line('');
-    this.#line(`  ${this.#style('bold', 'Holdfast')}  one message a file, and a process that is killed on the way`);
+    this.#line(`  ${this.#style('bold', 'Holdfast')}  one message a file, and processes that are killed on the way`);
     this.#line(`  ${this.#style('dim', `${count(total, 'file')} in ${folder}`)}`);
     this.#line('');
   }
@@ -48,12 +48,10 @@ export class Screen {
     this.#draw(`  ${bar}  ${String(percent).padStart(3)} %   ${number(ended)} of ${number(this.#total)}`);
   }
 
-  killed(kills: number, phase: KillPoint['phase'], at: number): void {
-    const doing = phase === 'producing' ? 'files were being stored' : 'handlers were at work';
-    const where = `${number(at)} of ${number(this.#total)} ${phase === 'producing' ? 'stored' : 'done'}, and started again`;
-    this.#line(
-      `  ${this.#style('yellow', `SIGKILL ${kills}`)}   while ${doing.padEnd(23)}  ${this.#style('dim', where)}`,
-    );
+  killed(kills: number, { victim, phase, afterSteps }: Kill): void {
+    const who = victim === 'broker' ? 'the broker, so another process leads' : 'a worker';
+    const where = `${number(afterSteps)} of ${number(this.#total)} ${phase === 'producing' ? 'stored' : 'done'}`;
+    this.#line(`  ${this.#style('yellow', `SIGKILL ${kills}`)}   ${who.padEnd(38)}  ${this.#style('dim', where)}`);
   }
 
   note(text: string): void {
@@ -105,7 +103,8 @@ export function number(value: number): string {
   return NUMBERS.format(value);
 }
 
-/** A number of things: `1 file`, `6,082 files`. */
+/** A number of things: `1 file`, `6,082 files`, `7 processes`. */
 export function count(value: number, noun: string): string {
-  return `${number(value)} ${noun}${value === 1 ? '' : 's'}`;
+  const ending = value === 1 ? '' : noun.endsWith('s') ? 'es' : 's';
+  return `${number(value)} ${noun}${ending}`;
 }

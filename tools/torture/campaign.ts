@@ -4,48 +4,44 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { seededRandom } from '#holdfast/model/random.js';
 import { type Child, startChild } from './child.ts';
-import { Ledger, type Violations } from './ledger.ts';
+import { Ledger } from './ledger.ts';
 import type { LoadEvent } from './load.ts';
 import type { Place } from './place.ts';
+import { sumOf, type Tally } from './tally.ts';
 
-export interface Tally extends Violations {
-  readonly cycles: number;
-  /** Messages whose produce had resolved. */
-  readonly acknowledged: number;
-  /** Messages of which the end was known to be durable. */
-  readonly ended: number;
-  /** How long each opening took, in milliseconds. */
-  readonly reopenMs: readonly number[];
+export interface CampaignOptions {
+  readonly place: Place;
+  /** Decides the moments of the faults. */
+  readonly seed: number;
+  /** After at most this time under load the fault comes. */
+  readonly longestLoadMs: number;
+  /** Hears what it has come to after each fault. */
+  readonly onCycle: (tally: Tally) => void;
 }
 
 /** So many faults meet the same data before it is counted to the end; more would make the listings long. */
-const FAULTS_A_FOLDER = 10;
+export const FAULTS_A_FOLDER = 10;
 /** The load lasts at least this long, in milliseconds. */
 export const SHORTEST_LOAD_MS = 50;
 /** One in so many faults comes while the store is opened, at most this long after the beginning, in milliseconds. */
-const OPENING_SHARE = 8;
-const OPENING_MS = 150;
+export const OPENING_SHARE = 8;
+export const OPENING_MS = 150;
 /** A process that was started again begins so far below what it had reached, to meet its own dedupe keys. */
-const OVERLAP = 40;
+export const OVERLAP = 40;
 
 export class Campaign {
-  readonly #place: Place;
+  readonly #options: CampaignOptions;
   readonly #random: () => number;
-  readonly #longestLoadMs: number;
-  readonly #onCycle: (tally: Tally) => void;
   readonly #reopenMs: number[] = [];
   readonly #closed: Ledger[] = [];
   #ledger = new Ledger();
   #child: Child | undefined;
   #cycles = 0;
 
-  /** @param longestLoadMs after at most this time under load the fault comes */
-  constructor(place: Place, seed: number, longestLoadMs: number, onCycle: (tally: Tally) => void) {
-    this.#place = place;
-    this.#longestLoadMs = longestLoadMs;
-    const random = seededRandom(seed);
+  constructor(options: CampaignOptions) {
+    this.#options = options;
+    const random = seededRandom(options.seed);
     this.#random = () => random.fraction();
-    this.#onCycle = onCycle;
   }
 
   /** @throws the reason of `abort` when that fires; the process under torture is gone then */
@@ -67,11 +63,11 @@ export class Campaign {
 
   async #run(cycles: number, abort: AbortSignal): Promise<Tally> {
     for (let left = cycles; left > 0; left -= FAULTS_A_FOLDER) {
-      const data = join(this.#place.folder, `data-${this.#closed.length}`);
+      const data = join(this.#options.place.folder, `data-${this.#closed.length}`);
       for (let i = 0; i < Math.min(left, FAULTS_A_FOLDER); i++) {
         await this.#fault(data, abort);
         this.#cycles += 1;
-        this.#onCycle(this.tally);
+        this.#options.onCycle(this.tally);
       }
       await this.#finish(data, abort);
       if (this.isViolated) return this.tally;
@@ -83,13 +79,7 @@ export class Campaign {
   }
 
   get tally(): Tally {
-    const tally = { cycles: this.#cycles, acknowledged: 0, ended: 0, missing: 0, doubled: 0, altered: 0, revived: 0 };
-    for (const { acknowledged, ended, violations } of [...this.#closed, this.#ledger]) {
-      tally.acknowledged += acknowledged;
-      tally.ended += ended;
-      for (const kind of ['missing', 'doubled', 'altered', 'revived'] as const) tally[kind] += violations[kind];
-    }
-    return { ...tally, reopenMs: this.#reopenMs };
+    return { cycles: this.#cycles, ...sumOf([...this.#closed, this.#ledger]), reopenMs: this.#reopenMs };
   }
 
   get isViolated(): boolean {
@@ -107,16 +97,16 @@ export class Campaign {
     await child.until(whileOpening ? 'opening' : 'listed');
     const loadMs = whileOpening
       ? share * OPENING_MS
-      : SHORTEST_LOAD_MS + share * (this.#longestLoadMs - SHORTEST_LOAD_MS);
+      : SHORTEST_LOAD_MS + share * (this.#options.longestLoadMs - SHORTEST_LOAD_MS);
     await sleep(loadMs, undefined, { signal: abort });
     const { exitCode, signalCode } = child.process;
     if (exitCode !== null || signalCode !== null) {
       const end = signalCode ?? `exit code ${exitCode}`;
       throw new Error(`The process under torture ended by itself under load (${end})\n${child.complaints()}`);
     }
-    this.#place.strike(child.process);
+    this.#options.place.strike(child.process);
     await child.gone;
-    this.#place.recover();
+    this.#options.place.recover();
   }
 
   async #finish(data: string, abort: AbortSignal): Promise<void> {

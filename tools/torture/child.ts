@@ -21,7 +21,8 @@ const MAX_COMPLAINTS = 4_096;
 export function startChild(order: LoadOrder, hear: (event: LoadEvent) => void): Child {
   const program = fileURLToPath(new URL('./load.js', import.meta.url));
   const child = spawn(process.execPath, [program, JSON.stringify(order)], {
-    stdio: ['ignore', 'inherit', 'pipe', 'pipe'],
+    // The child ends when its standard input does, whatever has become of its parent.
+    stdio: ['pipe', 'inherit', 'pipe', 'pipe'],
     // Out of reach of a Ctrl+C: who started it ends it.
     detached: true,
   });

@@ -19,7 +19,9 @@ const ENDED: ReadonlySet<State> = new Set(['completed', 'dead']);
 /** The book of one data folder. */
 export class Ledger {
   readonly #acknowledged = new Set<string>();
-  readonly #ended = new Set<string>();
+  /** When the end of a message was known to be durable, and when a handler began with it at last. */
+  readonly #ended = new Map<string, number>();
+  readonly #started = new Map<string, number>();
   readonly #faults = {
     missing: new Set<string>(),
     doubled: new Set<string>(),
@@ -36,10 +38,12 @@ export class Ledger {
         this.#highest = Math.max(this.#highest, event.number);
         break;
       case 'ended':
-        this.#ended.add(event.id);
+        if (!this.#ended.has(event.id)) this.#ended.set(event.id, event.at);
+        this.#checkOrder(event.id);
         break;
       case 'started':
-        if (this.#ended.has(event.id)) this.#faults.revived.add(event.id);
+        this.#started.set(event.id, event.at);
+        this.#checkOrder(event.id);
         break;
       case 'stored':
         this.#listing.push(event);
@@ -55,6 +59,7 @@ export class Ledger {
         this.#check(true);
         break;
       case 'opened':
+      case 'leads':
         break;
     }
   }
@@ -84,6 +89,12 @@ export class Ledger {
     );
   }
 
+  /** Two processes tell it through pipes of their own, so what comes first may have been last. */
+  #checkOrder(id: string): void {
+    const [startedAt = -Infinity, endedAt = Infinity] = [this.#started.get(id), this.#ended.get(id)];
+    if (startedAt > endedAt) this.#faults.revived.add(id);
+  }
+
   /** @param atEnd nothing may be left to do */
   #check(atEnd: boolean): void {
     const { missing, doubled, altered } = this.#faults;
@@ -102,7 +113,7 @@ export class Ledger {
       }
     }
     for (const id of this.#acknowledged) if (!byId.has(id)) missing.add(id);
-    for (const id of this.#ended) if (!ENDED.has(byId.get(id)?.state ?? 'ready')) missing.add(`end of ${id}`);
+    for (const id of this.#ended.keys()) if (!ENDED.has(byId.get(id)?.state ?? 'ready')) missing.add(`end of ${id}`);
     for (const { number, state } of byNumber.values()) {
       if (state === 'completed' && !effects.has(number)) missing.add(`effect of message ${number}`);
       if (state !== 'completed' && effects.has(number)) doubled.add(`effect of message ${number}, which is ${state}`);

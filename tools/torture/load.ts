@@ -1,33 +1,48 @@
 /**
- * The process under torture: lists what its store holds, then produces and consumes until it is killed. What it
- * knows to be durable it tells its parent through a pipe, and only when the promise that says so has resolved.
+ * A process under torture: lists what its store holds, then produces and consumes until it is killed; or it is one of
+ * several on the same store, and does one of these. What it knows to be durable it tells its parent through a pipe, and
+ * only when the promise that says so has resolved.
  */
 import { writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { HoldfastError, open, type State } from 'holdfast';
+import { HoldfastError, open, type Receipt, type State } from 'holdfast';
 import { allEnded, listAll } from '../backlog.ts';
 import { bodyOf, type Effect, isIntact, optionsOf, resultOf, type Work } from './work.ts';
 
 /** What the process is told. */
 export interface LoadOrder {
   readonly data: string;
-  /** `load` goes on until it is killed; `finish` works on what is there until nothing is left. */
-  readonly mode: 'load' | 'finish';
+  readonly mode: Mode;
   /** The number of the first message to produce; those that were produced before meet their dedupe key. */
   readonly first: number;
 }
 
-/** What the process says. */
+/**
+ * `load` lists, produces and consumes until it is killed; `finish` lists, and works on what is there until nothing is
+ * left. Of several processes one at least is `lead`, which only has the store open, one is `produce`, and others `work`.
+ */
+export type Mode = 'load' | 'finish' | Role;
+export type Role = 'lead' | 'produce' | 'work';
+
+/** What the process says; `at` and `askedAt` are milliseconds of the machine's monotonic clock. */
 export type LoadEvent =
   | { readonly kind: 'opening' }
   | { readonly kind: 'opened'; readonly ms: number }
+  /** It leads the store from now on. */
+  | { readonly kind: 'leads' }
   | ({ readonly kind: 'stored' } & StoredItem)
   /** Everything stored was told, and the load begins. */
   | { readonly kind: 'listed' }
-  | { readonly kind: 'acknowledged'; readonly id: string; readonly number: number }
-  | { readonly kind: 'started'; readonly id: string }
+  | {
+      readonly kind: 'acknowledged';
+      readonly id: string;
+      readonly number: number;
+      readonly askedAt: number;
+      readonly at: number;
+    }
+  | { readonly kind: 'started'; readonly id: string; readonly at: number }
   /** The message has ended, and its end is durable. */
-  | { readonly kind: 'ended'; readonly id: string }
+  | { readonly kind: 'ended'; readonly id: string; readonly at: number }
   | { readonly kind: 'finished' };
 
 export interface StoredItem {
@@ -47,13 +62,30 @@ const LONGEST_WORK_MS = 4;
 const BATCH = 10;
 const LOOK_MS = 10;
 
+/**
+ * A process that is stopped for longer than this loses its session, and what it held goes to others. One that has died
+ * while nobody led is missed only then.
+ */
+const SESSION_TIMEOUT = '3s';
+
 const PIPE = 3;
 const order = JSON.parse(process.argv[2] as string) as LoadOrder;
+const { mode } = order;
 let nextNumber = order.first;
 
+// Without its parent it has nobody to tell, and one that only leads would not notice.
+process.stdin.once('end', () => process.exit(1)).resume();
+process.stdin.unref();
+
 tell({ kind: 'opening' });
-const startedAt = performance.now();
-const holdfast = await open(`file:${order.data}`);
+const startedAt = now();
+const holdfast = await open(`file:${order.data}`, {
+  sessionTimeout: SESSION_TIMEOUT,
+  log: ({ level, message, error }) => {
+    if (message.startsWith('This process leads')) tell({ kind: 'leads' });
+    else if (level !== 'info') console.error(message, error);
+  },
+});
 const work = holdfast.channel<Work, number>('torture/work', {
   process: 'exactlyOnce',
   deduplicationInterval: '1d',
@@ -65,53 +97,88 @@ const work = holdfast.channel<Work, number>('torture/work', {
 });
 const effects = holdfast.channel<Effect>('torture/effects');
 await work.inspect();
-tell({ kind: 'opened', ms: performance.now() - startedAt });
-await listEverything();
-tell({ kind: 'listed' });
-const consumer = await work.consume(
-  async ({ number }, { id, attempt, tx }) => {
-    tell({ kind: 'started', id });
-    await sleep(Math.random() * LONGEST_WORK_MS);
-    if (number % 11 === 4 && attempt === 1) throw new Error('The first attempt fails');
-    if (number % 37 === 5) throw new Error('Every attempt fails');
-    tx.produce(effects, { number });
-    return resultOf(number);
-  },
-  { concurrency: HANDLERS },
-);
-if (order.mode === 'load') {
-  await Promise.all(Array.from({ length: LANES }, produceForEver));
-} else {
-  await allEnded(work, LOOK_MS);
-  await consumer.drain();
-  await listEverything();
-  await holdfast.close();
-  tell({ kind: 'finished' });
+tell({ kind: 'opened', ms: now() - startedAt });
+switch (mode) {
+  case 'load':
+    await listEverything();
+    tell({ kind: 'listed' });
+    await consume();
+    await produceForEver();
+    break;
+  case 'finish': {
+    await listEverything();
+    tell({ kind: 'listed' });
+    const consumer = await consume();
+    await allEnded(work, LOOK_MS);
+    await consumer.drain();
+    await listEverything();
+    await holdfast.close();
+    tell({ kind: 'finished' });
+    break;
+  }
+  case 'lead':
+    process.stdin.ref();
+    break;
+  case 'produce':
+    await produceForEver();
+    break;
+  case 'work':
+    await consume();
+    break;
 }
 
-async function produceForEver(): Promise<never> {
-  for (;;) {
-    await sleep(Math.random() * LONGEST_PAUSE_MS);
-    if (Math.random() < 1 / LANES) await produceBatch(takeNumbers(BATCH));
-    else await produceOne(takeNumbers(1)[0] as number);
-  }
+function consume(): ReturnType<typeof work.consume> {
+  return work.consume(
+    async ({ number }, { id, attempt, tx }) => {
+      tell({ kind: 'started', id, at: now() });
+      await sleep(Math.random() * LONGEST_WORK_MS);
+      if (number % 11 === 4 && attempt === 1) throw new Error('The first attempt fails');
+      if (number % 37 === 5) throw new Error('Every attempt fails');
+      tx.produce(effects, { number });
+      return resultOf(number);
+    },
+    { concurrency: HANDLERS },
+  );
+}
+
+async function produceForEver(): Promise<void> {
+  const lane = async (): Promise<never> => {
+    for (;;) {
+      await sleep(Math.random() * LONGEST_PAUSE_MS);
+      if (Math.random() < 1 / LANES) await produceBatch(takeNumbers(BATCH));
+      else await produceOne(takeNumbers(1)[0] as number);
+    }
+  };
+  await Promise.all(Array.from({ length: LANES }, lane));
 }
 
 async function produceOne(number: number): Promise<void> {
-  const { id } = await work.produce({ number, body: bodyOf(number) }, optionsOf(number));
-  acknowledged(id, number);
+  await produce([number], async () => [await work.produce({ number, body: bodyOf(number) }, optionsOf(number))]);
 }
 
 async function produceBatch(numbers: readonly number[]): Promise<void> {
   const messages = numbers.map((number) => ({ number, body: bodyOf(number) }));
-  const receipts = await work.produceAll(messages);
-  receipts.forEach(({ id }, i) => acknowledged(id, numbers[i] as number));
+  await produce(numbers, () => work.produceAll(messages));
 }
 
-function acknowledged(id: string, number: number): void {
-  tell({ kind: 'acknowledged', id, number });
+/** A process that was stopped for too long has to ask again; what was stored after all meets its dedupe key. */
+async function produce(numbers: readonly number[], ask: () => Promise<readonly Receipt[]>): Promise<void> {
+  const askedAt = now();
+  for (;;) {
+    try {
+      const receipts = await ask();
+      receipts.forEach(({ id }, i) => acknowledged(id, numbers[i] as number, askedAt));
+      return;
+    } catch (error) {
+      if (!(error instanceof HoldfastError) || error.code !== 'UNKNOWN_OUTCOME') throw error;
+    }
+  }
+}
+
+function acknowledged(id: string, number: number, askedAt: number): void {
+  tell({ kind: 'acknowledged', id, number, askedAt, at: now() });
   if (number % 2 === 0) return;
-  const ended = (): void => tell({ kind: 'ended', id });
+  const ended = (): void => tell({ kind: 'ended', id, at: now() });
   work.result(id).then(ended, (error: unknown) => {
     if (!(error instanceof HoldfastError) || error.code !== 'DEAD') throw error;
     ended();
@@ -148,4 +215,9 @@ async function listEverything(): Promise<void> {
 /** Written at once: what is told before the kill arrives, whatever the event loop had in mind. */
 function tell(event: LoadEvent): void {
   writeSync(PIPE, `${JSON.stringify(event)}\n`);
+}
+
+/** The same clock in all processes of the machine. */
+function now(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
 }

@@ -1,27 +1,32 @@
 /** `npm run torture`: faults on real processes and real file systems, and a count of what was acknowledged. */
 import { parseCommandLine, USAGE_EXIT_CODE, UsageError, wholeNumber } from '../command-line.ts';
 import { abortWhenInterrupted, exitInterrupted, Interrupted } from '../interruption.ts';
-import { Campaign, SHORTEST_LOAD_MS, type Tally } from './campaign.ts';
+import { Campaign, type CampaignOptions, SHORTEST_LOAD_MS } from './campaign.ts';
 import { type FileSystem, killPlace, powerCutPlace } from './place.ts';
+import { SharedCampaign } from './shared-campaign.ts';
+import type { Tally } from './tally.ts';
 
-const HELP = `Usage: npm run torture -- kill --cycles N [--seed S] [--load MS] [--json]
+const HELP = `Usage: npm run torture -- kill --cycles N [--processes P] [--seed S] [--load MS] [--json]
        npm run torture -- powercut --cycles N --fs ext4|xfs [--seed S] [--load MS] [--json]
 
-A process that produces and consumes is struck at random moments and started again on the same data.
+Processes that produce and consume are struck at random moments and started again on the same data.
 
-  kill       SIGKILL
-  powercut   the file system, on a loop device, loses what it has not made durable; needs root
+  kill       SIGKILL for one of them or several, whichever leads most often; now and then SIGSTOP for so long
+             that the others take it for dead, and SIGCONT
+  powercut   the file system, on a loop device, loses what it has not made durable; needs root; one process
 
-  --cycles N   how many faults
-  --fs NAME    the file system that loses its power: ext4 or xfs
-  --seed S     decides the moments of the faults
-  --load MS    the longest time under load before a fault; 2000 when left out
-  --json       prints one JSON object as the last line`;
+  --cycles N      how many faults
+  --processes P   one leads at first, one produces, the others work: 4 when left out; 1 does everything itself
+  --fs NAME       the file system that loses its power: ext4 or xfs
+  --seed S        decides the moments of the faults
+  --load MS       the longest time under load before a fault; 2000 when left out
+  --json          prints one JSON object as the last line`;
 
 interface TortureRequest {
   readonly fault: 'kill' | 'powercut';
   readonly fileSystem: FileSystem | undefined;
   readonly cycles: number;
+  readonly processes: number;
   readonly seed: number;
   readonly longestLoadMs: number;
   readonly json: boolean;
@@ -31,6 +36,8 @@ const MAX_CYCLES = 1_000_000;
 const MAX_SEED: number = 2 ** 32 - 1;
 const LONGEST_LOAD_MS = 2_000;
 const MAX_LOAD_MS = 600_000;
+const PROCESSES = 4;
+const MAX_PROCESSES = 64;
 /** How many violations are shown. */
 const SHOWN = 10;
 
@@ -48,12 +55,16 @@ try {
 }
 
 async function torture(request: TortureRequest): Promise<number> {
-  const { fault, fileSystem, cycles, seed } = request;
+  const { fault, fileSystem, cycles, processes, seed, longestLoadMs } = request;
   const place = fileSystem === undefined ? killPlace() : powerCutPlace(fileSystem);
   const startedAt = performance.now();
   const seconds = (): number => Number(((performance.now() - startedAt) / 1_000).toFixed(1));
-  console.log(`${fault}${fileSystem === undefined ? '' : ` on ${fileSystem}`}, ${cycles} cycles, seed ${seed}`);
-  const campaign = new Campaign(place, seed, request.longestLoadMs, (tally) => showCycle(tally, cycles, seconds()));
+  const where =
+    fileSystem === undefined ? (processes === 1 ? '' : ` among ${processes} processes`) : ` on ${fileSystem}`;
+  console.log(`${fault}${where}, ${cycles} cycles, seed ${seed}`);
+  const onCycle = (tally: Tally): void => showCycle(tally, cycles, seconds());
+  const options: CampaignOptions = { place, seed, longestLoadMs, onCycle };
+  const campaign = processes === 1 ? new Campaign(options) : new SharedCampaign(options, processes);
   try {
     const tally = await campaign.run(cycles, interruption);
     showSummary(tally, seconds());
@@ -75,8 +86,8 @@ function showCycle(tally: Tally, cycles: number, seconds: number): void {
 }
 
 function showSummary(tally: Tally, seconds: number): void {
-  const { median, max } = reopening(tally);
-  const rows: readonly (readonly [string, string | number])[] = [
+  const { shared } = tally;
+  const rows: (readonly [string, string | number])[] = [
     ['cycles', tally.cycles],
     ['acknowledged', tally.acknowledged],
     ['known to have ended', tally.ended],
@@ -84,33 +95,54 @@ function showSummary(tally: Tally, seconds: number): void {
     ['doubled', tally.doubled],
     ['altered', tally.altered],
     ['delivered after the end', tally.revived],
-    ['ms to open again', `${median} (at most ${max})`],
-    ['seconds', seconds],
+    ['ms to open again', shown(spread(tally.reopenMs))],
   ];
+  if (shared !== undefined) {
+    rows.push(['processes killed', `${shared.kills} (${shared.leaderKills} led the store)`]);
+    rows.push(['processes stopped', shared.stops]);
+    rows.push(['ms to the next leader', `${shown(spread(shared.takeoverMs))}, ${shared.takeoverMs.length} times`]);
+  }
+  rows.push(['seconds', seconds]);
   console.log('');
   for (const [label, value] of rows) console.log(`  ${label.padEnd(24)}${value}`);
   console.log('');
 }
 
 function summaryOf(request: TortureRequest, tally: Tally, seconds: number): Record<string, unknown> {
-  const { fault, fileSystem, seed } = request;
+  const { fault, fileSystem, processes, seed } = request;
+  const { reopenMs, shared, ...counts } = tally;
   return {
     fault,
     ...(fileSystem !== undefined && { fs: fileSystem }),
+    processes,
     seed,
-    ...tally,
-    reopenMs: reopening(tally),
+    ...counts,
+    reopenMs: spread(reopenMs),
+    ...(shared !== undefined && { ...shared, takeoverMs: spread(shared.takeoverMs) }),
     seconds,
   };
 }
 
-function reopening({ reopenMs }: Tally): { median: number; max: number } {
-  const sorted = reopenMs.toSorted((a, b) => a - b).map(Math.round);
+interface Spread {
+  readonly median: number;
+  readonly max: number;
+}
+
+function spread(values: readonly number[]): Spread {
+  const sorted = values.toSorted((a, b) => a - b).map(Math.round);
   return { median: sorted[Math.floor(sorted.length / 2)] ?? 0, max: sorted.at(-1) ?? 0 };
 }
 
+function shown({ median, max }: Spread): string {
+  return `${median} (at most ${max})`;
+}
+
 function readRequest(args: readonly string[]): TortureRequest | undefined {
-  const line = parseCommandLine(args, { words: 1, values: ['cycles', 'fs', 'seed', 'load'], flags: ['json', 'help'] });
+  const line = parseCommandLine(args, {
+    words: 1,
+    values: ['cycles', 'processes', 'fs', 'seed', 'load'],
+    flags: ['json', 'help'],
+  });
   if (line.flags.has('help')) return undefined;
   const [fault] = line.words;
   if (fault !== 'kill' && fault !== 'powercut') throw new UsageError(`Cannot go on: name the fault\n\n${HELP}`);
@@ -120,6 +152,10 @@ function readRequest(args: readonly string[]): TortureRequest | undefined {
   if (fault === 'powercut' && fileSystem !== 'ext4' && fileSystem !== 'xfs') {
     throw new UsageError(`Cannot use "${fileSystem ?? ''}" as "--fs": it must be ext4 or xfs`);
   }
+  const processes = wholeNumber(line, 'processes', 1, MAX_PROCESSES) ?? (fault === 'kill' ? PROCESSES : 1);
+  if (processes === 2) throw new UsageError('Cannot use "2" as "--processes": one leads, one produces, one works');
+  if (fault === 'powercut' && processes !== 1)
+    throw new UsageError('Cannot use "--processes" with powercut: it is for kill');
   const cycles = wholeNumber(line, 'cycles', 1, MAX_CYCLES);
   if (cycles === undefined) throw new UsageError('Cannot go on: give the number of faults with --cycles N');
   const seed = wholeNumber(line, 'seed', 0, MAX_SEED) ?? Math.floor(Math.random() * MAX_SEED);
@@ -127,6 +163,7 @@ function readRequest(args: readonly string[]): TortureRequest | undefined {
     fault,
     fileSystem: fileSystem as FileSystem | undefined,
     cycles,
+    processes,
     seed,
     longestLoadMs: wholeNumber(line, 'load', SHORTEST_LOAD_MS, MAX_LOAD_MS) ?? LONGEST_LOAD_MS,
     json: line.flags.has('json'),

@@ -1,10 +1,11 @@
 /** Everything in one process on a local disk, with full durability and the broker in its own thread. */
 import { type Holdfast, open } from '#holdfast/index.js';
 import type { Case, Group, Measurement } from '../case.ts';
-import { appendLimit, commitLimit } from '../limits.ts';
+import { appendLimit, commitLimit, syncLatency } from '../limits.ts';
 import {
   channelOf,
   fill,
+  LATENCY_PER_SECOND,
   measureBoth,
   measureDrain,
   measureLatency,
@@ -12,14 +13,12 @@ import {
   measureProduce,
   measureProduceAll,
   type PayloadChannel,
+  PREFETCHED,
   warmUp,
 } from '../workloads.ts';
 
 const BACKLOG = 100_000;
 const MILLION = 1_000_000;
-
-/** A consumer of fast handlers holds this many messages beyond its concurrency, and settles them together. */
-const PREFETCHED = 2_000;
 
 export const embedded: Group = {
   name: 'embedded',
@@ -52,7 +51,11 @@ export const embedded: Group = {
       run: (folder) => measuring(folder, (channel) => measureBoth(channel, 1_000, 50)),
       limits: [appendLimit(1_000)],
     },
-    { name: 'latency 500/s', run: (folder) => measuring(folder, measureLatency) },
+    {
+      name: 'latency 500/s',
+      run: (folder) => measuring(folder, measureLatency),
+      limits: [syncLatency(LATENCY_PER_SECOND)],
+    },
     {
       name: 'million waiting',
       prepare: (folder) => using(folder, (channel) => fill(channel, MILLION)),
