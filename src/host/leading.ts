@@ -73,6 +73,6 @@ export async function lead(
   // Who has it by then hears of a failure through `loaded`, and all others through the broker.
   ended.catch(() => {});
   await Promise.race([serving, ended]);
-  log({ level: 'info', message: `This process leads "${folder}" now` });
+  log({ level: 'info', message: `This process leads "${place.name}" now` });
   return { kind: 'leading', broker, loaded, close };
 }

@@ -8,6 +8,8 @@ import { socketCarrier } from '../wire/socket-carrier.ts';
 import type { HostTools } from './host-options.ts';
 
 export interface Place {
+  /** What an operator calls it. */
+  readonly name: string;
   openStore(): Promise<Store>;
   /** Lets the other members find this one, at an address that nobody has had before. */
   listen(accept: (from: Carrier) => void): Promise<Listening>;
@@ -30,6 +32,7 @@ export interface Listening {
 export function folderPlace(folder: string, space: string, tools: HostTools): Place {
   const { clock, random } = tools;
   return {
+    name: folder,
     openStore: () => openOnDisk(folder, space),
     listen: (accept) =>
       listenInFolder(folder, random, (socket) =>

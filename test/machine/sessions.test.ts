@@ -172,7 +172,7 @@ describe('leases', () => {
   });
 
   test('a client that comes back is handed nothing before it has said what it holds', () => {
-    const { run, client, ref, delivered } = held();
+    const { client, ref, delivered } = held();
     client.window(1, ref, 2);
     client.takeUp();
     client.produce(ref);

@@ -46,6 +46,7 @@ export class SimMember {
     this.#options = options;
     this.#member = new Member(
       {
+        name: 'the simulated folder',
         openStore: async () => this.#openStore(),
         listen: (accept) => network.listen(process, accept),
         dial: (address) => network.dial(process, address),
