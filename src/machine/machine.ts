@@ -412,17 +412,9 @@ function redriving(state: MachineState): Channel | undefined {
 
 /** Commands with an effect that must not happen twice; the others may be repeated at will. */
 function isRemembered({ kind }: Command): boolean {
-  return REMEMBERED.has(kind);
+  const changesMessages = kind === 'produce' || kind === 'settle' || kind === 'annotate';
+  return changesMessages || kind === 'control' || kind === 'manage' || kind === 'createToken';
 }
-
-const REMEMBERED: ReadonlySet<Command['kind']> = new Set([
-  'produce',
-  'settle',
-  'annotate',
-  'control',
-  'manage',
-  'createToken',
-]);
 
 function firstAnswer(session: Session, request: number): Reply {
   const answer = session.answers.get(request);
