@@ -4,7 +4,7 @@
  * the store lets only one win.
  */
 import type { LinkTraits } from '../broker/connection.ts';
-import { HoldfastError, StoreInUseError } from '../model/errors.ts';
+import { HoldfastError, StoreError, StoreInUseError } from '../model/errors.ts';
 import type { Link } from '../model/link.ts';
 import { clientLink, NETWORK_LIMITS } from '../wire/network-link.ts';
 import type { Host, HostOptions, HostTools } from './host-options.ts';
@@ -18,6 +18,10 @@ type Role = Leading | { readonly kind: 'following'; readonly address: string };
 /** Clients of the broker's own process end with it, so their leases may wait for them as long as a session does. */
 export const OWN_PROCESS: LinkTraits = { lingerMs: Infinity, needsToken: 'never' };
 
+/** How often a takeover is tried that the store fails, and the first pause between, in milliseconds. */
+const TAKEOVER_ATTEMPTS = 6;
+const TAKEOVER_PAUSE_MS = 20;
+
 export class Member implements Host {
   readonly #place: Place;
   readonly #options: HostOptions;
@@ -25,6 +29,7 @@ export class Member implements Host {
   /** Undefined while nobody has asked since the last role was lost. */
   #role: Promise<Role> | undefined;
   #isReady = false;
+  #hasBeenReady = false;
   #leading: Leading | undefined;
   #isClosed = false;
 
@@ -88,7 +93,7 @@ export class Member implements Host {
     decision.then(
       (role) => {
         if (this.#role !== decision) return;
-        this.#isReady = true;
+        this.#isReady = this.#hasBeenReady = true;
         if (role.kind === 'leading') this.#leading = role;
       },
       () => this.#reconsider(decision),
@@ -105,11 +110,24 @@ export class Member implements Host {
   }
 
   async #decide(onLost: () => void): Promise<Role> {
-    try {
-      return await lead(this.#place, this.#options, this.#tools, onLost);
-    } catch (error) {
-      if (error instanceof StoreInUseError) return { kind: 'following', address: error.address };
-      throw error;
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await lead(this.#place, this.#options, this.#tools, onLost);
+      } catch (error) {
+        if (error instanceof StoreInUseError) return { kind: 'following', address: error.address };
+        if (attempt === TAKEOVER_ATTEMPTS || !this.#mayPass(error)) throw error;
+        this.#tools.log({ level: 'warn', message: 'The store could not be taken over; it is tried again', error });
+      }
+      await this.#pause(TAKEOVER_PAUSE_MS * 4 ** (attempt - 1));
     }
+  }
+
+  /** Handlers that run hang on a takeover; whoever opens the store for the first time hears at once what is wrong. */
+  #mayPass(error: unknown): boolean {
+    return this.#hasBeenReady && !this.#isClosed && error instanceof StoreError && error.code === 'STORE_FAILED';
+  }
+
+  #pause(delayMs: number): Promise<void> {
+    return new Promise((resolve) => this.#tools.clock.timer(delayMs, resolve));
   }
 }
