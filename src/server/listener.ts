@@ -2,7 +2,7 @@
  * A listener: takes connections at one address. Every address of TCP or TLS serves the frames of the protocol, WebSockets,
  * and the health of the server over HTTP; the first byte of a connection tells them apart.
  */
-import { chmod, unlink } from 'node:fs/promises';
+import { unlink } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { createServer as createSecureServer, type Server as SecureServer, type TlsOptions } from 'node:tls';
 import type { Clock } from '../model/clock.ts';
@@ -14,6 +14,7 @@ import { socketCarrier } from '../wire/socket-carrier.ts';
 import { PREAMBLE } from '../wire/stream.ts';
 import { webSocketCarrier } from '../wire/websocket-carrier.ts';
 import { createHttpSide } from './http-side.ts';
+import { listenPrivately } from './private-socket.ts';
 
 export interface ListenOptions {
   readonly address: Address;
@@ -58,6 +59,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
       const closed = new Promise<void>((done) => server.close(() => done()));
       gate.close();
       await closed;
+      if (address.kind === 'unix') await unlink(address.path).catch(() => {});
     },
   };
 }
@@ -128,15 +130,16 @@ class Gate {
 }
 
 async function bind(server: Server, address: Address): Promise<void> {
-  // What a dead server has left there would be in the way; a live one's socket cannot be told from it by its file alone.
-  if (address.kind === 'unix' && !(await isServed(address.path))) await unlink(address.path).catch(() => {});
   try {
+    if (address.kind === 'unix') {
+      // What a dead server has left there makes way; a live one's socket cannot be told from it by its file alone.
+      if (await isServed(address.path)) throw new Error('another server listens there');
+      return await listenPrivately(server, address.path);
+    }
     await new Promise<void>((done, fail) => {
       server.once('error', fail);
-      if (address.kind === 'unix') server.listen(address.path, done);
-      else server.listen(address.port, address.host, done);
+      server.listen(address.port, address.host, done);
     });
-    if (address.kind === 'unix' && process.platform !== 'win32') await chmod(address.path, 0o600);
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new HoldfastError('UNREACHABLE', `Cannot listen at "${formatAddress(address)}": ${reason}`, { cause });

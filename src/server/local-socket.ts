@@ -4,20 +4,17 @@
  * Its address is the name of the socket's file, so that a folder may be seen under several paths. A live broker answers
  * a PING: a dead one's socket refuses connections, a stopped process still accepts them and says nothing.
  */
-import { chmod, mkdtemp, readdir, rm, symlink, unlink } from 'node:fs/promises';
-import { connect, createServer, type Server, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { readdir, unlink } from 'node:fs/promises';
+import { connect, createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
 import type { Random } from '../model/random.ts';
+import { listenPrivately, withSocketName } from './private-socket.ts';
 
 export interface LocalSocket {
   /** Where the broker can be found, for those who have the same folder. */
   readonly address: string;
   close(): Promise<void>;
 }
-
-/** Socket names are limited to 104 bytes on macOS and 108 on Linux, their end included. */
-const MAX_SOCKET_NAME_BYTES = 103;
 
 const isWindows = process.platform === 'win32';
 
@@ -35,9 +32,8 @@ export async function listenInFolder(
     socket.once('close', () => sockets.delete(socket));
     accept(socket);
   });
-  await withSocketName(folder, address, (name) => listen(server, name));
+  await listenPrivately(server, isWindows ? address : join(folder, address));
   server.unref();
-  if (!isWindows) await chmod(join(folder, address), 0o600);
   return {
     address,
     async close() {
@@ -57,8 +53,7 @@ export async function addressesIn(folder: string): Promise<string[]> {
 /** Connects to the broker at this address in the folder. Rejects with the system's error. */
 export function dialInFolder(folder: string, address: string): Promise<Socket> {
   return withSocketName(
-    folder,
-    address,
+    isWindows ? address : join(folder, address),
     (name) =>
       new Promise((done, fail) => {
         const socket = connect(name);
@@ -74,25 +69,4 @@ export function dialInFolder(folder: string, address: string): Promise<Socket> {
 /** Takes away the socket of a broker that is dead; it is only litter, so that it cannot be removed changes nothing. */
 export async function leaveFolder(folder: string, address: string): Promise<void> {
   if (!isWindows && address.endsWith('.sock')) await unlink(join(folder, address)).catch(() => {});
-}
-
-/** Where a folder's path is too long for the name of a socket, a link to it with a short path stands in while it is used. */
-async function withSocketName<T>(folder: string, address: string, use: (name: string) => Promise<T>): Promise<T> {
-  if (isWindows) return use(address);
-  const path = join(resolve(folder), address);
-  if (Buffer.byteLength(path) <= MAX_SOCKET_NAME_BYTES) return use(path);
-  const aside = await mkdtemp(join(tmpdir(), 'hf-'));
-  try {
-    await symlink(resolve(folder), join(aside, 'd'));
-    return await use(join(aside, 'd', address));
-  } finally {
-    await rm(aside, { recursive: true, force: true });
-  }
-}
-
-function listen(server: Server, name: string): Promise<void> {
-  return new Promise((done, fail) => {
-    server.once('error', fail);
-    server.listen(name, () => done());
-  });
 }
