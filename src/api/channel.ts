@@ -172,6 +172,22 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
     return createConsumer(this.#client, this.name, this.#plainRef, run, options);
   }
 
+  /**
+   * Resolves as soon as the channel has messages to hand out and no consumer, in any process, with room for them: to
+   * start one then. A paused channel hands out nothing.
+   *
+   * @throws the signal's reason when it fires; HoldfastError `FORBIDDEN`, `CLOSED`
+   */
+  async wanted(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    refuseUnknown(options, ['signal'], 'wanted');
+    const { signal } = options;
+    checkSignal(signal);
+    signal?.throwIfAborted();
+    const { wanted, stop } = this.#client.wanted(this.name);
+    await unlessAborted(wanted, stop, signal);
+    if (this.#client.failure !== undefined) throw this.#client.failure;
+  }
+
   /** What the channel holds at one moment. */
   async inspect(): Promise<ChannelView> {
     return (await this.#value({ kind: 'inspect', what: 'channel', channel: this.name })) as ChannelView;
@@ -400,11 +416,15 @@ function decoded(codec: number, bytes: Uint8Array | undefined): PropertyDescript
 const MAX_MESSAGES = 10_000;
 const MAX_BYTES = 8 * 1024 * 1024;
 
-async function untilAborted(
+function untilAborted(
   { ended, stop }: { ended: Promise<Ended>; stop: () => void },
   signal: AbortSignal | undefined,
 ): Promise<Ended> {
-  if (signal === undefined) return ended;
+  return unlessAborted(ended, stop, signal);
+}
+
+async function unlessAborted<T>(waited: Promise<T>, stop: () => void, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return waited;
   return new Promise((resolve, reject) => {
     const abort = (): void => {
       stop();
@@ -412,9 +432,15 @@ async function untilAborted(
     };
     if (signal.aborted) return abort();
     signal.addEventListener('abort', abort, { once: true });
-    void ended.then((end) => {
-      signal.removeEventListener('abort', abort);
-      resolve(end);
-    });
+    waited.then(
+      (value) => {
+        signal.removeEventListener('abort', abort);
+        resolve(value);
+      },
+      (error: Error) => {
+        signal.removeEventListener('abort', abort);
+        reject(error);
+      },
+    );
   });
 }

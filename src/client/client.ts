@@ -76,6 +76,7 @@ export class Client {
   readonly #consumers = new Map<number, Consumer>();
   readonly #awaited = new Map<string, { readonly id: Uint8Array; readonly waiting: Set<(ended: Ended) => void> }>();
   readonly #roomWaiters = new Map<string, (() => void)[]>();
+  readonly #watchers = new Map<string, Set<() => void>>();
   #link: Link | undefined;
   #welcomed: { readonly resolve: (welcome: Welcome) => void; readonly reject: (error: unknown) => void } | undefined;
   #durability: Welcome['durability'] = 'memory';
@@ -89,6 +90,7 @@ export class Client {
   /** What the broker said before it closed the link that is being opened. */
   #refusal: HoldfastError | undefined;
   #nextConsumer = 1;
+  #deliveries = 0;
   readonly #onFailure: (() => void)[] = [];
 
   constructor(options: ClientOptions) {
@@ -240,6 +242,44 @@ export class Client {
     });
   }
 
+  /** Resolves when the channel has messages to hand out and nobody to take them, or when the client has failed. */
+  wanted(channel: string): { wanted: Promise<void>; stop: () => void } {
+    if (this.#failure !== undefined) return { wanted: Promise.resolve(), stop: () => {} };
+    const known = this.#watchers.get(channel);
+    const waiting = known ?? new Set();
+    this.#watchers.set(channel, waiting);
+    let stop = (): void => {};
+    let refuse = (_error: Error): void => {};
+    const wanted = new Promise<void>((resolve, reject) => {
+      waiting.add(resolve);
+      refuse = reject;
+      stop = () => {
+        waiting.delete(resolve);
+        // The broker goes on watching, and says once what nobody hears.
+        if (waiting.size === 0 && this.#watchers.get(channel) === waiting) this.#watchers.delete(channel);
+        this.#updateHold();
+      };
+    });
+    this.request({ kind: 'watch', channel }).then(
+      (reply) => {
+        if (reply.kind !== 'refused') return;
+        stop();
+        refuse(refusal(reply));
+      },
+      // Whatever becomes of the link, the next one is told again.
+      () => {},
+    );
+    this.#updateHold();
+    return { wanted, stop };
+  }
+
+  /** How many messages it was handed so far, and how many of them it holds. */
+  get work(): { readonly deliveries: number; readonly held: number } {
+    let held = 0;
+    for (const consumer of this.#consumers.values()) held += consumer.leases().length;
+    return { deliveries: this.#deliveries, held };
+  }
+
   /** Calls back when the client has failed for good. */
   onFailure(listener: () => void): void {
     if (this.#failure === undefined) this.#onFailure.push(listener);
@@ -319,6 +359,7 @@ export class Client {
       const leases = [...this.#consumers.values()].flatMap((consumer) => consumer.leases());
       for (const consumer of this.#consumers.values()) consumer.reopen();
       for (const { id } of this.#awaited.values()) this.#outbox.note({ kind: 'await', id, stop: false });
+      for (const channel of this.#watchers.keys()) this.#outbox.note({ kind: 'watch', channel });
       link.send(this.#outbox.first([...this.#declared, { kind: 'holding', leases }]));
       for (const unanswered of this.#outbox.again()) link.send(unanswered);
       for (const channel of this.#roomWaiters.keys()) this.#announceRoom(channel);
@@ -354,7 +395,10 @@ export class Client {
 
   readonly #receiver = {
     reply: (request: number, reply: Reply): void => this.#outbox.answer(request, reply),
-    delivery: (delivery: Delivery): void => this.#consumers.get(delivery.consumer)?.deliver(delivery),
+    delivery: (delivery: Delivery): void => {
+      this.#deliveries += 1;
+      this.#consumers.get(delivery.consumer)?.deliver(delivery);
+    },
     notice: (notice: Notice): void => this.#notice(notice),
   };
 
@@ -376,6 +420,9 @@ export class Client {
       case 'awaitRefused':
         this.#tellEnd(notice.id, { ...UNKNOWN_END, refused: new HoldfastError(notice.code, notice.message) });
         break;
+      case 'wanted':
+        this.#announceWanted(notice.channel);
+        break;
     }
   }
 
@@ -392,6 +439,13 @@ export class Client {
     const waiting = this.#roomWaiters.get(channel) ?? [];
     this.#roomWaiters.delete(channel);
     for (const resolve of waiting) resolve();
+  }
+
+  #announceWanted(channel: string): void {
+    const waiting = this.#watchers.get(channel) ?? [];
+    this.#watchers.delete(channel);
+    for (const resolve of waiting) resolve();
+    this.#updateHold();
   }
 
   #closed(link: Link): void {
@@ -447,7 +501,8 @@ export class Client {
 
   /** Somebody waits as long as a request is unanswered or a consumer is open; else the process may end. */
   #updateHold(): void {
-    const holding = this.#consumers.size > 0 || !this.#outbox.isIdle || this.#awaited.size > 0;
+    const holding =
+      this.#consumers.size > 0 || !this.#outbox.isIdle || this.#awaited.size > 0 || this.#watchers.size > 0;
     if (holding === this.#holding) return;
     this.#holding = holding;
     this.#link?.hold(holding);
@@ -475,6 +530,7 @@ export class Client {
     this.#outbox.fail(error);
     for (const consumer of this.#consumers.values()) consumer.fail(error);
     for (const channel of this.#roomWaiters.keys()) this.#announceRoom(channel);
+    for (const channel of this.#watchers.keys()) this.#announceWanted(channel);
     for (const { waiting } of this.#awaited.values()) {
       for (const resolve of waiting) resolve(UNKNOWN_END);
     }

@@ -104,6 +104,8 @@ export interface Channel {
   reservedUntil: number;
   /** Sessions that want to hear when the backlog has room again, with the limit that they met. */
   readonly roomWanted: Map<Session, number>;
+  /** Sessions that want to hear, once, when there is something to hand out and nobody to take it. */
+  readonly watchers: Set<Session>;
 }
 
 /** The messages of one stored record, in no order. */
