@@ -65,6 +65,8 @@ const FINAL: ReadonlySet<ErrorCode> = new Set([
   'STORE_TOO_NEW',
 ]);
 
+type Declared = Extract<Command, { kind: 'declare' }>;
+
 export class Client {
   readonly clock: Clock;
   readonly random: Random;
@@ -72,7 +74,7 @@ export class Client {
   readonly #ids: MessageIdSource;
   readonly #session: string;
   readonly #outbox = new Outbox();
-  readonly #declared: Extract<Command, { kind: 'declare' }>[] = [];
+  readonly #declared: Declared[] = [];
   readonly #consumers = new Map<number, Consumer>();
   readonly #awaited = new Map<string, { readonly id: Uint8Array; readonly waiting: Set<(ended: Ended) => void> }>();
   readonly #roomWaiters = new Map<string, (() => void)[]>();
@@ -90,6 +92,8 @@ export class Client {
   /** What the broker said before it closed the link that is being opened. */
   #refusal: HoldfastError | undefined;
   #nextConsumer = 1;
+  readonly #consumed = new Set<string>();
+  #onConsume: () => void = () => {};
   #deliveries = 0;
   readonly #onFailure: (() => void)[] = [];
 
@@ -205,7 +209,19 @@ export class Client {
     this.#consumers.set(number, consumer);
     consumer.open();
     this.#updateHold();
+    this.#consumed.add((this.#declared[ref - 1] as Declared).channel);
+    this.#onConsume();
     return consumer;
+  }
+
+  /** The channels that it has had consumers of. */
+  get consumedChannels(): readonly string[] {
+    return [...this.#consumed];
+  }
+
+  /** Calls back when a consumer was opened. */
+  onConsume(listener: () => void): void {
+    this.#onConsume = listener;
   }
 
   /** Waits for the end of a message. `registered` says that the broker was told together with the produce. */
