@@ -64,7 +64,7 @@ export interface Extra {
   expiresAt: number;
   /** The dedupe hash, where the end of the message ends or hands over its key; empty otherwise. */
   dedupe: string;
-  /** It was held by a process that died together with the broker, so nobody knows whether it was the cause. */
+  /** It was held by a process that died, and perhaps it was the cause. */
   suspect: boolean;
   /** It has a record of progress and log. */
   annotated: boolean;

@@ -146,7 +146,7 @@ export function countDeath(
 /** The lease is gone and nobody knows of a fault: the message comes first again, uncharged. */
 export function loseLease(state: MachineState, message: Message, suspect: boolean): void {
   rememberClaim(message, attemptNumber(message));
-  const note = suspect ? 'The process and the broker died together' : 'The session ended';
+  const note = suspect ? 'The process died, and perhaps the handler had started' : 'The session ended';
   remember(message, { at: state.now, what: 'leaseLost', attempt: attemptNumber(message), note });
   if (suspect) extraOf(message).suspect = true;
   keepSuspicion(message);
