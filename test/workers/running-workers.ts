@@ -37,7 +37,7 @@ export interface WorkerOptions {
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
-function fileOf(name: string): string {
+export function fileOf(name: string): string {
   return fileURLToPath(new URL(`./files/${name}.mjs`, import.meta.url));
 }
 

@@ -22,5 +22,5 @@ await hf.channel('jobs').consume(
 
 function fillMemory() {
   const hold = [];
-  for (;;) hold.push(new Array(100_000).fill({}));
+  for (;;) hold.push(Array.from({ length: 100_000 }, () => ({})));
 }
