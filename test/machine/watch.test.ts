@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { grantOf } from '#holdfast/model/scopes.js';
 import { failureOf, MachineRun } from '../helpers/machine-run.ts';
 import { messageOf } from '../helpers/machine-views.ts';
 
@@ -74,6 +75,17 @@ describe('watch', () => {
     expect(wanted()).toEqual([]);
     run.advance(5_000);
     expect(wanted()).toEqual([WANTED]);
+  });
+
+  test.each([
+    ['read', 'done'],
+    ['consume', 'done'],
+    ['produce', 'refused'],
+  ])('by whoever may only %s is %s', (right, kind) => {
+    const run = new MachineRun();
+    const grant = grantOf([`channel:mail:${right}`]);
+    const watcher = run.client('watcher', run.host, { accessToken: 'cccccccccccc', grant });
+    expect(watcher.ask({ kind: 'watch', channel: 'mail' })).toMatchObject({ kind });
   });
 
   test('makes a channel that is new', () => {

@@ -23,6 +23,15 @@ describe('holdfast worker', () => {
     expect(results).toHaveLength(4);
   });
 
+  test('works on what the command line names, whatever the environment says', async () => {
+    const folder = newFolder();
+    const env = { HOLDFAST_URL: `file:${join(folder, 'elsewhere')}`, HOLDFAST_DATA: join(folder, 'nowhere') };
+    const workers = startWorkers(['jobs'], { folder, env, args: ['--processes', '1'] });
+    await workers.until(AT_WORK);
+    const hf = await openIn(folder);
+    await hf.channel<Job>('jobs').request({ name: 'here' });
+  });
+
   test('calls the functions that a module exports for it, and no others', async () => {
     const folder = newFolder();
     const workers = startWorkers(['exports', 'consumer'], { folder, args: ['--processes', '1'] });

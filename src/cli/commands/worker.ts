@@ -76,11 +76,11 @@ export function addWorker(program: Command): void {
     .action(work);
 }
 
-async function work(files: readonly string[], options: WorkerOptions): Promise<void> {
+async function work(files: readonly string[], options: WorkerOptions, command: Command): Promise<void> {
   const { processes, min = processes, grace, idle, maxMemory, logLevel } = options;
   if (min > processes) throw new RangeError(`Cannot keep ${min} processes of at most ${processes}: lower --min`);
   const paths = files.map((file) => resolve(file));
-  const url = options.url ?? (options.data === undefined ? undefined : `file:${resolve(options.data)}`);
+  const url = urlOf(options, command);
   const learned = new Learned(options.state ?? stateFolder(), paths, url ?? '');
   const logger = createLogger(logLevel);
   const supervisor = new Supervisor(
@@ -95,6 +95,14 @@ async function work(files: readonly string[], options: WorkerOptions): Promise<v
   }
   stopOnSignals(supervisor, logger);
   process.exitCode = await supervisor.run();
+}
+
+/** What is written on the command line counts before the environment. */
+function urlOf({ url, data }: WorkerOptions, command: Command): string | undefined {
+  if (data !== undefined && (url === undefined || command.getOptionValueSource('url') === 'env')) {
+    if (url === undefined || command.getOptionValueSource('data') === 'cli') return `file:${resolve(data)}`;
+  }
+  return url;
 }
 
 /** What `open()` without arguments finds in a worker process. */
