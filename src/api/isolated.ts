@@ -10,7 +10,7 @@ import type { TransactionTarget } from './transaction.ts';
 
 /**
  * The default export of a module whose handler runs in an isolate. It may block its event loop: nobody else waits for it.
- * It may run at most `concurrency` times at a time, each in an isolate of its own.
+ * Up to `concurrency` of them run at a time, each in an isolate of its own.
  */
 export type IsolatedHandler<Message, Result = unknown> = (
   message: Message,
