@@ -4,7 +4,8 @@ export type { Handler } from './api/attempt.ts';
 export { Channel, type ListOptions, type Receipt, type RequestOptions, type StoredMessage } from './api/channel.ts';
 export type { Consumer, ConsumeOptions } from './api/consumer.ts';
 export type { HandlerContext } from './api/handler-context.ts';
-export type { Holdfast } from './api/holdfast.ts';
+export type { IsolatedConsumeOptions, IsolatedContext, IsolatedHandler } from './api/isolated.ts';
+export type { CloseOptions, Holdfast } from './api/holdfast.ts';
 export type {
   BackoffFunction,
   BackoffOptions,

@@ -3,6 +3,7 @@ import { mkdir, realpath } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type CloseOptions, createHoldfast, type Holdfast } from './api/holdfast.ts';
+import { addInstance } from './api/instances.ts';
 import { refuseUnknown, wholeNumber } from './api/options.ts';
 import { Client } from './client/client.ts';
 import type { Target } from './host/host-options.ts';
@@ -117,7 +118,16 @@ export async function open(url: string | undefined = defaultUrl(), options: Open
     await borrowed.release();
     throw error;
   }
-  return closeAtEnd(createHoldfast(client, borrowed.release));
+  const holdfast = closeAtEnd(createHoldfast(client, borrowed.release));
+  const forget = addInstance(client, nameOf(target), settings.space, () => holdfast.close());
+  client.onFailure(() => client.failure?.code === 'CLOSED' && forget());
+  return holdfast;
+}
+
+/** What the store is opened by from anywhere on this machine. */
+function nameOf(target: Target): string {
+  if (target.kind === 'folder') return `file:${target.folder}`;
+  return target.kind === 'server' ? formatAddress(target.address) : 'memory:';
 }
 
 function defaultUrl(): string | undefined {

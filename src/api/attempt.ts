@@ -3,12 +3,13 @@ import type { Client } from '../client/client.ts';
 import type { Work } from '../client/consumer.ts';
 import { encode } from '../codec/bson.ts';
 import type { CancelTimer } from '../model/clock.ts';
-import type { Delivery, Failure, Outcome, Settle } from '../model/command.ts';
+import type { Delivery, Outcome, Settle } from '../model/command.ts';
 import { parseDuration } from '../model/duration.ts';
+import { describe, failureOf } from './failure.ts';
 import { AttemptContext, type HandlerContext } from './handler-context.ts';
 import { decodeDelivery } from './messages.ts';
 import type { ResolvedChannelOptions } from './options.ts';
-import { HandlerOutcome } from './outcomes.ts';
+import { EncodedResult, HandlerOutcome } from './outcomes.ts';
 import { checkMessage, InvalidMessageError } from './schema.ts';
 
 /** Handles one message. What it returns is the message's result; `retry`, `deadLetter` and `snooze` mean what they say. */
@@ -69,20 +70,14 @@ export function attemptRunner(
   }
 }
 
-/** An error as data, whatever its class has made of the fields of an Error. */
-function failureOf(error: unknown): Failure {
-  if (!(error instanceof Error)) return { name: 'Error', message: describe(error), stack: undefined };
-  try {
-    const { name, message, stack } = error as { name: unknown; message: unknown; stack: unknown };
-    return { name: describe(name), message: describe(message), stack: typeof stack === 'string' ? stack : undefined };
-  } catch {
-    return { name: 'Error', message: 'An error that cannot be shown', stack: undefined };
-  }
-}
-
 function settlementOf(returned: unknown): Settlement {
   if (returned instanceof HandlerOutcome) return settleWith(outcomeOf(returned));
-  return returned === undefined ? DONE : settleWith({ kind: 'ack', result: encode(returned) });
+  if (returned instanceof EncodedResult) return ackWith(returned.bytes);
+  return returned === undefined ? DONE : ackWith(encode(returned));
+}
+
+function ackWith(result: Uint8Array | undefined): Settlement {
+  return settleWith({ kind: 'ack', result });
 }
 
 /** What most handlers come to. */
@@ -98,6 +93,8 @@ function outcomeOf({ kind, delayMs, reason }: HandlerOutcome): Outcome {
       return { kind, delayMs: delayMs ?? 0 };
     case 'deadLetter':
       return { kind: 'fail', failure: { name: 'DeadLettered', message: reason, stack: undefined } };
+    case 'died':
+      return { kind, failure: { name: 'ProcessDied', message: reason, stack: undefined } };
     case 'retry':
       return { kind: 'nack', delayMs, failure: { name: 'Retry', message: reason, stack: undefined } };
   }
@@ -156,12 +153,4 @@ function createTimer(client: Client, work: Work, timeoutMs: number): HandlerTime
 
 function settleWith(outcome: Outcome): Settlement {
   return { outcome, produced: undefined };
-}
-
-function describe(value: unknown): string {
-  try {
-    return String(value);
-  } catch {
-    return 'An error that cannot be shown';
-  }
 }

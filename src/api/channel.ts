@@ -8,7 +8,8 @@ import { type MessageId, messageIdText, parseMessageId } from '../model/message-
 import type { State } from '../model/states.ts';
 import { STATES } from '../model/states.ts';
 import { attemptRunner, type Handler } from './attempt.ts';
-import { type Consumer, type ConsumeOptions, createConsumer } from './consumer.ts';
+import { checkConsumeOptions, type Consumer, type ConsumeOptions, createConsumer } from './consumer.ts';
+import { ISOLATE_OPTIONS, type IsolatedConsumeOptions, startPool } from './isolated.ts';
 import { createItem, decodePayload } from './messages.ts';
 import {
   changesRules,
@@ -166,10 +167,61 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
    * Runs a handler on the channel's messages until the consumer is drained or closed. An open consumer keeps the
    * process alive. `stopped` rejects with `FORBIDDEN` when the access token does not allow it.
    */
-  async consume(handler: Handler<Message, Result>, options: ConsumeOptions = {}): Promise<Consumer> {
+  async consume(handler: Handler<Message, Result>, options?: ConsumeOptions): Promise<Consumer>;
+  /**
+   * Runs the handler that a module exports as its default in isolates: child processes or threads, up to `concurrency` of
+   * them, each with one message at a time. An isolate that dies takes only its own message along, as a death.
+   *
+   * @throws TypeError when the module cannot be loaded, or exports no function as its default
+   */
+  async consume(module: URL, options: IsolatedConsumeOptions): Promise<Consumer>;
+  async consume(
+    handler: Handler<Message, Result> | URL,
+    options: ConsumeOptions | IsolatedConsumeOptions = {},
+  ): Promise<Consumer> {
+    if (handler instanceof URL) return this.#consumeIsolated(handler, options as IsolatedConsumeOptions);
     if (typeof handler !== 'function') throw new TypeError('Cannot consume: the handler must be a function');
+    if ('isolate' in options) {
+      throw new TypeError(
+        'Cannot run a function in an isolate: give the URL of a module that exports it as its default',
+      );
+    }
     const run = attemptRunner(this.#client, this.name, this.#options, handler as Handler<unknown, unknown>);
     return createConsumer(this.#client, this.name, this.#plainRef, run, options);
+  }
+
+  async #consumeIsolated(module: URL, options: IsolatedConsumeOptions): Promise<Consumer> {
+    const { isolate: _isolate, memoryBytes: _memoryBytes, produces: _produces, ...rest } = options;
+    checkConsumeOptions(rest, ISOLATE_OPTIONS);
+    const pool = await startPool(this.#client, this.name, module, options);
+    const run = attemptRunner(this.#client, this.name, this.#options, (message, context) =>
+      pool.handle(message, context),
+    );
+    try {
+      const consumer = createConsumer(this.#client, this.name, this.#plainRef, run, rest);
+      const close = (): void => pool.close();
+      consumer.stopped.then(close, close);
+      return consumer;
+    } catch (error) {
+      pool.close();
+      throw error;
+    }
+  }
+
+  /**
+   * Resolves as soon as the channel has messages to hand out and no consumer, in any process, with room for them: to
+   * start one then. A paused channel hands out nothing.
+   *
+   * @throws the signal's reason when it fires; HoldfastError `FORBIDDEN`, `CLOSED`
+   */
+  async wanted(options: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    refuseUnknown(options, ['signal'], 'wanted');
+    const { signal } = options;
+    checkSignal(signal);
+    signal?.throwIfAborted();
+    const { wanted, stop } = this.#client.wanted(this.name);
+    await unlessAborted(wanted, stop, signal);
+    if (this.#client.failure !== undefined) throw this.#client.failure;
   }
 
   /** What the channel holds at one moment. */
@@ -400,11 +452,15 @@ function decoded(codec: number, bytes: Uint8Array | undefined): PropertyDescript
 const MAX_MESSAGES = 10_000;
 const MAX_BYTES = 8 * 1024 * 1024;
 
-async function untilAborted(
+function untilAborted(
   { ended, stop }: { ended: Promise<Ended>; stop: () => void },
   signal: AbortSignal | undefined,
 ): Promise<Ended> {
-  if (signal === undefined) return ended;
+  return unlessAborted(ended, stop, signal);
+}
+
+async function unlessAborted<T>(waited: Promise<T>, stop: () => void, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return waited;
   return new Promise((resolve, reject) => {
     const abort = (): void => {
       stop();
@@ -412,9 +468,15 @@ async function untilAborted(
     };
     if (signal.aborted) return abort();
     signal.addEventListener('abort', abort, { once: true });
-    void ended.then((end) => {
-      signal.removeEventListener('abort', abort);
-      resolve(end);
-    });
+    waited.then(
+      (value) => {
+        signal.removeEventListener('abort', abort);
+        resolve(value);
+      },
+      (error: Error) => {
+        signal.removeEventListener('abort', abort);
+        reject(error);
+      },
+    );
   });
 }

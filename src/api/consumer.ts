@@ -37,6 +37,11 @@ export interface Consumer {
 
 const MAX_CONCURRENCY = 10_000;
 
+/** @throws TypeError for an option that there is not */
+export function checkConsumeOptions(options: ConsumeOptions, others: readonly string[] = []): void {
+  refuseUnknown(options, ['concurrency', 'prefetch', 'signal', 'onError', ...others], 'consume');
+}
+
 export function createConsumer(
   client: Client,
   channel: string,
@@ -44,7 +49,7 @@ export function createConsumer(
   run: ClientConsumerOptions['run'],
   options: ConsumeOptions,
 ): Consumer {
-  refuseUnknown(options, ['concurrency', 'prefetch', 'signal', 'onError'], 'consume');
+  checkConsumeOptions(options);
   const { signal, onError = ignore } = options;
   checkSignal(signal);
   if (typeof onError !== 'function') throw new TypeError('Cannot use "onError": it must be a function');

@@ -33,7 +33,7 @@ export interface HandlerContext {
 }
 
 /** The most bytes that progress may take. */
-const MAX_PROGRESS_BYTES = 16_384;
+export const MAX_PROGRESS_BYTES = 16_384;
 
 const REASONS: Readonly<Record<StopReason, string>> = {
   cancelled: 'the message was cancelled',

@@ -49,13 +49,18 @@ export interface CloseOptions {
 /** How long an instance that is closed waits for a broker that cannot be reached, in milliseconds. */
 const UNREACHABLE_MS = 5_000;
 
+/** Lets handlers finish, and takes from those that still run after the grace what they work on. */
+export async function drainWithin(client: Client, graceMs: number | undefined): Promise<void> {
+  const cancel = graceMs === undefined ? () => {} : client.clock.timer(graceMs, () => client.closeConsumers());
+  await client.drainConsumers();
+  cancel();
+}
+
 /** @param release lets the broker go, once the client has said goodbye */
 export function createHoldfast(client: Client, release: () => Promise<void>): Holdfast {
   let closing: Promise<void> | undefined;
   const finish = async (graceMs: number | undefined): Promise<void> => {
-    const cancel = graceMs === undefined ? () => {} : client.clock.timer(graceMs, () => client.closeConsumers());
-    await client.drainConsumers();
-    cancel();
+    await drainWithin(client, graceMs);
     await client.idle();
   };
   const close = ({ grace }: CloseOptions = {}): Promise<void> => {

@@ -2,9 +2,19 @@
 import { type Duration, parseDuration } from '../model/duration.ts';
 import { refuseUnknown } from './options.ts';
 
-/** What `retry`, `deadLetter` and `snooze` give. */
+/** A result that an isolate has encoded. */
+export class EncodedResult {
+  /** `undefined` when nothing was returned. */
+  readonly bytes: Uint8Array | undefined;
+
+  constructor(bytes: Uint8Array | undefined) {
+    this.bytes = bytes;
+  }
+}
+
+/** What `retry`, `deadLetter` and `snooze` give, and what becomes of a handler whose isolate has died. */
 export class HandlerOutcome {
-  readonly kind: 'retry' | 'deadLetter' | 'snooze';
+  readonly kind: 'retry' | 'deadLetter' | 'snooze' | 'died';
   readonly delayMs: number | undefined;
   readonly reason: string;
 

@@ -3,11 +3,12 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { addServe } from './commands/serve.ts';
 import { addToken } from './commands/token.ts';
+import { addWorker } from './commands/worker.ts';
 
 /** Adds one command, or several that belong together, to the program. */
 type AddCommand = (program: Command) => void;
 
-const COMMANDS: readonly AddCommand[] = [addServe, addToken];
+const COMMANDS: readonly AddCommand[] = [addServe, addToken, addWorker];
 
 export function createProgram(): Command {
   const program = new Command('holdfast')

@@ -65,6 +65,8 @@ const FINAL: ReadonlySet<ErrorCode> = new Set([
   'STORE_TOO_NEW',
 ]);
 
+type Declared = Extract<Command, { kind: 'declare' }>;
+
 export class Client {
   readonly clock: Clock;
   readonly random: Random;
@@ -72,10 +74,11 @@ export class Client {
   readonly #ids: MessageIdSource;
   readonly #session: string;
   readonly #outbox = new Outbox();
-  readonly #declared: Extract<Command, { kind: 'declare' }>[] = [];
+  readonly #declared: Declared[] = [];
   readonly #consumers = new Map<number, Consumer>();
   readonly #awaited = new Map<string, { readonly id: Uint8Array; readonly waiting: Set<(ended: Ended) => void> }>();
   readonly #roomWaiters = new Map<string, (() => void)[]>();
+  readonly #watchers = new Map<string, Set<() => void>>();
   #link: Link | undefined;
   #welcomed: { readonly resolve: (welcome: Welcome) => void; readonly reject: (error: unknown) => void } | undefined;
   #durability: Welcome['durability'] = 'memory';
@@ -89,6 +92,9 @@ export class Client {
   /** What the broker said before it closed the link that is being opened. */
   #refusal: HoldfastError | undefined;
   #nextConsumer = 1;
+  readonly #consumed = new Set<string>();
+  #onConsume: () => void = () => {};
+  #deliveries = 0;
   readonly #onFailure: (() => void)[] = [];
 
   constructor(options: ClientOptions) {
@@ -203,7 +209,19 @@ export class Client {
     this.#consumers.set(number, consumer);
     consumer.open();
     this.#updateHold();
+    this.#consumed.add((this.#declared[ref - 1] as Declared).channel);
+    this.#onConsume();
     return consumer;
+  }
+
+  /** The channels that it has had consumers of. */
+  get consumedChannels(): readonly string[] {
+    return [...this.#consumed];
+  }
+
+  /** Calls back when a consumer was opened. */
+  onConsume(listener: () => void): void {
+    this.#onConsume = listener;
   }
 
   /** Waits for the end of a message. `registered` says that the broker was told together with the produce. */
@@ -238,6 +256,44 @@ export class Client {
       if (waiting === undefined) this.#roomWaiters.set(channel, [resolve]);
       else waiting.push(resolve);
     });
+  }
+
+  /** Resolves when the channel has messages to hand out and nobody to take them, or when the client has failed. */
+  wanted(channel: string): { wanted: Promise<void>; stop: () => void } {
+    if (this.#failure !== undefined) return { wanted: Promise.resolve(), stop: () => {} };
+    const known = this.#watchers.get(channel);
+    const waiting = known ?? new Set();
+    this.#watchers.set(channel, waiting);
+    let stop = (): void => {};
+    let refuse = (_error: Error): void => {};
+    const wanted = new Promise<void>((resolve, reject) => {
+      waiting.add(resolve);
+      refuse = reject;
+      stop = () => {
+        waiting.delete(resolve);
+        // The broker goes on watching, and says once what nobody hears.
+        if (waiting.size === 0 && this.#watchers.get(channel) === waiting) this.#watchers.delete(channel);
+        this.#updateHold();
+      };
+    });
+    this.request({ kind: 'watch', channel }).then(
+      (reply) => {
+        if (reply.kind !== 'refused') return;
+        stop();
+        refuse(refusal(reply));
+      },
+      // Whatever becomes of the link, the next one is told again.
+      () => {},
+    );
+    this.#updateHold();
+    return { wanted, stop };
+  }
+
+  /** How many messages it was handed so far, and how many of them it holds. */
+  get work(): { readonly deliveries: number; readonly held: number } {
+    let held = 0;
+    for (const consumer of this.#consumers.values()) held += consumer.leases().length;
+    return { deliveries: this.#deliveries, held };
   }
 
   /** Calls back when the client has failed for good. */
@@ -319,6 +375,7 @@ export class Client {
       const leases = [...this.#consumers.values()].flatMap((consumer) => consumer.leases());
       for (const consumer of this.#consumers.values()) consumer.reopen();
       for (const { id } of this.#awaited.values()) this.#outbox.note({ kind: 'await', id, stop: false });
+      for (const channel of this.#watchers.keys()) this.#outbox.note({ kind: 'watch', channel });
       link.send(this.#outbox.first([...this.#declared, { kind: 'holding', leases }]));
       for (const unanswered of this.#outbox.again()) link.send(unanswered);
       for (const channel of this.#roomWaiters.keys()) this.#announceRoom(channel);
@@ -354,7 +411,10 @@ export class Client {
 
   readonly #receiver = {
     reply: (request: number, reply: Reply): void => this.#outbox.answer(request, reply),
-    delivery: (delivery: Delivery): void => this.#consumers.get(delivery.consumer)?.deliver(delivery),
+    delivery: (delivery: Delivery): void => {
+      this.#deliveries += 1;
+      this.#consumers.get(delivery.consumer)?.deliver(delivery);
+    },
     notice: (notice: Notice): void => this.#notice(notice),
   };
 
@@ -376,6 +436,9 @@ export class Client {
       case 'awaitRefused':
         this.#tellEnd(notice.id, { ...UNKNOWN_END, refused: new HoldfastError(notice.code, notice.message) });
         break;
+      case 'wanted':
+        this.#announceWanted(notice.channel);
+        break;
     }
   }
 
@@ -392,6 +455,13 @@ export class Client {
     const waiting = this.#roomWaiters.get(channel) ?? [];
     this.#roomWaiters.delete(channel);
     for (const resolve of waiting) resolve();
+  }
+
+  #announceWanted(channel: string): void {
+    const waiting = this.#watchers.get(channel) ?? [];
+    this.#watchers.delete(channel);
+    for (const resolve of waiting) resolve();
+    this.#updateHold();
   }
 
   #closed(link: Link): void {
@@ -447,7 +517,8 @@ export class Client {
 
   /** Somebody waits as long as a request is unanswered or a consumer is open; else the process may end. */
   #updateHold(): void {
-    const holding = this.#consumers.size > 0 || !this.#outbox.isIdle || this.#awaited.size > 0;
+    const holding =
+      this.#consumers.size > 0 || !this.#outbox.isIdle || this.#awaited.size > 0 || this.#watchers.size > 0;
     if (holding === this.#holding) return;
     this.#holding = holding;
     this.#link?.hold(holding);
@@ -475,6 +546,7 @@ export class Client {
     this.#outbox.fail(error);
     for (const consumer of this.#consumers.values()) consumer.fail(error);
     for (const channel of this.#roomWaiters.keys()) this.#announceRoom(channel);
+    for (const channel of this.#watchers.keys()) this.#announceWanted(channel);
     for (const { waiting } of this.#awaited.values()) {
       for (const resolve of waiting) resolve(UNKNOWN_END);
     }

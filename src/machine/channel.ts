@@ -35,6 +35,7 @@ export function createChannel(number: number, name: string, settings: ChannelSet
     reserved: undefined,
     reservedUntil: 0,
     roomWanted: new Map(),
+    watchers: new Set(),
   };
 }
 

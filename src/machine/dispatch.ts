@@ -1,5 +1,6 @@
 /** Dispatch: hands ready messages to consumers that have room, in claim order, consumers taking turns. */
 import type { Channel, Consumer, Lease, Message, Session } from './memory.ts';
+import { readyCount } from './channel.ts';
 import { queueConsumer } from './consumers.ts';
 import { lend } from './lifecycle.ts';
 import { attemptNumber } from './message.ts';
@@ -13,7 +14,17 @@ export function dispatch(state: MachineState): void {
     if (channel.paused || channel.purgeBelow !== 0) continue;
     serveSuspects(state, channel);
     serveReady(state, channel);
+    if (channel.watchers.size > 0) tellWatchers(state, channel);
   }
+}
+
+/** What is left now, nobody has room for. */
+function tellWatchers(state: MachineState, channel: Channel): void {
+  if (readyCount(channel) === 0) return;
+  for (const session of channel.watchers) {
+    state.changes.notices.push({ session, notice: { kind: 'wanted', channel: channel.name } });
+  }
+  channel.watchers.clear();
 }
 
 function serveReady(state: MachineState, channel: Channel): void {

@@ -20,7 +20,7 @@ import { forgetSession } from './consumers.ts';
 import { findPage, PAGE_ORDERS, pageFor } from './pages.ts';
 import { readMeta, readSession, readSlots } from './records.ts';
 import type { EndedRecord, JournalRecord, MachineState } from './state.ts';
-import { detachSession, loseLeases } from './timers.ts';
+import { closeSession, detachSession, loseLeases } from './timers.ts';
 
 /** Takes in the records of the head, then `begin`, then those of the body, then `finish`. */
 export class Loader {
@@ -87,6 +87,11 @@ export class Loader {
     for (const [seq, count] of state.packs) if (count === 1) state.packs.delete(seq);
     const over = new Set([...this.#over, ...state.endedWhileLoading.splice(0)]);
     for (const session of over) {
+      // One that has come back and was ended then lives, and nothing is wrong with its messages.
+      if (!session.restored) {
+        closeSession(state, session, 'The access token came to its end');
+        continue;
+      }
       loseLeases(state, session);
       forgetSession(state, session);
     }

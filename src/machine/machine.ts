@@ -304,6 +304,8 @@ export class Machine {
         return applyManage(state, session, command, view);
       case 'await':
         return this.#await(session, command.id, command.stop, view);
+      case 'watch':
+        return this.#watch(session, command.channel);
       case 'inspect':
         return applyInspect(state, session, command, view);
       case 'createToken':
@@ -330,10 +332,18 @@ export class Machine {
       }
       return DONE;
     } catch (error) {
-      if (error instanceof HoldfastError && error.code === 'TOO_MANY') {
-        return refuseRef(session, command.ref, { kind: 'refused', code: error.code, message: error.message });
-      }
-      throw error;
+      return refuseRef(session, command.ref, refusedTooMany(error));
+    }
+  }
+
+  #watch(session: Session, name: string): Reply {
+    try {
+      const channel = findOrCreateChannel(this.#state, name);
+      channel.watchers.add(session);
+      this.#state.dispatchable.add(channel);
+      return DONE;
+    } catch (error) {
+      return refusedTooMany(error);
     }
   }
 
@@ -420,6 +430,12 @@ function firstAnswer(session: Session, request: number): Reply {
   const answer = session.answers.get(request);
   if (answer !== undefined) return answer;
   return { kind: 'refused', code: 'UNKNOWN_OUTCOME', message: `The answer to request ${request} is no longer kept` };
+}
+
+/** A limit that is reached is an answer; anything else is not. */
+function refusedTooMany(error: unknown): Refused {
+  if (!(error instanceof HoldfastError) || error.code !== 'TOO_MANY') throw error;
+  return { kind: 'refused', code: error.code, message: error.message };
 }
 
 function tooMany(what: string, most: number): HoldfastError {

@@ -64,7 +64,7 @@ export interface Extra {
   expiresAt: number;
   /** The dedupe hash, where the end of the message ends or hands over its key; empty otherwise. */
   dedupe: string;
-  /** It was held by a process that died together with the broker, so nobody knows whether it was the cause. */
+  /** It was held by a process that died, and perhaps it was the cause. */
   suspect: boolean;
   /** It has a record of progress and log. */
   annotated: boolean;
@@ -104,6 +104,8 @@ export interface Channel {
   reservedUntil: number;
   /** Sessions that want to hear when the backlog has room again, with the limit that they met. */
   readonly roomWanted: Map<Session, number>;
+  /** Sessions that want to hear, once, when there is something to hand out and nobody to take it. */
+  readonly watchers: Set<Session>;
 }
 
 /** The messages of one stored record, in no order. */

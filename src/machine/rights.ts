@@ -24,6 +24,10 @@ export function refusalOf({ grant }: Session, command: Command): Refused | undef
       return hasRight(rightsOn(grant, command.channel), 'admin')
         ? undefined
         : lacksRight(command.action, command.channel, 'admin');
+    case 'watch':
+      return hasRight(rightsOn(grant, command.channel), 'read', 'consume')
+        ? undefined
+        : lacks(`watch "${command.channel}"`, `channel:${command.channel}:read or consume`);
     case 'inspect':
       if (command.what === 'tokens') return lacks('list access tokens', 'server:admin');
       if (command.what === 'channels' || command.what === 'message') return undefined;

@@ -112,27 +112,41 @@ export function failAttempt(
   comeBack(state, message, 'nacked', delay);
 }
 
-/** The process that ran the handler died. */
-export function countDeath(state: MachineState, message: Message): void {
+const PROCESS_DIED: Failure = {
+  name: 'ProcessDied',
+  message: 'The process died while the handler ran',
+  stack: undefined,
+};
+
+/**
+ * The process that ran the handler died, or an isolate in which it ran alone, of which `failure` tells.
+ *
+ * @param isCertain nothing else can have been the cause
+ */
+export function countDeath(
+  state: MachineState,
+  message: Message,
+  failure: Failure = PROCESS_DIED,
+  isCertain: boolean = false,
+): void {
   const extra = extraOf(message);
   const attempt = attemptNumber(message);
   rememberClaim(message, attempt);
   extra.deaths += 1;
-  const note = 'The process died while the handler ran';
   if (extra.deaths >= message.policy.policy.maxDeaths) {
-    end(state, message, 'failed', { failure: { name: 'ProcessDied', message: note, stack: undefined }, attempt });
+    end(state, message, 'failed', { failure, attempt });
     return;
   }
-  remember(message, { at: state.now, what: 'leaseLost', attempt, note });
-  // It may do so again, so it goes alone until it has ended well, and takes nobody along.
-  extra.suspect = true;
+  remember(message, { at: state.now, what: 'leaseLost', attempt, note: failure.message });
+  // It may do so again, so it goes alone until it has ended well, and takes nobody along. In an isolate it is alone.
+  if (!isCertain) extra.suspect = true;
   move(state, message, 'leaseLost', {});
 }
 
 /** The lease is gone and nobody knows of a fault: the message comes first again, uncharged. */
 export function loseLease(state: MachineState, message: Message, suspect: boolean): void {
   rememberClaim(message, attemptNumber(message));
-  const note = suspect ? 'The process and the broker died together' : 'The session ended';
+  const note = suspect ? 'The process died, and perhaps the handler had started' : 'The session ended';
   remember(message, { at: state.now, what: 'leaseLost', attempt: attemptNumber(message), note });
   if (suspect) extraOf(message).suspect = true;
   keepSuspicion(message);
@@ -191,6 +205,9 @@ function settleOne(
       end(state, message, 'failed', { failure: cutFailure(outcome.failure), attempt });
       break;
     }
+    case 'died':
+      countDeath(state, message, cutFailure(outcome.failure), true);
+      break;
   }
 }
 

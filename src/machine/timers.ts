@@ -76,16 +76,17 @@ export function endSession(state: MachineState, session: Session): void {
 }
 
 /**
- * What a session holds goes to others. Where the marks of what had started died with a broker, nobody knows which message
- * was the cause of a death: all are suspects, but for one that was alone in its process.
+ * What a session holds goes to others. A handler that kills its process at once takes along the word that it had started,
+ * and where a broker died the marks of all died with it. So without a mark nobody knows whether a message was the cause of
+ * a death, and it is a suspect, uncharged; but for one that was alone in its process.
  */
 export function loseLeases(state: MachineState, session: Session): void {
   // The last one claimed goes back first, so that each stands before what was claimed after it.
   for (const message of [...session.held.values()].reverse()) {
     const { lease } = message;
-    const isCause = session.restored ? lease?.alone === true : lease?.started === true;
+    const isCause = lease?.alone === true || (lease?.started === true && !session.restored);
     if (isCause) countDeath(state, message);
-    else loseLease(state, message, session.restored);
+    else loseLease(state, message, true);
   }
 }
 

@@ -28,6 +28,7 @@ export type Command =
   | Control
   | Manage
   | Await
+  | Watch
   | Inspect
   | CreateToken
   | RevokeToken;
@@ -106,7 +107,9 @@ export type Outcome =
   /** Comes again after the delay, and is not counted. */
   | { readonly kind: 'snooze'; readonly delayMs: number }
   /** Gave up: no further attempt. */
-  | { readonly kind: 'fail'; readonly failure: Failure };
+  | { readonly kind: 'fail'; readonly failure: Failure }
+  /** The isolate that ran the handler died; counted as a death of the process. It died alone, so nothing else is suspected. */
+  | { readonly kind: 'died'; readonly failure: Failure };
 
 /** An error as data. `message` is cut after 1,024 characters and `stack` after 2,048. */
 export interface Failure {
@@ -151,6 +154,16 @@ export interface Await {
   readonly kind: 'await';
   readonly id: Uint8Array;
   readonly stop: boolean;
+}
+
+/**
+ * Asks for the notice `wanted` of a channel, once: at once if the channel has something to hand out and nobody to take
+ * it, else as soon as that is so. Whoever wants to hear it again watches again. Creates the channel if it is new. A
+ * notice that finds no link is lost, so a client that comes back watches again. Answer: `done`.
+ */
+export interface Watch {
+  readonly kind: 'watch';
+  readonly channel: string;
 }
 
 /**
@@ -224,6 +237,8 @@ export type Notice =
     }
   /** A channel whose backlog was full has room again. */
   | { readonly kind: 'room'; readonly channel: string }
+  /** A watched channel has messages that are ready, and no consumer with room for them. It is no longer watched. */
+  | { readonly kind: 'wanted'; readonly channel: string }
   /** A message that the session awaits has ended, or does not exist (any more): then `state` is `undefined`. */
   | {
       readonly kind: 'ended';

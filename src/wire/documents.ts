@@ -70,6 +70,7 @@ const isCommand = anyOf(
   }),
   fields({ kind: oneOf('manage'), id: isId, action: oneOf('cancel', 'promote', 'redrive') }),
   fields({ kind: oneOf('await'), id: isId, stop: isFlag }),
+  fields({ kind: oneOf('watch'), channel: isName }),
   fields({ kind: oneOf('inspect'), what: oneOf('channels', 'tokens') }),
   fields({ kind: oneOf('inspect'), what: oneOf('channel'), channel: isText }),
   fields({ kind: oneOf('inspect'), what: oneOf('message'), id: isId }),

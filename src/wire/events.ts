@@ -9,6 +9,7 @@
  * room     = 5 channel(text)
  * consumerRefused = 6 consumer code(text) message(text)
  * awaitRefused    = 7 id(16) code(text) message(text)
+ * wanted          = 8 channel(text)
  * ```
  */
 import { decode, encode } from '../codec/bson.ts';
@@ -28,6 +29,7 @@ const EVENT = {
   room: 5,
   consumerRefused: 6,
   awaitRefused: 7,
+  wanted: 8,
 } as const;
 
 const ENDED_STATES = ['completed', 'dead', 'cancelled'] as const;
@@ -94,7 +96,8 @@ export class EventsWriter {
         frame.u8(REASONS.indexOf(notice.reason));
         break;
       case 'room':
-        frame.u8(EVENT.room);
+      case 'wanted':
+        frame.u8(EVENT[notice.kind]);
         frame.text(notice.channel);
         break;
       case 'consumerRefused':
@@ -143,6 +146,7 @@ export function decodeEvents(bytes: Uint8Array, receiver: EventsReceiver): void 
       case EVENT.room:
       case EVENT.consumerRefused:
       case EVENT.awaitRefused:
+      case EVENT.wanted:
         receiver.notice(readNotice(frame, event));
         break;
       default:
@@ -169,6 +173,7 @@ function readDelivery(frame: ByteReader, bytes: Uint8Array): Delivery {
 
 function readNotice(frame: ByteReader, event: number): Notice {
   if (event === EVENT.room) return { kind: 'room', channel: frame.text() };
+  if (event === EVENT.wanted) return { kind: 'wanted', channel: frame.text() };
   if (event === EVENT.revoked) {
     const seq = frame.varint();
     const token = frame.varint();

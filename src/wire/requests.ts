@@ -24,7 +24,7 @@ import { FRAME } from './frames.ts';
 
 const KIND = { produce: 1, window: 2, started: 3, settle: 4, document: 5, holding: 6 } as const;
 
-const OUTCOMES = ['ack', 'nack', 'undecodable', 'release', 'snooze', 'fail'] as const;
+const OUTCOMES = ['ack', 'nack', 'undecodable', 'release', 'snooze', 'fail', 'died'] as const;
 
 /** Set in an outcome's byte when messages come with it, or when it has a result or a delay. */
 const WITH_PRODUCED = 0x40;
@@ -219,6 +219,7 @@ function readOutcome(frame: ByteReader, kind: (typeof OUTCOMES)[number] | undefi
       return { kind };
     case 'undecodable':
     case 'fail':
+    case 'died':
       return { kind, failure: readFailure(frame) };
     case undefined:
       throw new HoldfastError('PROTOCOL', 'Cannot read an outcome of an unknown kind');

@@ -120,6 +120,19 @@ describe('a client that reconnects', () => {
     },
   );
 
+  test('is told that a channel is wanted, although that was said while its link was deaf', async () => {
+    const { clock, connect } = await start();
+    const [watching, producing] = [await connect(), await connect()];
+    const wanted = watching.hf.channel<number>('mail').wanted();
+    await clock.settle();
+    watching.deafen();
+    await producing.hf.channel<number>('mail').produce(1);
+    await clock.settle();
+    watching.cut();
+    await clock.advance('1s');
+    await wanted;
+  });
+
   test('does not undo retain() with the options that its channel was opened with', async () => {
     const { clock, connect } = await start();
     const { hf, cut } = await connect();

@@ -49,7 +49,7 @@ const block: fc.Arbitrary<Uint8Array> = fc
 const outcome: fc.Arbitrary<Outcome> = fc.oneof(
   fc.record({ kind: fc.constant('ack' as const), result: fc.option(bytes, { nil: undefined }) }),
   fc.record({ kind: fc.constant('nack' as const), failure, delayMs: fc.option(delayMs, { nil: undefined }) }),
-  fc.record({ kind: fc.constantFrom('undecodable' as const, 'fail' as const), failure }),
+  fc.record({ kind: fc.constantFrom('undecodable' as const, 'fail' as const, 'died' as const), failure }),
   fc.record({ kind: fc.constant('release' as const) }),
   fc.record({ kind: fc.constant('snooze' as const), delayMs }),
 );
@@ -142,6 +142,7 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
     action: fc.constantFrom('cancel' as const, 'promote' as const, 'redrive' as const),
   }),
   fc.record({ kind: fc.constant('await' as const), id, stop: fc.boolean() }),
+  fc.record({ kind: fc.constant('watch' as const), channel: name }),
   fc.record({
     kind: fc.constant('createToken' as const),
     id: tokenId,
@@ -217,7 +218,7 @@ export const notices: fc.Arbitrary<Notice> = fc.oneof(
     token: count,
     reason: fc.constantFrom('cancelled' as const, 'timeout' as const),
   }),
-  fc.record({ kind: fc.constant('room' as const), channel: name }),
+  fc.record({ kind: fc.constantFrom('room' as const, 'wanted' as const), channel: name }),
   fc.record({
     kind: fc.constant('ended' as const),
     id,

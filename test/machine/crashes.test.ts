@@ -134,3 +134,31 @@ describe('after the death of a process whose broker lives', () => {
     expect(ids.map((id) => messageOf(other, id)?.deaths)).toEqual([1, 0]);
   });
 });
+
+describe('when a process dies before it could say which handler had started', () => {
+  test('what it held is delivered alone, uncharged, and what kills its process alone is dead in the end', () => {
+    const run = new MachineRun();
+    const producer = run.client('producer');
+    const ref = producer.declare('mail', { maxDeaths: 2 });
+    const ids = [producer.produce(ref), producer.produce(ref), producer.produce(ref)];
+    const [, killer] = ids;
+    let deaths = 0;
+    while (viewOf(producer, 'mail').completed < 2) {
+      const client = run.client(`process ${deaths}`, `host ${deaths}`);
+      client.window(1, client.declare('mail'), 10);
+      for (let taken = client.take(); taken.length > 0; taken = client.take()) {
+        if (taken.some(({ id }) => id === killer)) break;
+        for (const delivered of taken) client.ack(delivered);
+      }
+      if (viewOf(producer, 'mail').completed === 2) break;
+      client.die();
+      deaths += 1;
+    }
+    // Once among others, and then alone as often as it may.
+    expect(deaths).toBe(3);
+    expect(messageOf(producer, killer as string)).toMatchObject({ state: 'dead', deaths: 2 });
+    for (const id of ids.filter((each) => each !== killer)) {
+      expect(messageOf(producer, id)).toMatchObject({ state: 'completed', deaths: 0 });
+    }
+  });
+});

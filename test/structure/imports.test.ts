@@ -15,6 +15,7 @@ const mayImport: Readonly<Record<string, readonly string[] | 'anything'>> = {
   broker: ['model', 'codec', 'machine', 'store', 'wire'],
   client: ['model', 'codec', 'wire'],
   api: ['model', 'codec', 'client'],
+  isolate: ['model', 'codec', 'api'],
   server: ['model', 'wire'],
   host: ['model', 'store', 'wire', 'broker', 'server'],
   'open.ts': 'anything',
@@ -27,6 +28,7 @@ const mayImport: Readonly<Record<string, readonly string[] | 'anything'>> = {
 const importedOnlyBy: Readonly<Record<string, readonly string[]>> = {
   'open.ts': ['index.ts', 'testing', 'cli'],
   cli: [],
+  isolate: ['cli'],
 };
 
 /** The only files of these folders that may import modules of Node. Theirs are the effects; the rest is pure. */
@@ -44,7 +46,7 @@ const packagesOnlyIn: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** A computed specifier hides a direction, so only these may have one. */
-const mayComputeSpecifiers: readonly string[] = ['cli'];
+const mayComputeSpecifiers: readonly string[] = ['cli', 'isolate'];
 
 /** The folder directly below `src` that a path is in, or the file itself when it is in none. */
 function partOf(path: string): string {

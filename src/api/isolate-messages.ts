@@ -1,0 +1,57 @@
+/** What a consumer and its isolates say to each other: plain data, payloads as BSON. */
+import type { Failure } from '../model/command.ts';
+import type { ErrorCode } from '../model/errors.ts';
+import type { HandlerContext } from './handler-context.ts';
+import type { ProduceOptions } from './options.ts';
+import type { HandlerOutcome } from './outcomes.ts';
+
+/** What a handler is told beside its message. */
+export type AttemptFacts = Pick<HandlerContext, 'id' | 'channel' | 'attempt' | 'token' | 'redelivered' | 'producedAt'>;
+
+export interface LoadOrder {
+  readonly kind: 'load';
+  /** The address of the module. */
+  readonly module: string;
+  readonly parentPid: number;
+  /** What a process may have in use, all in all; the bound of a thread is its parent's matter. */
+  readonly memoryBytes: number | undefined;
+}
+
+export type ToIsolate =
+  | LoadOrder
+  | { readonly kind: 'run'; readonly run: number; readonly message: Uint8Array; readonly facts: AttemptFacts }
+  | { readonly kind: 'stop'; readonly run: number; readonly code: ErrorCode; readonly message: string }
+  | { readonly kind: 'answer'; readonly call: number; readonly refusal: Refusal | undefined };
+
+/** Why a call of a handler's context was refused. */
+export interface Refusal extends Failure {
+  readonly code: ErrorCode | undefined;
+}
+
+export type FromIsolate =
+  | { readonly kind: 'loaded' }
+  | { readonly kind: 'unloadable'; readonly failure: Failure }
+  | { readonly kind: 'call'; readonly run: number; readonly call: number; readonly what: ContextCall }
+  | { readonly kind: 'ended'; readonly run: number; readonly end: HandlerEnd };
+
+export type ContextCall =
+  | { readonly kind: 'progress'; readonly value: Uint8Array }
+  | { readonly kind: 'log'; readonly line: string }
+  | { readonly kind: 'extend'; readonly forMs: number };
+
+/** How a handler ended. */
+export type HandlerEnd =
+  | {
+      readonly kind: 'returned';
+      /** Encoded; `undefined` when nothing was returned. */
+      readonly result: Uint8Array | undefined;
+      readonly produced: readonly ProducedByName[];
+    }
+  | { readonly kind: 'outcome'; readonly outcome: Pick<HandlerOutcome, 'kind' | 'delayMs' | 'reason'> }
+  | { readonly kind: 'threw'; readonly failure: Failure };
+
+export interface ProducedByName {
+  readonly channel: string;
+  readonly message: Uint8Array;
+  readonly options: ProduceOptions | undefined;
+}

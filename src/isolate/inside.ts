@@ -1,0 +1,145 @@
+/** What runs inside of an isolate: loads the module and runs its handler on the messages that come. */
+import { decode, encode } from '../codec/bson.ts';
+import { parseDuration } from '../model/duration.ts';
+import { HoldfastError } from '../model/errors.ts';
+import { failureOf } from '../api/failure.ts';
+import { MAX_PROGRESS_BYTES } from '../api/handler-context.ts';
+import type { IsolatedContext, IsolatedHandler } from '../api/isolated.ts';
+import type {
+  AttemptFacts,
+  ContextCall,
+  FromIsolate,
+  HandlerEnd,
+  LoadOrder,
+  ProducedByName,
+  Refusal,
+  ToIsolate,
+} from '../api/isolate-messages.ts';
+import { checkChannelName, checkProduceOptions } from '../api/options.ts';
+import { HandlerOutcome } from '../api/outcomes.ts';
+
+type Say = (message: FromIsolate) => void;
+
+/** Serves a consumer: what this gives takes what the consumer says. */
+export function serve(say: Say, loading: (order: LoadOrder) => void): (message: ToIsolate) => void {
+  let handler: IsolatedHandler<unknown, unknown> | undefined;
+  let current: { readonly run: number; readonly controller: AbortController } | undefined;
+  const calls = new Calls(say);
+
+  const load = async (order: LoadOrder): Promise<void> => {
+    loading(order);
+    try {
+      const { default: exported } = (await import(order.module)) as { readonly default?: unknown };
+      if (typeof exported !== 'function') throw new TypeError('Its default export is not a function');
+      handler = exported as typeof handler;
+      say({ kind: 'loaded' });
+    } catch (error) {
+      say({ kind: 'unloadable', failure: failureOf(error) });
+    }
+  };
+
+  const run = async (number: number, message: Uint8Array, facts: AttemptFacts): Promise<void> => {
+    const controller = new AbortController();
+    current = { run: number, controller };
+    const produced: ProducedByName[] = [];
+    const context = contextOf(facts, controller.signal, produced, (what) => calls.make(number, what));
+    say({
+      kind: 'ended',
+      run: number,
+      end: await endOf(handler as IsolatedHandler<unknown, unknown>, message, context, produced),
+    });
+  };
+
+  return (message) => {
+    switch (message.kind) {
+      case 'load':
+        void load(message);
+        break;
+      case 'run':
+        void run(message.run, message.message, message.facts);
+        break;
+      case 'stop':
+        if (current?.run === message.run) current.controller.abort(new HoldfastError(message.code, message.message));
+        break;
+      case 'answer':
+        calls.answered(message.call, message.refusal);
+        break;
+    }
+  };
+}
+
+async function endOf(
+  handler: IsolatedHandler<unknown, unknown>,
+  message: Uint8Array,
+  context: IsolatedContext,
+  produced: readonly ProducedByName[],
+): Promise<HandlerEnd> {
+  try {
+    const returned = await handler(decode(message), context);
+    if (returned instanceof HandlerOutcome) {
+      const { kind, delayMs, reason } = returned;
+      return { kind: 'outcome', outcome: { kind, delayMs, reason } };
+    }
+    return { kind: 'returned', result: returned === undefined ? undefined : encode(returned), produced };
+  } catch (error) {
+    return { kind: 'threw', failure: failureOf(error) };
+  }
+}
+
+function contextOf(
+  facts: AttemptFacts,
+  signal: AbortSignal,
+  produced: ProducedByName[],
+  call: (what: ContextCall) => Promise<void>,
+): IsolatedContext {
+  return {
+    ...facts,
+    signal,
+    tx: {
+      produce(channel, message, options) {
+        checkChannelName(channel);
+        if (options !== undefined) checkProduceOptions(options);
+        produced.push({ channel, message: encode(message), options });
+      },
+    },
+    async progress(value) {
+      await call({ kind: 'progress', value: encode(value, { maxBytes: MAX_PROGRESS_BYTES }) });
+    },
+    async log(line) {
+      if (typeof line !== 'string') throw new TypeError(`Cannot log ${typeof line}: a line must be a text`);
+      await call({ kind: 'log', line });
+    },
+    async extend(duration) {
+      await call({ kind: 'extend', forMs: parseDuration(duration, 'duration') });
+    },
+  };
+}
+
+/** Calls of a handler's context that the consumer has not answered yet. */
+class Calls {
+  readonly #say: Say;
+  readonly #waiting = new Map<number, { readonly resolve: () => void; readonly reject: (error: Error) => void }>();
+  #next = 1;
+
+  constructor(say: Say) {
+    this.#say = say;
+  }
+
+  make(run: number, what: ContextCall): Promise<void> {
+    const call = this.#next++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(call, { resolve, reject });
+      this.#say({ kind: 'call', run, call, what });
+    });
+  }
+
+  answered(call: number, refusal: Refusal | undefined): void {
+    const waiting = this.#waiting.get(call);
+    this.#waiting.delete(call);
+    if (refusal === undefined) return waiting?.resolve();
+    const { code, name, message } = refusal;
+    waiting?.reject(
+      code === undefined ? Object.assign(new Error(message), { name }) : new HoldfastError(code, message),
+    );
+  }
+}

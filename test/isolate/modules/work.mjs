@@ -1,0 +1,69 @@
+// What the handler does is said by its message.
+import { isMainThread, threadId } from 'node:worker_threads';
+import { deadLetter, retry } from 'holdfast';
+
+let handled = 0;
+
+export default async function handle(job, context) {
+  handled += 1;
+  switch (job.do) {
+    case 'echo':
+      return { value: job.value, process: process.pid, isMainThread, threadId, handled };
+    case 'context': {
+      const { id, channel, attempt, token, redelivered, producedAt } = context;
+      await context.progress({ half: true });
+      await context.log('a line');
+      await context.extend('1m');
+      return { id, channel, attempt, token, redelivered, producedAt };
+    }
+    case 'produce':
+      context.tx.produce('thumbs', { of: job.value }, { priority: 3 });
+      if (job.fails === true) throw new Error('not after all');
+      return undefined;
+    case 'produce elsewhere':
+      context.tx.produce('elsewhere', 1);
+      return undefined;
+    case 'throw':
+      throw new RangeError('too large');
+    case 'retry':
+      return context.attempt === 1 ? retry({ delay: 0 }) : 'second time';
+    case 'give up':
+      return deadLetter('no use');
+    case 'exit':
+      return process.exit(9);
+    case 'crash':
+      return process.kill(process.pid, 'SIGSEGV');
+    case 'uncaught':
+      setImmediate(() => {
+        throw new Error('nobody caught it');
+      });
+      return new Promise(() => {});
+    case 'fill heap': {
+      const hold = [];
+      for (;;) hold.push(Array.from({ length: 10_000 }, (_, i) => ({ i })));
+    }
+    case 'fill buffers': {
+      const hold = [];
+      for (;;) hold.push(Buffer.alloc(1024 * 1024, 1));
+    }
+    case 'block':
+      await context.log('it runs');
+      for (;;);
+    case 'block for':
+      for (const until = Date.now() + job.value; Date.now() < until;);
+      return 'done';
+    case 'until stopped':
+      await context.log('it runs');
+      return new Promise((resolve) => {
+        context.signal.addEventListener('abort', () => {
+          context.log(`stopped: ${context.signal.reason.message}`).catch(() => {});
+          resolve(context.signal.reason.code);
+        });
+      });
+    case 'for ever':
+      await context.log('it runs');
+      return new Promise(() => {});
+    default:
+      return typeof job;
+  }
+}
