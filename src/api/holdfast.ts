@@ -2,10 +2,11 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Client } from '../client/client.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
-import { refusal } from '../client/outbox.ts';
+import { type Admin, createAdmin } from './admin.ts';
 import { Channel } from './channel.ts';
 import { type ChannelOptions, checkChannelName, resolveChannelOptions } from './options.ts';
 import { createTokens, type Tokens } from './tokens.ts';
+import { ask } from './stored.ts';
 
 export interface Holdfast {
   /**
@@ -26,6 +27,8 @@ export interface Holdfast {
   channels(): Promise<string[]>;
   /** Access tokens of the space: who may come in from elsewhere, and what that allows. They take `server:admin`. */
   readonly tokens: Tokens;
+  /** For those who operate the store: looks at everything, and makes no channel. */
+  readonly admin: Admin;
   /** What an acknowledged write survives: `memory` nothing, `disk` a power cut, `replicated` the loss of a machine. */
   readonly durability: 'memory' | 'disk' | 'replicated';
   /**
@@ -74,12 +77,9 @@ export function createHoldfast(client: Client, release: () => Promise<void>): Ho
       checkChannelName(name);
       return new Channel<never, never, never>(client, name, resolveChannelOptions(options));
     },
-    async channels() {
-      const reply = await client.request({ kind: 'inspect', what: 'channels' });
-      if (reply.kind !== 'value') throw refusal(reply);
-      return reply.value as string[];
-    },
     tokens: createTokens(client),
+    channels: () => ask(client, { kind: 'inspect', what: 'channels' }) as Promise<string[]>,
+    admin: createAdmin(client),
     get durability() {
       return client.durability;
     },

@@ -15,6 +15,9 @@ export const JOURNAL_AGE_MS = 86_400_000;
 
 const RECORD_VERSION = 1;
 
+/** Version 2 has pages with messages that say since when they are ready. */
+const PAGE_VERSION = 2;
+
 /** Large results go into records of their own, so that none outgrows what a store takes. */
 const ENDED_PART_BYTES: number = 64 * 1024;
 
@@ -76,7 +79,7 @@ function flushPages(state: MachineState, writes: Write[]): void {
 function encodePage(page: Page): Uint8Array {
   const record = scratch;
   record.clear();
-  record.u8(RECORD_VERSION);
+  record.u8(PAGE_VERSION);
   const base = page.number * PAGE_ORDERS;
   for (const message of page.messages) writeMessage(record, message, base);
   return record.finish();

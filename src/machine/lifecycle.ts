@@ -49,7 +49,8 @@ export function move(state: MachineState, message: Message, happening: Happening
   leave(state, message);
   message.state = next;
   message.order = change.order ?? message.order;
-  message.dueAt = change.dueAt ?? 0;
+  // Without a new place it goes back to where it stood, as if it had never been away.
+  if (change.dueAt !== undefined || change.order !== undefined) message.dueAt = change.dueAt ?? state.now;
   message.dueClock = change.dueClock ?? 0;
   enter(state, message);
   journal(state, happening, message.seq, attemptNumber(message), session);
@@ -121,7 +122,7 @@ export function admitAgain(state: MachineState, channel: Channel, policy: Policy
     state: 'ready',
     priority,
     order: state.nextSeq++,
-    dueAt: 0,
+    dueAt: state.now,
     dueClock: 0,
     attempts: 0,
     deliveries: 1,
@@ -308,7 +309,7 @@ function moveToDeadLetters(state: MachineState, message: Message, name: string):
   message.policy = internPolicy(state, { ...message.policy.policy, deadLetter: undefined, dedupe: undefined });
   message.state = 'ready';
   message.attempts = 0;
-  message.dueAt = 0;
+  message.dueAt = state.now;
   message.order = state.nextSeq++;
   extra.deaths = 0;
   extra.undecodable = 0;

@@ -26,7 +26,7 @@ export function refusalOf({ grant }: Session, command: Command): Refused | undef
         : lacksRight(command.action, command.channel, 'admin');
     case 'inspect':
       if (command.what === 'tokens') return lacks('list access tokens', 'server:admin');
-      if (command.what === 'channels' || command.what === 'message') return undefined;
+      if (command.what === 'channels' || command.what === 'overview' || command.what === 'message') return undefined;
       return hasRight(rightsOn(grant, command.channel), 'read')
         ? undefined
         : lacksRight('look into', command.channel, 'read');

@@ -51,6 +51,11 @@ export function idSecond(id: Uint8Array, at: number = 0): number {
   return small31(Math.max(0, Math.floor(messageIdTime(id, at) / 1_000) - EPOCH_2020_SECONDS));
 }
 
+/** The moment at which a second of {@link idSecond} begins, in milliseconds since 1970. */
+export function secondStart(second: number): number {
+  return (second + EPOCH_2020_SECONDS) * 1_000;
+}
+
 /** Gathers messages into one block. */
 export class BlockWriter {
   readonly #block: ByteWriter;

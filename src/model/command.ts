@@ -154,14 +154,17 @@ export interface Await {
 }
 
 /**
- * Reads. Answer: `value`. The list of channels holds those that the session may read; that of access tokens takes
+ * Reads. Answer: `value`. Lists of channels hold those that the session may read; that of access tokens takes
  * `server:admin`.
  */
 export type Inspect =
   | { readonly kind: 'inspect'; readonly what: 'tokens' }
   | { readonly kind: 'inspect'; readonly what: 'channels' }
   | { readonly kind: 'inspect'; readonly what: 'channel'; readonly channel: string }
+  /** As many channels as `limit` says, the oldest first; `after` is 0, or what the answer before gave as `next`. */
+  | { readonly kind: 'inspect'; readonly what: 'overview'; readonly after: number; readonly limit: number }
   | { readonly kind: 'inspect'; readonly what: 'message'; readonly id: Uint8Array }
+  /** Gives less than `limit` when what it gives reaches {@link LIST_BYTES}; the rest is for a further command. */
   | {
       readonly kind: 'inspect';
       readonly what: 'list';
@@ -194,6 +197,8 @@ export interface RevokeToken {
   readonly kind: 'revokeToken';
   readonly id: string;
 }
+/** A list of messages is cut behind the one whose payload and result make all of them reach this many bytes. */
+export const LIST_BYTES: number = 4 * 1024 * 1024;
 
 /** The answer to a command. */
 export type Reply =
@@ -269,7 +274,19 @@ export interface ChannelView {
   readonly totals: ChannelTotals;
   readonly paused: boolean;
   readonly consumers: number;
+  /**
+   * How long the ready message that has waited longest has been ready, in milliseconds; `undefined` when none is. Exact to a
+   * second, by the clock of the producer. With more than 100 priorities it is that of the 100 that come first.
+   */
+  readonly oldestReadyMs: number | undefined;
   readonly settings: ChannelSettings;
+}
+
+/** Some channels, and where to go on. */
+export interface Overview {
+  readonly channels: readonly ChannelView[];
+  /** `undefined` when there are no more. */
+  readonly next: number | undefined;
 }
 
 export interface ChannelTotals {

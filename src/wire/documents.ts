@@ -72,6 +72,7 @@ const isCommand = anyOf(
   fields({ kind: oneOf('await'), id: isId, stop: isFlag }),
   fields({ kind: oneOf('inspect'), what: oneOf('channels', 'tokens') }),
   fields({ kind: oneOf('inspect'), what: oneOf('channel'), channel: isText }),
+  fields({ kind: oneOf('inspect'), what: oneOf('overview'), after: isCount, limit: isLimit }),
   fields({ kind: oneOf('inspect'), what: oneOf('message'), id: isId }),
   fields({
     kind: oneOf('inspect'),

@@ -156,6 +156,12 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
   fc.record({ kind: fc.constant('revokeToken' as const), id: tokenId }),
   fc.record({ kind: fc.constant('inspect' as const), what: fc.constantFrom('channels' as const, 'tokens' as const) }),
   fc.record({ kind: fc.constant('inspect' as const), what: fc.constant('channel' as const), channel: name }),
+  fc.record({
+    kind: fc.constant('inspect' as const),
+    what: fc.constant('overview' as const),
+    after: fc.nat(),
+    limit: fc.integer({ min: 1, max: 1_000 }),
+  }),
   fc.record({ kind: fc.constant('inspect' as const), what: fc.constant('message' as const), id }),
   fc.record({
     kind: fc.constant('inspect' as const),
