@@ -4,6 +4,7 @@ export type { Handler } from './api/attempt.ts';
 export type { Admin } from './api/admin.ts';
 export { Channel, type Receipt, type RequestOptions } from './api/channel.ts';
 export type { Consumer, ConsumeOptions } from './api/consumer.ts';
+export type { EventsOptions, EventsTrimmed, JournalEvent, MessageHappened } from './api/events.ts';
 export type { HandlerContext } from './api/handler-context.ts';
 export type { Holdfast } from './api/holdfast.ts';
 export type {

@@ -4,6 +4,7 @@ import type { Client } from '../client/client.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
 import { type Admin, createAdmin } from './admin.ts';
 import { Channel } from './channel.ts';
+import { type EventsOptions, type JournalEvent, readEvents } from './events.ts';
 import { type ChannelOptions, checkChannelName, resolveChannelOptions } from './options.ts';
 import { createTokens, type Tokens } from './tokens.ts';
 import { ask } from './stored.ts';
@@ -27,6 +28,13 @@ export interface Holdfast {
   channels(): Promise<string[]>;
   /** Access tokens of the space: who may come in from elsewhere, and what that allows. They take `server:admin`. */
   readonly tokens: Tokens;
+  /**
+   * What happens to messages, in the order of the commits, each event once, without an end. Events are kept for 24 h, at most
+   * 100,000 of them; who falls behind further hears `trimmed`. A message's state is in the store, not in its events.
+   *
+   * @throws TypeError for options that cannot be used
+   */
+  events(options?: EventsOptions): AsyncGenerator<JournalEvent, never, void>;
   /** For those who operate the store: looks at everything, and makes no channel. */
   readonly admin: Admin;
   /** What an acknowledged write survives: `memory` nothing, `disk` a power cut, `replicated` the loss of a machine. */
@@ -80,6 +88,7 @@ export function createHoldfast(client: Client, release: () => Promise<void>): Ho
     tokens: createTokens(client),
     channels: () => ask(client, { kind: 'inspect', what: 'channels' }) as Promise<string[]>,
     admin: createAdmin(client),
+    events: (options: EventsOptions = {}) => readEvents(client, options),
     get durability() {
       return client.durability;
     },

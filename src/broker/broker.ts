@@ -18,7 +18,7 @@ import type { Goodbye, Hello } from '../wire/frames.ts';
 import { authorise, unauthorized } from './authorise.ts';
 import { Batch } from './batch.ts';
 import type { BrokerOptions } from './broker-options.ts';
-import { ColdRecords } from './cold-records.ts';
+import { ColdRecords, type KnownPacks } from './cold-records.ts';
 import { Connection, type Incoming, type LinkTraits } from './connection.ts';
 import { type Lead, loadBody, takeLead } from './lead.ts';
 import { PackCache } from './pack-cache.ts';
@@ -62,6 +62,10 @@ export class Broker {
   #timerFiresAt = Infinity;
   #cancelRenewal: CancelTimer = () => {};
   #failure: Goodbye | undefined;
+  readonly #knownPacks: KnownPacks = {
+    find: (number) => this.#packs.get(number)?.value,
+    keyOf: (number) => this.#led.machine.packKey(number),
+  };
   readonly #draw = (): number => this.#options.random.fraction();
 
   constructor(options: BrokerOptions) {
@@ -357,7 +361,7 @@ export class Broker {
   #loadCold(cold: { readonly records: ColdRecords; ready: boolean }, need: Need): void {
     cold.ready = false;
     const lead = this.#led;
-    cold.records.load(lead.store, lead.epoch, need).then(
+    cold.records.load(lead.store, lead.epoch, need, this.#knownPacks).then(
       () => {
         cold.ready = true;
         if (lead === this.#lead) this.#schedule();

@@ -75,6 +75,9 @@ export class Client {
   readonly #declared: Extract<Command, { kind: 'declare' }>[] = [];
   readonly #consumers = new Map<number, Consumer>();
   readonly #awaited = new Map<string, { readonly id: Uint8Array; readonly waiting: Set<(ended: Ended) => void> }>();
+  /** How often there may have been events behind those that were read. */
+  #eventNotices = 0;
+  #eventWaiters: (() => void)[] = [];
   readonly #roomWaiters = new Map<string, (() => void)[]>();
   #link: Link | undefined;
   #welcomed: { readonly resolve: (welcome: Welcome) => void; readonly reject: (error: unknown) => void } | undefined;
@@ -240,6 +243,29 @@ export class Client {
     });
   }
 
+  /** To be taken before events are read, and given to {@link moreEvents} when that reached their end. */
+  get eventNotices(): number {
+    return this.#eventNotices;
+  }
+
+  /** Resolves when there may be more events than when `eventNotices` was this, or when the client has failed. */
+  moreEvents(noticesBefore: number, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#eventNotices !== noticesBefore || this.#failure !== undefined || signal?.aborted === true) {
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => {
+      const done = (): void => {
+        signal?.removeEventListener('abort', done);
+        this.#eventWaiters = this.#eventWaiters.filter((waiter) => waiter !== done);
+        this.#updateHold();
+        resolve();
+      };
+      signal?.addEventListener('abort', done);
+      this.#eventWaiters.push(done);
+      this.#updateHold();
+    });
+  }
+
   /** Calls back when the client has failed for good. */
   onFailure(listener: () => void): void {
     if (this.#failure === undefined) this.#onFailure.push(listener);
@@ -322,6 +348,7 @@ export class Client {
       link.send(this.#outbox.first([...this.#declared, { kind: 'holding', leases }]));
       for (const unanswered of this.#outbox.again()) link.send(unanswered);
       for (const channel of this.#roomWaiters.keys()) this.#announceRoom(channel);
+      this.#announceEvents();
     }
     this.#ready = true;
     this.#holding = true;
@@ -376,6 +403,9 @@ export class Client {
       case 'awaitRefused':
         this.#tellEnd(notice.id, { ...UNKNOWN_END, refused: new HoldfastError(notice.code, notice.message) });
         break;
+      case 'events':
+        this.#announceEvents();
+        break;
     }
   }
 
@@ -386,6 +416,11 @@ export class Client {
     this.#awaited.delete(key);
     for (const resolve of entry.waiting) resolve(ended);
     this.note({ kind: 'await', id: entry.id, stop: true });
+  }
+
+  #announceEvents(): void {
+    this.#eventNotices += 1;
+    for (const resolve of this.#eventWaiters) resolve();
   }
 
   #announceRoom(channel: string): void {
@@ -447,7 +482,8 @@ export class Client {
 
   /** Somebody waits as long as a request is unanswered or a consumer is open; else the process may end. */
   #updateHold(): void {
-    const holding = this.#consumers.size > 0 || !this.#outbox.isIdle || this.#awaited.size > 0;
+    const holding =
+      this.#consumers.size > 0 || !this.#outbox.isIdle || this.#awaited.size > 0 || this.#eventWaiters.length > 0;
     if (holding === this.#holding) return;
     this.#holding = holding;
     this.#link?.hold(holding);
@@ -475,6 +511,7 @@ export class Client {
     this.#outbox.fail(error);
     for (const consumer of this.#consumers.values()) consumer.fail(error);
     for (const channel of this.#roomWaiters.keys()) this.#announceRoom(channel);
+    this.#announceEvents();
     for (const { waiting } of this.#awaited.values()) {
       for (const resolve of waiting) resolve(UNKNOWN_END);
     }

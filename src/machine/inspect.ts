@@ -26,6 +26,9 @@ import { refusalFor } from './rights.ts';
 import { oldestReadyMs } from './ready-times.ts';
 import type { EndedRecord, MachineState } from './state.ts';
 
+/** What is read here; events are read in `events.ts`. */
+type InspectState = Exclude<Inspect, { what: 'events' }>;
+
 /** How many messages one `list` may ask for. */
 export const MAX_LIST = 100;
 
@@ -36,7 +39,7 @@ const MAX_OVERVIEW = 1_000;
 const LIST_STEP = 16;
 
 /** What an inspection needs from the store, or `undefined` when it has it. */
-export function planInspect(state: MachineState, command: Inspect, view: ColdView): Need | undefined {
+export function planInspect(state: MachineState, command: InspectState, view: ColdView): Need | undefined {
   if (command.what === 'message') {
     const located = locate(state.layout, command.id, view);
     if (!('found' in located)) return located;
@@ -45,7 +48,7 @@ export function planInspect(state: MachineState, command: Inspect, view: ColdVie
   return command.what === 'list' ? missingOfList(state, listed(state, command), view) : undefined;
 }
 
-export function applyInspect(state: MachineState, session: Session, command: Inspect, view: ColdView): Reply {
+export function applyInspect(state: MachineState, session: Session, command: InspectState, view: ColdView): Reply {
   switch (command.what) {
     case 'channels':
       return { kind: 'value', value: readableChannels(state, session).sort() };

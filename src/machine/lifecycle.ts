@@ -22,7 +22,7 @@ import { type EndedRecord, erase, journal, type MachineState, put } from './stat
 export function admit(state: MachineState, message: Message): void {
   state.messages.set(message.seq, message);
   enter(state, message);
-  journal(state, 'produced', message.seq, 0, 0);
+  journal(state, 'produced', message, 0, 0);
 }
 
 /** Hands a ready message to a consumer's session. */
@@ -39,7 +39,7 @@ export function lend(state: MachineState, message: Message, lease: Lease): void 
   message.channel.leased.add(message);
   lease.session.held.set(message.seq, message);
   touchPage(state, message);
-  journal(state, 'claimed', message.seq, attemptNumber(message), lease.session.number);
+  journal(state, 'claimed', message, attemptNumber(message), lease.session.number);
 }
 
 /** Moves a live message to another live state; `change` sets what the new state needs. */
@@ -53,7 +53,7 @@ export function move(state: MachineState, message: Message, happening: Happening
   if (change.dueAt !== undefined || change.order !== undefined) message.dueAt = change.dueAt ?? state.now;
   message.dueClock = change.dueClock ?? 0;
   enter(state, message);
-  journal(state, happening, message.seq, attemptNumber(message), session);
+  journal(state, happening, message, attemptNumber(message), session);
 }
 
 export interface MoveTo {
@@ -80,7 +80,7 @@ export function end(state: MachineState, message: Message, happening: Happening,
   channel.totals[next] += 1;
   state.changes.channels.add(channel);
   const attempt = outcome.attempt ?? attemptNumber(message);
-  journal(state, happening, message.seq, attempt, lease?.session.number ?? 0);
+  journal(state, happening, message, attempt, lease?.session.number ?? 0);
   leave(state, message);
   if (outcome.failure !== undefined) extraOf(message).failure = outcome.failure;
   if (next === 'dead' && message.policy.policy.deadLetter !== undefined) {
@@ -135,13 +135,13 @@ export function admitAgain(state: MachineState, channel: Channel, policy: Policy
   state.messages.set(seq, message);
   state.changes.channels.add(channel);
   enter(state, message);
-  journal(state, 'redriven', seq, 0, 0);
+  journal(state, 'redriven', message, 0, 0);
 }
 
 /** Deletes a message that waits, without a trace but for the counters. */
 export function drop(state: MachineState, message: Message): void {
   if (message.state === 'leased') throw illegal(message.state, 'purged');
-  journal(state, 'purged', message.seq, 0, 0);
+  journal(state, 'purged', message, 0, 0);
   leave(state, message);
   state.messages.delete(message.seq);
   message.channel.totals.purged += 1;
@@ -319,7 +319,7 @@ function moveToDeadLetters(state: MachineState, message: Message, name: string):
   message.channel.totals.produced += 1;
   state.changes.channels.add(message.channel).add(origin);
   enter(state, message);
-  journal(state, 'moved', message.seq, 0, 0);
+  journal(state, 'moved', message, 0, 0);
 }
 
 /** What follows when a message no longer counts as backlog: its key comes free, and there is room. */

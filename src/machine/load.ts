@@ -13,6 +13,7 @@ import type { Channel, EndedMessage, Lease, Message, Session } from './memory.ts
 import { addChannel, addPolicy, readChannel, readPolicyRecord } from './channels.ts';
 import { readEndedRecords } from './cold.ts';
 import { dropSlot } from './dedupe.ts';
+import { JOURNAL_VERSION } from './flush.ts';
 import { KIND, type Kind } from './layout.ts';
 import { scheduleRemoval } from './lifecycle.ts';
 import { readMessage, type StoredMessage } from './message-record.ts';
@@ -135,6 +136,8 @@ export class Loader {
         const at = reader.f64();
         const entries = reader.varint();
         this.#journal.push({ commit, at, entries });
+        // Events cannot be told from a record of an earlier version.
+        if (value[0] !== JOURNAL_VERSION) state.journalTrimmed = commit;
         state.journalEntries += entries;
         return;
       }

@@ -19,6 +19,7 @@ import { type ColdView, lacking, lastEnd, locate, type Need, NOTHING_COLD } from
 import { applyCompaction, planCompaction } from './compact.ts';
 import { applyWindow, openSession, type Proof } from './consumers.ts';
 import { dispatch } from './dispatch.ts';
+import { applyEvents, planEvents } from './events.ts';
 import { flush, type Flushed, isDirty, pendingBytes } from './flush.ts';
 import { applyInspect, planInspect } from './inspect.ts';
 import { KIND } from './layout.ts';
@@ -141,7 +142,9 @@ export class Machine {
       case 'manage':
         return planManage(this.#state, command, view);
       case 'inspect':
-        return planInspect(this.#state, command, view);
+        return command.what === 'events'
+          ? planEvents(this.#state, session, command, view)
+          : planInspect(this.#state, command, view);
       case 'await':
         return command.stop ? undefined : this.#planAwait(command.id, view);
       case 'annotate': {
@@ -305,7 +308,9 @@ export class Machine {
       case 'await':
         return this.#await(session, command.id, command.stop, view);
       case 'inspect':
-        return applyInspect(state, session, command, view);
+        return command.what === 'events'
+          ? applyEvents(state, session, command, view)
+          : applyInspect(state, session, command, view);
       case 'createToken':
         return applyCreateToken(state, command);
       case 'revokeToken':

@@ -164,6 +164,18 @@ export type Inspect =
   /** As many channels as `limit` says, the oldest first; `after` is 0, or what the answer before gave as `next`. */
   | { readonly kind: 'inspect'; readonly what: 'overview'; readonly after: number; readonly limit: number }
   | { readonly kind: 'inspect'; readonly what: 'message'; readonly id: Uint8Array }
+  /**
+   * Events from a position or a time on, or with neither from now on. An answer that reaches the end is followed by one
+   * notice `events` as soon as there are more.
+   */
+  | {
+      readonly kind: 'inspect';
+      readonly what: 'events';
+      readonly after: EventPosition | { readonly at: number } | undefined;
+      /** Only of this channel. */
+      readonly channel: string | undefined;
+      readonly limit: number;
+    }
   /** Gives less than `limit` when what it gives reaches {@link LIST_BYTES}; the rest is for a further command. */
   | {
       readonly kind: 'inspect';
@@ -220,6 +232,8 @@ export interface ProduceException {
 
 /** What the broker says unasked. */
 export type Notice =
+  /** There are events behind the end of those that the session has read; said once until it reads again. */
+  | { readonly kind: 'events' }
   /** A lease was taken back; the handler's signal fires. */
   | {
       readonly kind: 'revoked';
@@ -331,6 +345,39 @@ export interface MessageView {
   readonly progress: Uint8Array | undefined;
   readonly log: readonly string[];
   readonly history: readonly HistoryEntry[];
+}
+
+/** A place in the journal: the event with this index of this commit is the next one to be read. */
+export interface EventPosition {
+  readonly commit: number;
+  readonly index: number;
+}
+
+/** Something that happened to a message. */
+export interface EventView {
+  /** The place behind this event. */
+  readonly next: EventPosition;
+  readonly at: number;
+  readonly what: Happening;
+  /** `undefined` when the message was removed before this was asked for. */
+  readonly id: MessageId | undefined;
+  readonly channel: string;
+  /** 1-based; 0 where no attempt is concerned. */
+  readonly attempt: number;
+  /** The number of the session whose consumer did it; `undefined` where none did. */
+  readonly session: number | undefined;
+}
+
+/** Events in the order of their commits. */
+export interface EventPage {
+  readonly events: readonly EventView[];
+  /** Where this page begins. */
+  readonly from: EventPosition;
+  readonly next: EventPosition;
+  /** Events behind the position that was asked for have been trimmed: the page begins with the oldest that is kept. */
+  readonly isTrimmed: boolean;
+  /** There are no more at present. */
+  readonly isEnd: boolean;
 }
 
 export interface HistoryEntry {

@@ -9,6 +9,7 @@
  * room     = 5 channel(text)
  * consumerRefused = 6 consumer code(text) message(text)
  * awaitRefused    = 7 id(16) code(text) message(text)
+ * events          = 8
  * ```
  */
 import { decode, encode } from '../codec/bson.ts';
@@ -28,6 +29,7 @@ const EVENT = {
   room: 5,
   consumerRefused: 6,
   awaitRefused: 7,
+  events: 8,
 } as const;
 
 const ENDED_STATES = ['completed', 'dead', 'cancelled'] as const;
@@ -109,6 +111,9 @@ export class EventsWriter {
         frame.text(notice.code);
         frame.text(notice.message);
         break;
+      case 'events':
+        frame.u8(EVENT.events);
+        break;
     }
   }
 
@@ -143,6 +148,7 @@ export function decodeEvents(bytes: Uint8Array, receiver: EventsReceiver): void 
       case EVENT.room:
       case EVENT.consumerRefused:
       case EVENT.awaitRefused:
+      case EVENT.events:
         receiver.notice(readNotice(frame, event));
         break;
       default:
@@ -168,6 +174,7 @@ function readDelivery(frame: ByteReader, bytes: Uint8Array): Delivery {
 }
 
 function readNotice(frame: ByteReader, event: number): Notice {
+  if (event === EVENT.events) return { kind: 'events' };
   if (event === EVENT.room) return { kind: 'room', channel: frame.text() };
   if (event === EVENT.revoked) {
     const seq = frame.varint();

@@ -165,6 +165,15 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
   fc.record({ kind: fc.constant('inspect' as const), what: fc.constant('message' as const), id }),
   fc.record({
     kind: fc.constant('inspect' as const),
+    what: fc.constant('events' as const),
+    after: fc.option(fc.oneof(fc.record({ commit: count, index: count }), fc.record({ at: count })), {
+      nil: undefined,
+    }),
+    channel: fc.option(name, { nil: undefined }),
+    limit: fc.integer({ min: 1, max: 1_000 }),
+  }),
+  fc.record({
+    kind: fc.constant('inspect' as const),
     what: fc.constant('list' as const),
     channel: name,
     state: fc.constantFrom(...STATES),
@@ -223,6 +232,7 @@ export const notices: fc.Arbitrary<Notice> = fc.oneof(
     token: count,
     reason: fc.constantFrom('cancelled' as const, 'timeout' as const),
   }),
+  fc.constant({ kind: 'events' as const }),
   fc.record({ kind: fc.constant('room' as const), channel: name }),
   fc.record({
     kind: fc.constant('ended' as const),
