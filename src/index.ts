@@ -1,7 +1,9 @@
 /** Holdfast: jobs, channels and KV that commit together. */
 export { type LogLine, open, type OpenOptions } from './open.ts';
+export { restore, type Restored } from './restore.ts';
 export type { Handler } from './api/attempt.ts';
 export type { Admin } from './api/admin.ts';
+export type { BackupOptions } from './api/backup.ts';
 export { Channel, type Receipt, type RequestOptions } from './api/channel.ts';
 export type { Consumer, ConsumeOptions } from './api/consumer.ts';
 export type { EventsOptions, EventsTrimmed, JournalEvent, MessageHappened } from './api/events.ts';

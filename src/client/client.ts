@@ -92,6 +92,7 @@ export class Client {
   /** What the broker said before it closed the link that is being opened. */
   #refusal: HoldfastError | undefined;
   #nextConsumer = 1;
+  #nextBackup = 1;
   readonly #onFailure: (() => void)[] = [];
 
   constructor(options: ClientOptions) {
@@ -128,6 +129,11 @@ export class Client {
   /** What an acknowledged write of this broker survives. */
   get durability(): Welcome['durability'] {
     return this.#durability;
+  }
+
+  /** A number that tells the backups of this client apart. */
+  nextBackup(): number {
+    return this.#nextBackup++;
   }
 
   nextId(): Uint8Array {

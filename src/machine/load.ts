@@ -52,10 +52,13 @@ export class Loader {
     }
   }
 
-  /** The head has been read: from here on the machine is used. `host` is the process of the broker. */
-  begin(epochNumber: number, now: number, host: string): void {
+  /**
+   * The head has been read: from here on the machine is used. `host` is the process of the broker; without one all sessions
+   * end, as none of their clients can come back.
+   */
+  begin(epochNumber: number, now: number, host: string | undefined): void {
     const state = this.#state;
-    this.#host = host;
+    this.#host = host ?? '';
     this.#firstCommit = state.nextCommit;
     state.isLoading = true;
     state.now = Math.max(state.now, now);
@@ -65,7 +68,7 @@ export class Loader {
     state.nextSeq = Math.ceil(state.nextSeq / PAGE_ORDERS) * PAGE_ORDERS + 1;
     for (const session of this.#sessions.values()) {
       session.restored = true;
-      if (session.host !== state.brokerHost || session.host === host) continue;
+      if (host !== undefined && (session.host !== state.brokerHost || session.host === host)) continue;
       // A session that lived in the process of the broker before died with it, unless that process is this one.
       this.#over.push(session);
       state.sessions.delete(session.id);

@@ -34,6 +34,8 @@ export function refusalOf({ grant }: Session, command: Command): Refused | undef
         : lacksRight('look into', command.channel ?? '', 'read');
     case 'createToken':
       return lacks('create an access token', 'server:admin');
+    case 'backup':
+      return lacks('back the store up', 'server:admin');
     case 'revokeToken':
       return lacks('revoke an access token', 'server:admin');
     default:

@@ -30,7 +30,8 @@ export type Command =
   | Await
   | Inspect
   | CreateToken
-  | RevokeToken;
+  | RevokeToken
+  | Backup;
 
 /** Names a channel and a policy `ref` for this session's other commands, and creates the channel if it is new. */
 export interface Declare {
@@ -209,6 +210,26 @@ export interface RevokeToken {
   readonly kind: 'revokeToken';
   readonly id: string;
 }
+
+/**
+ * Asks for a part of a backup of the space; part 0 begins one, and each of the others comes after the one before. The
+ * broker itself answers, with the `value` {@link BackupView}, or `refused` with `TOO_MANY`, or `CLOSED` when it does not
+ * make this backup (any more). `stop` ends it early. It takes `server:admin`.
+ */
+export interface Backup {
+  readonly kind: 'backup';
+  /** Chosen by the client, for its backups of this session. */
+  readonly id: number;
+  readonly part: number;
+  readonly stop: boolean;
+}
+
+export interface BackupView {
+  /** What follows in the backup's file. */
+  readonly bytes: Uint8Array;
+  readonly isEnd: boolean;
+}
+
 /** A list of messages is cut behind the one whose payload and result make all of them reach this many bytes. */
 export const LIST_BYTES: number = 4 * 1024 * 1024;
 

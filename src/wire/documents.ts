@@ -70,6 +70,7 @@ const isCommand = anyOf(
     settings: optional(isSettings),
   }),
   fields({ kind: oneOf('manage'), id: isId, action: oneOf('cancel', 'promote', 'redrive') }),
+  fields({ kind: oneOf('backup'), id: isCount, part: isCount, stop: isFlag }),
   fields({ kind: oneOf('await'), id: isId, stop: isFlag }),
   fields({ kind: oneOf('inspect'), what: oneOf('channels', 'tokens') }),
   fields({ kind: oneOf('inspect'), what: oneOf('channel'), channel: isText }),

@@ -141,6 +141,7 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
     id,
     action: fc.constantFrom('cancel' as const, 'promote' as const, 'redrive' as const),
   }),
+  fc.record({ kind: fc.constant('backup' as const), id: count, part: count, stop: fc.boolean() }),
   fc.record({ kind: fc.constant('await' as const), id, stop: fc.boolean() }),
   fc.record({
     kind: fc.constant('createToken' as const),
