@@ -1,8 +1,12 @@
 /** Holdfast: jobs, channels and KV that commit together. */
 export { type LogLine, open, type OpenOptions } from './open.ts';
+export { restore, type Restored } from './restore.ts';
 export type { Handler } from './api/attempt.ts';
-export { Channel, type ListOptions, type Receipt, type RequestOptions, type StoredMessage } from './api/channel.ts';
+export type { Admin } from './api/admin.ts';
+export type { BackupOptions } from './api/backup.ts';
+export { Channel, type Receipt, type RequestOptions } from './api/channel.ts';
 export type { Consumer, ConsumeOptions } from './api/consumer.ts';
+export type { EventsOptions, EventsTrimmed, JournalEvent, MessageHappened } from './api/events.ts';
 export type { HandlerContext } from './api/handler-context.ts';
 export type { IsolatedConsumeOptions, IsolatedContext, IsolatedHandler } from './api/isolated.ts';
 export type { CloseOptions, Holdfast } from './api/holdfast.ts';
@@ -18,6 +22,7 @@ export type {
 export { deadLetter, type HandlerOutcome, retry, snooze } from './api/outcomes.ts';
 export { InvalidMessageError } from './api/schema.ts';
 export type { CreateTokenOptions, NewToken, Tokens } from './api/tokens.ts';
+export type { ListOptions, StoredMessage } from './api/stored.ts';
 export type { Transaction, TransactionTarget } from './api/transaction.ts';
 export type { ChannelTotals, ChannelView, Failure, HistoryEntry, TokenView } from './model/command.ts';
 export type { CancelTimer, Clock } from './model/clock.ts';

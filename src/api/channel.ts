@@ -1,12 +1,11 @@
 /** A channel: a named, typed, ordered store of messages. */
 import type { Client, Ended } from '../client/client.ts';
 import { CODEC_BSON } from '../codec/bson.ts';
-import { type Answer, type ProduceOutcome, refusal } from '../client/outbox.ts';
-import type { ChannelView, Control, Manage, MessageView, Reply } from '../model/command.ts';
+import type { Answer, ProduceOutcome } from '../client/outbox.ts';
+import type { ChannelView, Command, Control, Manage } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { type MessageId, messageIdText, parseMessageId } from '../model/message-id.ts';
 import type { State } from '../model/states.ts';
-import { STATES } from '../model/states.ts';
 import { attemptRunner, type Handler } from './attempt.ts';
 import { checkConsumeOptions, type Consumer, type ConsumeOptions, createConsumer } from './consumer.ts';
 import { ISOLATE_OPTIONS, type IsolatedConsumeOptions, startPool } from './isolated.ts';
@@ -21,9 +20,9 @@ import {
   resolveRetention,
   type RetainOptions,
   rulesOver,
-  wholeNumber,
 } from './options.ts';
 import { checkMessage } from './schema.ts';
+import { ask, listMessages, type ListOptions, readMessage, type StoredMessage } from './stored.ts';
 import type { Prepared, TransactionTarget } from './transaction.ts';
 
 /** What a produce gives: the message is stored as safely as `durability` says. */
@@ -36,24 +35,9 @@ export interface Receipt {
   readonly durability: 'memory' | 'disk' | 'replicated';
 }
 
-/** A message as it stands in its channel. */
-export interface StoredMessage<Message> extends Omit<MessageView, 'payload' | 'codec' | 'result' | 'progress'> {
-  /** Of a message that cannot be decoded, reading this throws `UNDECODABLE`; so it is for `result` and `progress`. */
-  readonly message: Message;
-  readonly result: unknown;
-  readonly progress: unknown;
-}
-
 export interface RequestOptions extends ProduceOptions {
   /** Ends the waiting; the message goes on. */
   readonly signal?: AbortSignal;
-}
-
-export interface ListOptions {
-  /** How many messages to pass over. @default 0 */
-  readonly offset?: number;
-  /** At most 100. @default 20 */
-  readonly limit?: number;
 }
 
 /**
@@ -230,19 +214,13 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
   }
 
   /** A message with its payload, result, errors and history; `undefined` when it is not kept any more. */
-  async get(id: MessageId): Promise<StoredMessage<Message> | undefined> {
-    const view = await this.#value({ kind: 'inspect', what: 'message', id: parseMessageId(id) });
-    return view === null ? undefined : this.#stored(view as MessageView);
+  get(id: MessageId): Promise<StoredMessage<Message> | undefined> {
+    return readMessage(this.#client, id);
   }
 
   /** Messages of one state: live ones in the order in which they come, ended ones the newest first. */
-  async list(state: State, options: ListOptions = {}): Promise<StoredMessage<Message>[]> {
-    if (!STATES.includes(state)) throw new TypeError(`Cannot list "${String(state)}": states are ${STATES.join(', ')}`);
-    refuseUnknown(options, ['offset', 'limit'], 'list');
-    const offset = wholeNumber(options.offset ?? 0, 'offset', 0, 2 ** 40);
-    const limit = wholeNumber(options.limit ?? 20, 'limit', 1, 100);
-    const views = await this.#value({ kind: 'inspect', what: 'list', channel: this.name, state, offset, limit });
-    return (views as MessageView[]).map((view) => this.#stored(view));
+  list(state: State, options: ListOptions = {}): Promise<StoredMessage<Message>[]> {
+    return listMessages(this.#client, this.name, state, options);
   }
 
   /** Hands out no more messages until `resume`. Handlers that run go on. */
@@ -378,21 +356,6 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
     return ref;
   }
 
-  #stored({ payload, codec, result, progress, ...view }: MessageView): StoredMessage<Message> {
-    const stored = { ...view };
-    const decodeAs = (
-      name: 'message' | 'result' | 'progress',
-      codecOf: number,
-      bytes: Uint8Array | undefined,
-    ): void => {
-      Object.defineProperty(stored, name, decoded(codecOf, bytes));
-    };
-    decodeAs('message', codec, payload);
-    decodeAs('result', CODEC_BSON, result);
-    decodeAs('progress', CODEC_BSON, progress);
-    return stored as StoredMessage<Message>;
-  }
-
   async #control(action: Control['action']): Promise<unknown> {
     return this.#value({ kind: 'control', channel: this.name, action, settings: undefined });
   }
@@ -401,11 +364,8 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
     await this.#value({ kind: 'manage', id: parseMessageId(id), action });
   }
 
-  async #value(command: Parameters<Client['request']>[0]): Promise<unknown> {
-    const reply: Reply = await this.#client.request(command);
-    if (reply.kind === 'value') return reply.value;
-    if (reply.kind === 'done') return undefined;
-    throw refusal(reply);
+  #value(command: Command): Promise<unknown> {
+    return ask(this.#client, command);
   }
 }
 
@@ -433,18 +393,6 @@ class PendingReceipt implements Answer<ProduceOutcome> {
     this.#resolve(
       full ? this.#channel.sendAgain(this.#prepared) : this.#channel.receipt(this.#prepared.item.id, outcome),
     );
-  }
-}
-
-/** A property with the decoded value; one that cannot be decoded throws when it is read, and hides nothing else. */
-function decoded(codec: number, bytes: Uint8Array | undefined): PropertyDescriptor {
-  try {
-    return { enumerable: true, value: bytes === undefined ? undefined : decodePayload(codec, bytes) };
-  } catch (error) {
-    const get = (): never => {
-      throw error;
-    };
-    return { enumerable: false, get };
   }
 }
 

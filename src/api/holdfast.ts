@@ -2,10 +2,13 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Client } from '../client/client.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
-import { refusal } from '../client/outbox.ts';
+import { type Admin, createAdmin } from './admin.ts';
 import { Channel } from './channel.ts';
+import { type BackupOptions, takeBackup } from './backup.ts';
+import { type EventsOptions, type JournalEvent, readEvents } from './events.ts';
 import { type ChannelOptions, checkChannelName, resolveChannelOptions } from './options.ts';
 import { createTokens, type Tokens } from './tokens.ts';
+import { ask } from './stored.ts';
 
 export interface Holdfast {
   /**
@@ -26,6 +29,24 @@ export interface Holdfast {
   channels(): Promise<string[]>;
   /** Access tokens of the space: who may come in from elsewhere, and what that allows. They take `server:admin`. */
   readonly tokens: Tokens;
+  /**
+   * What happens to messages, in the order of the commits, each event once, without an end. Events are kept for 24 h, at most
+   * 100,000 of them; who falls behind further hears `trimmed`. A message's state is in the store, not in its events.
+   *
+   * @throws TypeError for options that cannot be used
+   */
+  events(options?: EventsOptions): AsyncGenerator<JournalEvent, never, void>;
+  /**
+   * A backup of the whole space while it is in use, as the bytes of a file for `restore`. It has everything that was
+   * acknowledged before the first part was asked for, and is the state of one moment, that of its last part. The broker
+   * waits for whoever takes the parts, up to 64 MiB of later writes.
+   *
+   * @throws HoldfastError `CLOSED` when the broker was replaced meanwhile: begin again; `TOO_MANY` when too much was written
+   * while the parts were not taken, or too many backups are under way
+   */
+  backup(options?: BackupOptions): AsyncGenerator<Uint8Array, void, void>;
+  /** For those who operate the store: looks at everything, and makes no channel. */
+  readonly admin: Admin;
   /** What an acknowledged write survives: `memory` nothing, `disk` a power cut, `replicated` the loss of a machine. */
   readonly durability: 'memory' | 'disk' | 'replicated';
   /**
@@ -79,12 +100,11 @@ export function createHoldfast(client: Client, release: () => Promise<void>): Ho
       checkChannelName(name);
       return new Channel<never, never, never>(client, name, resolveChannelOptions(options));
     },
-    async channels() {
-      const reply = await client.request({ kind: 'inspect', what: 'channels' });
-      if (reply.kind !== 'value') throw refusal(reply);
-      return reply.value as string[];
-    },
     tokens: createTokens(client),
+    channels: () => ask(client, { kind: 'inspect', what: 'channels' }) as Promise<string[]>,
+    admin: createAdmin(client),
+    backup: (options: BackupOptions = {}) => takeBackup(client, options),
+    events: (options: EventsOptions = {}) => readEvents(client, options),
     get durability() {
       return client.durability;
     },

@@ -11,14 +11,15 @@ import { stricter } from '../model/access-token.ts';
 import type { CancelTimer } from '../model/clock.ts';
 import { type ErrorCode, HoldfastError, StoreError } from '../model/errors.ts';
 import type { Link } from '../model/link.ts';
-import type { Command, Request } from '../model/command.ts';
+import type { Backup, BackupView, Command, Reply, Request } from '../model/command.ts';
 import type { Value } from '../model/records.ts';
 import type { Store } from '../store/store.ts';
 import type { Goodbye, Hello } from '../wire/frames.ts';
 import { authorise, unauthorized } from './authorise.ts';
+import { Backup as BackupInTheMaking } from './backup.ts';
 import { Batch } from './batch.ts';
 import type { BrokerOptions } from './broker-options.ts';
-import { ColdRecords } from './cold-records.ts';
+import { ColdRecords, type KnownPacks } from './cold-records.ts';
 import { Connection, type Incoming, type LinkTraits } from './connection.ts';
 import { type Lead, loadBody, takeLead } from './lead.ts';
 import { PackCache } from './pack-cache.ts';
@@ -38,6 +39,17 @@ const REOPEN_PAUSE_MS = 20;
 
 /** The wall clock can jump, so what waits for it is looked at this often. */
 const WALL_CHECK_MS = 1_000;
+
+/** Each may keep some MiB of what was written meanwhile. */
+const MAX_BACKUPS = 4;
+
+/** What is being read for a command. */
+interface Cold {
+  readonly records: ColdRecords;
+  ready: boolean;
+}
+
+type Refusal = Extract<Reply, { kind: 'refused' }>;
 
 type Phase = 'starting' | 'leading' | 'rebuilding' | 'closed' | 'failed';
 
@@ -62,6 +74,10 @@ export class Broker {
   #timerFiresAt = Infinity;
   #cancelRenewal: CancelTimer = () => {};
   #failure: Goodbye | undefined;
+  readonly #knownPacks: KnownPacks = {
+    find: (number) => this.#packs.get(number)?.value,
+    keyOf: (number) => this.#led.machine.packKey(number),
+  };
   readonly #draw = (): number => this.#options.random.fraction();
 
   constructor(options: BrokerOptions) {
@@ -207,11 +223,12 @@ export class Broker {
       this.#flush(batch);
       const need = this.#led.machine.plan(session, cold.request, cold.records);
       if (need !== undefined) {
-        this.#loadCold(cold, need);
+        this.#loadCold(cold, need, batch);
         continue;
       }
       connection.cold = undefined;
-      this.#apply(connection, session, cold.request, cold.records, batch);
+      if (cold.request.command.kind === 'backup') this.#takeBackup(connection, cold.request, batch);
+      else this.#apply(connection, session, cold.request, cold.records, batch);
       const behind = connection.behindCold.splice(0).map((incoming) => ({ from: connection, incoming }));
       this.#inbox.unshift(...behind);
     }
@@ -306,10 +323,65 @@ export class Broker {
       batch.replies.push({ to: from, request: request.request, reply });
       return;
     }
+    if (request.command.kind === 'backup') return this.#backup(from, session, request, request.command, batch);
     const need = this.#led.machine.plan(session, request, NOTHING_COLD);
     if (need === undefined) return this.#apply(from, session, request, NOTHING_COLD, batch);
     from.cold = { request, records: new ColdRecords(), ready: false };
-    this.#loadCold(from.cold, need);
+    this.#loadCold(from.cold, need, batch);
+  }
+
+  /** Begins a backup, or reads for its next part, which is made at the start of a later batch. */
+  #backup(from: Connection, session: Session, request: Request, { id, part, stop }: Backup, batch: Batch): void {
+    if (stop || request.request === 0) {
+      if (from.backup?.id === id) from.backup = undefined;
+      return;
+    }
+    let refusal: Refusal | undefined;
+    try {
+      refusal = this.#led.machine.pass(session, request) ?? this.#beginBackup(from, id, part, batch);
+    } catch (error) {
+      return this.#refuseClient(from, error);
+    }
+    const { backup } = from;
+    if (refusal !== undefined || backup === undefined) {
+      if (refusal !== undefined) batch.replies.push({ to: from, request: request.request, reply: refusal });
+      return;
+    }
+    from.cold = { request, records: new ColdRecords(), ready: false };
+    this.#whenRead(from.cold, backup.read(this.#led.store, this.#led.epoch));
+    backup.update(batch.writes);
+  }
+
+  /** Sees to it that the connection has the backup whose part is asked for, or says why it has not. */
+  #beginBackup(from: Connection, id: number, part: number, { context }: Batch): Refusal | undefined {
+    const { backup } = from;
+    if (part === 0 && backup === undefined) {
+      const others = [...this.#connections].filter((connection) => connection.backup !== undefined);
+      if (others.length >= MAX_BACKUPS) {
+        return refused('TOO_MANY', `Cannot make more than ${MAX_BACKUPS} backups at the same time`);
+      }
+      const { machine } = this.#led;
+      from.backup = new BackupInTheMaking(id, this.#options.space, machine.everythingSoFar, context.now);
+      return undefined;
+    }
+    if (part === 0) return refused('TOO_MANY', 'Cannot make a second backup: this client is taking one');
+    if (backup?.id !== id || backup.nextPart !== part) {
+      return refused('CLOSED', 'Cannot go on with the backup: the broker that made it is gone; begin again');
+    }
+    if (!backup.isOverrun) return undefined;
+    from.backup = undefined;
+    return refused(
+      'TOO_MANY',
+      'Cannot go on with the backup: more was written meanwhile than is kept for a slow reader',
+    );
+  }
+
+  #takeBackup(to: Connection, { request }: Request, batch: Batch): void {
+    const { backup } = to;
+    if (backup === undefined) return;
+    const value: BackupView = backup.take(batch.context.now);
+    if (value.isEnd) to.backup = undefined;
+    batch.replies.push({ to, request, reply: { kind: 'value', value } });
   }
 
   #apply(from: Connection, session: Session, request: Request, view: typeof NOTHING_COLD, batch: Batch): void {
@@ -319,8 +391,7 @@ export class Broker {
       if (request.command.kind === 'createToken') this.#dismissUnproven(batch);
       else if (request.command.kind === 'revokeToken') this.#dismissEnded(batch);
     } catch (error) {
-      if (!(error instanceof HoldfastError) || error.code !== 'PROTOCOL') throw error;
-      this.#disconnect(from, { code: 'PROTOCOL', message: error.message });
+      this.#refuseClient(from, error);
     }
   }
 
@@ -348,16 +419,29 @@ export class Broker {
     if (connection.session !== undefined) this.#bySession.delete(connection.session);
     connection.session = undefined;
     connection.cold = undefined;
+    connection.backup = undefined;
     connection.behindCold.length = 0;
     connection.isLeaving = true;
     batch.goodbyes.push({ to: connection, goodbye });
   }
 
+  #refuseClient(from: Connection, error: unknown): void {
+    if (!(error instanceof HoldfastError) || error.code !== 'PROTOCOL') throw error;
+    this.#disconnect(from, { code: 'PROTOCOL', message: error.message });
+  }
+
   /** Reads in the background; the command is applied at the start of a later batch. */
-  #loadCold(cold: { readonly records: ColdRecords; ready: boolean }, need: Need): void {
+  #loadCold(cold: Cold, need: Need, batch: Batch): void {
     cold.ready = false;
+    const { store, epoch } = this.#led;
+    this.#whenRead(cold, cold.records.load(store, epoch, need, this.#knownPacks));
+    // These are on their way to the store, and the reading may have come before them.
+    cold.records.update(batch.writes);
+  }
+
+  #whenRead(cold: Cold, read: Promise<void>): void {
     const lead = this.#led;
-    cold.records.load(lead.store, lead.epoch, need).then(
+    read.then(
       () => {
         cold.ready = true;
         if (lead === this.#lead) this.#schedule();
@@ -380,7 +464,7 @@ export class Broker {
       const need = this.#led.machine.planTick(NOTHING_COLD);
       if (need !== undefined) {
         this.#tickCold = { records: new ColdRecords(), ready: false };
-        return this.#loadCold(this.#tickCold, need);
+        return this.#loadCold(this.#tickCold, need, batch);
       }
       return this.#led.machine.tick(context, NOTHING_COLD);
     }
@@ -392,7 +476,10 @@ export class Broker {
   #flush(batch: Batch): void {
     const flushed = this.#led.machine.flush();
     for (const { number, value } of flushed.packs) this.#packs.add(number, value);
-    for (const { cold } of this.#connections) cold?.records.update(flushed.writes);
+    for (const { cold, backup } of this.#connections) {
+      cold?.records.update(flushed.writes);
+      backup?.update(flushed.writes);
+    }
     this.#tickCold?.records.update(flushed.writes);
     batch.add(flushed);
   }
@@ -555,6 +642,7 @@ export class Broker {
     }
     connection.session = undefined;
     connection.cold = undefined;
+    connection.backup = undefined;
     connection.behindCold.length = 0;
   }
 
@@ -635,4 +723,8 @@ const FULL_MESSAGE = 'The store has less free space than its reserve; free some,
 
 function addsData(command: Command): boolean {
   return command.kind === 'produce';
+}
+
+function refused(code: ErrorCode, message: string): Refusal {
+  return { kind: 'refused', code, message };
 }

@@ -14,9 +14,16 @@ import {
 } from '../model/records.ts';
 import type { Store } from '../store/store.ts';
 
+/** Packs that are at hand, among them some that the store has no more, and where the others stand. */
+export interface KnownPacks {
+  readonly find: (number: number) => Value | undefined;
+  readonly keyOf: (number: number) => Key;
+}
+
 export class ColdRecords implements ColdView {
   readonly #values: { readonly key: Key; value: Value | undefined }[] = [];
   readonly #ranges: { readonly range: KeyRange; entries: Entry[] }[] = [];
+  readonly #packs = new Map<number, Value | undefined>();
   /** Writes since the reading began; a reading may or may not have seen them, so they are put on top of it. */
   #since: Write[] = [];
 
@@ -28,8 +35,14 @@ export class ColdRecords implements ColdView {
     return this.#ranges.find(({ range: known }) => sameRange(known, range))?.entries;
   }
 
-  async load(store: Store, epoch: Epoch, need: Need): Promise<void> {
+  /** A pack never changes but to become smaller, so it is as good as it was when it was loaded. */
+  pack(number: number): { readonly value: Value | undefined } | undefined {
+    return this.#packs.has(number) ? { value: this.#packs.get(number) } : undefined;
+  }
+
+  async load(store: Store, epoch: Epoch, need: Need, known: KnownPacks): Promise<void> {
     this.#since = [];
+    await this.#loadPacks(store, epoch, need.packs ?? [], known);
     const values = await store.get(epoch, need.keys);
     const ranges: { range: KeyRange; entries: Entry[] }[] = [];
     for (const range of need.ranges) {
@@ -41,6 +54,18 @@ export class ColdRecords implements ColdView {
     this.#ranges.push(...ranges);
     this.#apply(this.#since);
     this.#since = [];
+  }
+
+  async #loadPacks(store: Store, epoch: Epoch, numbers: readonly number[], known: KnownPacks): Promise<void> {
+    const missing: number[] = [];
+    for (const number of numbers) {
+      const value = known.find(number);
+      if (value === undefined) missing.push(number);
+      else this.#packs.set(number, value);
+    }
+    if (missing.length === 0) return;
+    const values = await store.get(epoch, missing.map(known.keyOf));
+    missing.forEach((number, i) => this.#packs.set(number, values[i]));
   }
 
   /** Takes note of writes that are made while the command waits. */

@@ -15,6 +15,7 @@ import {
   type Welcome,
 } from '../wire/frames.ts';
 import { decodeRequests } from '../wire/requests.ts';
+import type { Backup } from './backup.ts';
 import type { ColdRecords } from './cold-records.ts';
 
 /** Something that came in over a connection and is to be applied in its turn. */
@@ -55,6 +56,8 @@ export class Connection {
   needsToken: NeedsToken;
   /** The command that waits for cold records, and what came in behind it. */
   cold: { readonly request: Request; readonly records: ColdRecords; ready: boolean } | undefined;
+  /** The backup that the client is taking. */
+  backup: Backup | undefined;
   readonly behindCold: Incoming[] = [];
   /** Goodbye is on its way: nothing that comes in has an effect any more. */
   isLeaving = false;

@@ -22,6 +22,15 @@ function exitCodeFor(error: unknown): number {
     process.stderr.write(`holdfast: ${error.message}${code}\n`);
     return error instanceof HoldfastError ? EXIT.failed : EXIT.usage;
   }
+  if (isSystemError(error)) {
+    process.stderr.write(`holdfast: ${error.message}\n`);
+    return EXIT.failed;
+  }
   process.stderr.write(`holdfast: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
   return EXIT.failed;
+}
+
+/** A file that cannot be read or written says so itself; where in this program that was is of no interest. */
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'syscall' in error;
 }

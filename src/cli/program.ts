@@ -1,6 +1,19 @@
 /** The commands of `holdfast`, each in a file of its own. */
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { addBackup } from './commands/backup.ts';
+import { addCancel } from './commands/cancel.ts';
+import { addGet } from './commands/get.ts';
+import { addLs } from './commands/ls.ts';
+import { addPause } from './commands/pause.ts';
+import { addPeek } from './commands/peek.ts';
+import { addPurge } from './commands/purge.ts';
+import { addRedrive } from './commands/redrive.ts';
+import { addRestore } from './commands/restore.ts';
+import { addResume } from './commands/resume.ts';
+import { addRetry } from './commands/retry.ts';
+import { addStats } from './commands/stats.ts';
+import { addTail } from './commands/tail.ts';
 import { addServe } from './commands/serve.ts';
 import { addToken } from './commands/token.ts';
 import { addWorker } from './commands/worker.ts';
@@ -8,7 +21,24 @@ import { addWorker } from './commands/worker.ts';
 /** Adds one command, or several that belong together, to the program. */
 type AddCommand = (program: Command) => void;
 
-const COMMANDS: readonly AddCommand[] = [addServe, addToken, addWorker];
+const COMMANDS: readonly AddCommand[] = [
+  addServe,
+  addStats,
+  addLs,
+  addPeek,
+  addGet,
+  addTail,
+  addRetry,
+  addRedrive,
+  addCancel,
+  addPause,
+  addResume,
+  addPurge,
+  addBackup,
+  addRestore,
+  addToken,
+  addWorker,
+];
 
 export function createProgram(): Command {
   const program = new Command('holdfast')

@@ -77,6 +77,9 @@ export class Client {
   readonly #declared: Declared[] = [];
   readonly #consumers = new Map<number, Consumer>();
   readonly #awaited = new Map<string, { readonly id: Uint8Array; readonly waiting: Set<(ended: Ended) => void> }>();
+  /** How often there may have been events behind those that were read. */
+  #eventNotices = 0;
+  #eventWaiters: (() => void)[] = [];
   readonly #roomWaiters = new Map<string, (() => void)[]>();
   readonly #watchers = new Map<string, Set<() => void>>();
   #link: Link | undefined;
@@ -95,6 +98,7 @@ export class Client {
   readonly #consumed = new Set<string>();
   #onConsume: () => void = () => {};
   #deliveries = 0;
+  #nextBackup = 1;
   readonly #onFailure: (() => void)[] = [];
 
   constructor(options: ClientOptions) {
@@ -131,6 +135,11 @@ export class Client {
   /** What an acknowledged write of this broker survives. */
   get durability(): Welcome['durability'] {
     return this.#durability;
+  }
+
+  /** A number that tells the backups of this client apart. */
+  nextBackup(): number {
+    return this.#nextBackup++;
   }
 
   nextId(): Uint8Array {
@@ -296,6 +305,29 @@ export class Client {
     return { deliveries: this.#deliveries, held };
   }
 
+  /** To be taken before events are read, and given to {@link moreEvents} when that reached their end. */
+  get eventNotices(): number {
+    return this.#eventNotices;
+  }
+
+  /** Resolves when there may be more events than when `eventNotices` was this, or when the client has failed. */
+  moreEvents(noticesBefore: number, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#eventNotices !== noticesBefore || this.#failure !== undefined || signal?.aborted === true) {
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => {
+      const done = (): void => {
+        signal?.removeEventListener('abort', done);
+        this.#eventWaiters = this.#eventWaiters.filter((waiter) => waiter !== done);
+        this.#updateHold();
+        resolve();
+      };
+      signal?.addEventListener('abort', done);
+      this.#eventWaiters.push(done);
+      this.#updateHold();
+    });
+  }
+
   /** Calls back when the client has failed for good. */
   onFailure(listener: () => void): void {
     if (this.#failure === undefined) this.#onFailure.push(listener);
@@ -379,6 +411,7 @@ export class Client {
       link.send(this.#outbox.first([...this.#declared, { kind: 'holding', leases }]));
       for (const unanswered of this.#outbox.again()) link.send(unanswered);
       for (const channel of this.#roomWaiters.keys()) this.#announceRoom(channel);
+      this.#announceEvents();
     }
     this.#ready = true;
     this.#holding = true;
@@ -439,6 +472,9 @@ export class Client {
       case 'wanted':
         this.#announceWanted(notice.channel);
         break;
+      case 'events':
+        this.#announceEvents();
+        break;
     }
   }
 
@@ -449,6 +485,11 @@ export class Client {
     this.#awaited.delete(key);
     for (const resolve of entry.waiting) resolve(ended);
     this.note({ kind: 'await', id: entry.id, stop: true });
+  }
+
+  #announceEvents(): void {
+    this.#eventNotices += 1;
+    for (const resolve of this.#eventWaiters) resolve();
   }
 
   #announceRoom(channel: string): void {
@@ -518,7 +559,11 @@ export class Client {
   /** Somebody waits as long as a request is unanswered or a consumer is open; else the process may end. */
   #updateHold(): void {
     const holding =
-      this.#consumers.size > 0 || !this.#outbox.isIdle || this.#awaited.size > 0 || this.#watchers.size > 0;
+      this.#consumers.size > 0 ||
+      !this.#outbox.isIdle ||
+      this.#awaited.size > 0 ||
+      this.#watchers.size > 0 ||
+      this.#eventWaiters.length > 0;
     if (holding === this.#holding) return;
     this.#holding = holding;
     this.#link?.hold(holding);
@@ -547,6 +592,7 @@ export class Client {
     for (const consumer of this.#consumers.values()) consumer.fail(error);
     for (const channel of this.#roomWaiters.keys()) this.#announceRoom(channel);
     for (const channel of this.#watchers.keys()) this.#announceWanted(channel);
+    this.#announceEvents();
     for (const { waiting } of this.#awaited.values()) {
       for (const resolve of waiting) resolve(UNKNOWN_END);
     }

@@ -15,12 +15,15 @@ import type { EndedRecord } from './state.ts';
 export interface Need {
   readonly keys: readonly Key[];
   readonly ranges: readonly KeyRange[];
+  /** Packs by their numbers; one that has been removed will do where it is still remembered. */
+  readonly packs?: readonly number[];
 }
 
 /** The records that were asked for; `undefined` for a key, or a range, that was not loaded. */
 export interface ColdView {
   get(key: Key): { readonly value: Value | undefined } | undefined;
   range(range: KeyRange): readonly Entry[] | undefined;
+  pack(number: number): { readonly value: Value | undefined } | undefined;
 }
 
 /** What of a need the view does not hold yet; `undefined` when it holds everything. */
@@ -32,7 +35,7 @@ export function lacking({ keys, ranges }: Need, view: ColdView): Need | undefine
   return missing.keys.length + missing.ranges.length === 0 ? undefined : missing;
 }
 
-export const NOTHING_COLD: ColdView = { get: () => undefined, range: () => undefined };
+export const NOTHING_COLD: ColdView = { get: () => undefined, range: () => undefined, pack: () => undefined };
 
 /** Where a message's payload is. */
 export interface Location {

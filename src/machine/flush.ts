@@ -15,6 +15,12 @@ export const JOURNAL_AGE_MS = 86_400_000;
 
 const RECORD_VERSION = 1;
 
+/** Version 2 has pages with messages that say since when they are ready. */
+const PAGE_VERSION = 2;
+
+/** Version 2 names the pack and the channel of each message. */
+export const JOURNAL_VERSION = 2;
+
 /** Large results go into records of their own, so that none outgrows what a store takes. */
 const ENDED_PART_BYTES: number = 64 * 1024;
 
@@ -76,7 +82,7 @@ function flushPages(state: MachineState, writes: Write[]): void {
 function encodePage(page: Page): Uint8Array {
   const record = scratch;
   record.clear();
-  record.u8(RECORD_VERSION);
+  record.u8(PAGE_VERSION);
   const base = page.number * PAGE_ORDERS;
   for (const message of page.messages) writeMessage(record, message, base);
   return record.finish();
@@ -116,19 +122,24 @@ function flushJournal(state: MachineState, writes: Write[], commit: number): voi
   if (journalEntries > 0) {
     const record = scratch;
     record.clear();
-    record.u8(RECORD_VERSION);
+    record.u8(JOURNAL_VERSION);
     record.f64(state.now);
     record.varint(journalEntries);
     record.raw(journal.take());
     writes.push({ kind: 'put', key: state.layout.key(KIND.journal, commit), value: record.finish() });
     state.journal.push({ commit, at: state.now, entries: journalEntries });
     state.journalEntries += journalEntries;
+    for (const session of state.journalReaders) state.changes.notices.push({ session, notice: { kind: 'events' } });
+    state.journalReaders.clear();
   }
+  // What is being loaded is older than what is here by now.
+  if (state.isLoading) return;
   let trimmed = 0;
   for (const oldest of state.journal) {
     if (state.journalEntries <= JOURNAL_ENTRIES && oldest.at + JOURNAL_AGE_MS > state.now) break;
     writes.push({ kind: 'delete', key: state.layout.key(KIND.journal, oldest.commit) });
     state.journalEntries -= oldest.entries;
+    state.journalTrimmed = oldest.commit;
     trimmed += 1;
   }
   if (trimmed > 0) state.journal.splice(0, trimmed);

@@ -1,6 +1,14 @@
 /** Inspect: what is in a channel, and all that is known of a message. */
 import { BlockReader } from '../model/block.ts';
-import type { ChannelView, HistoryEntry, Inspect, MessageView, Reply } from '../model/command.ts';
+import {
+  type ChannelView,
+  type HistoryEntry,
+  type Inspect,
+  LIST_BYTES,
+  type MessageView,
+  type Overview,
+  type Reply,
+} from '../model/command.ts';
 import { messageIdText } from '../model/message-id.ts';
 import type { Value } from '../model/records.ts';
 import { HoldfastError } from '../model/errors.ts';
@@ -15,22 +23,32 @@ import { attemptNumber } from './message.ts';
 import { notesKey, readNotes } from './notes.ts';
 import { itemOf, openPack } from './pack.ts';
 import { refusalFor } from './rights.ts';
+import { oldestReadyMs } from './ready-times.ts';
 import type { EndedRecord, MachineState } from './state.ts';
+
+/** What is read here; events are read in `events.ts`. */
+type InspectState = Exclude<Inspect, { what: 'events' }>;
 
 /** How many messages one `list` may ask for. */
 export const MAX_LIST = 100;
 
+/** How many channels one `overview` may ask for. */
+const MAX_OVERVIEW = 1_000;
+
+/** Records that a list asks for at a time: it may turn out that the first of them are enough. */
+const LIST_STEP = 16;
+
 /** What an inspection needs from the store, or `undefined` when it has it. */
-export function planInspect(state: MachineState, command: Inspect, view: ColdView): Need | undefined {
+export function planInspect(state: MachineState, command: InspectState, view: ColdView): Need | undefined {
   if (command.what === 'message') {
     const located = locate(state.layout, command.id, view);
     if (!('found' in located)) return located;
     return located.found === undefined ? undefined : missing(state, [located.found], view);
   }
-  return command.what === 'list' ? missing(state, listed(state, command), view) : undefined;
+  return command.what === 'list' ? missingOfList(state, listed(state, command), view) : undefined;
 }
 
-export function applyInspect(state: MachineState, session: Session, command: Inspect, view: ColdView): Reply {
+export function applyInspect(state: MachineState, session: Session, command: InspectState, view: ColdView): Reply {
   switch (command.what) {
     case 'channels':
       return { kind: 'value', value: readableChannels(state, session).sort() };
@@ -38,8 +56,13 @@ export function applyInspect(state: MachineState, session: Session, command: Ins
       return { kind: 'value', value: viewTokens(state) };
     case 'channel': {
       const channel = state.channels.get(command.channel);
-      return { kind: 'value', value: channel === undefined ? null : viewChannel(channel) };
+      return { kind: 'value', value: channel === undefined ? null : viewChannel(state, channel) };
     }
+    case 'overview':
+      return {
+        kind: 'value',
+        value: viewChannels(state, session, command.after, Math.min(command.limit, MAX_OVERVIEW)),
+      };
     case 'message': {
       const located = locate(state.layout, command.id, view);
       const at = 'found' in located ? located.found : undefined;
@@ -48,12 +71,7 @@ export function applyInspect(state: MachineState, session: Session, command: Ins
       return refusalFor(session, shown.channel, 'look at', 'read') ?? { kind: 'value', value: shown };
     }
     case 'list':
-      return {
-        kind: 'value',
-        value: listed(state, command)
-          .map((at) => viewMessage(state, at, view))
-          .filter(Boolean),
-      };
+      return { kind: 'value', value: viewList(state, listed(state, command), view) };
   }
 }
 
@@ -62,7 +80,32 @@ function readableChannels({ channels }: MachineState, { grant }: Session): strin
   return grant.isAdmin ? names : names.filter((name) => hasRight(rightsOn(grant, name), 'read'));
 }
 
-function viewChannel(channel: Channel): ChannelView {
+/** Channels have consecutive numbers and are never removed. */
+function viewChannels(state: MachineState, { grant }: Session, after: number, limit: number): Overview {
+  const channels: ChannelView[] = [];
+  let number = after + 1;
+  for (; number < state.nextChannel && channels.length < limit; number++) {
+    const channel = state.channelNumbers.get(number);
+    if (channel === undefined || !hasRight(rightsOn(grant, channel.name), 'read')) continue;
+    channels.push(viewChannel(state, channel));
+  }
+  return { channels, next: number < state.nextChannel ? number - 1 : undefined };
+}
+
+function viewList(state: MachineState, locations: readonly Location[], view: ColdView): MessageView[] {
+  const views: MessageView[] = [];
+  let bytes = 0;
+  for (const at of locations) {
+    if (bytes >= LIST_BYTES) break;
+    const message = viewMessage(state, at, view);
+    if (message === undefined) continue;
+    views.push(message);
+    bytes += message.payload.length + (message.result?.length ?? 0);
+  }
+  return views;
+}
+
+function viewChannel(state: MachineState, channel: Channel): ChannelView {
   return {
     channel: channel.name,
     ready: readyCount(channel),
@@ -75,6 +118,7 @@ function viewChannel(channel: Channel): ChannelView {
     totals: { ...channel.totals },
     paused: channel.paused,
     consumers: channel.consumers,
+    oldestReadyMs: oldestReadyMs(state, channel),
     settings: channel.settings,
   };
 }
@@ -102,6 +146,19 @@ function listed(state: MachineState, command: Extract<Inspect, { what: 'list' }>
       return messages.slice(from, Math.max(0, to - from)).reverse();
     }
   }
+}
+
+/** The records that the views of these messages still lack, a few at a time until they fill a list. */
+function missingOfList(state: MachineState, locations: readonly Location[], view: ColdView): Need | undefined {
+  for (let from = 0; from < locations.length; from += LIST_STEP) {
+    const step = locations.slice(0, from + LIST_STEP);
+    const need = missing(state, step, view);
+    if (need !== undefined) return need;
+    const messages = viewList(state, step, view);
+    if (messages.reduce((sum, { payload, result }) => sum + payload.length + (result?.length ?? 0), 0) >= LIST_BYTES)
+      return undefined;
+  }
+  return undefined;
 }
 
 /** The records that the views of these messages still lack. */
@@ -148,12 +205,17 @@ function viewLive(message: Message, producedAt: number): Parts {
     attempts: message.attempts,
     deaths: extra?.deaths ?? 0,
     undecodable: extra?.undecodable ?? 0,
-    dueAt: message.dueAt === 0 ? undefined : message.dueAt,
+    dueAt: isPutOff(message) ? message.dueAt : undefined,
     endedAt: undefined,
     result: undefined,
     failure: extra?.failure,
     history: [entry(producedAt, 'produced', 0), ...(extra?.history ?? []), ...claimed],
   };
+}
+
+/** A message that waits for another may have a time of its own as well. */
+function isPutOff({ state, dueAt }: Message): boolean {
+  return state === 'delayed' || (state === 'waiting' && dueAt !== 0);
 }
 
 const LAST_HAPPENING = { completed: 'acked', dead: 'failed', cancelled: 'cancelled' } as const;

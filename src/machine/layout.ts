@@ -99,6 +99,29 @@ export class Layout {
     return { from: this.key(KIND.live), to: this.key(KIND.ids) };
   }
 
+  /** All keys of the space. */
+  everything(): KeyRange {
+    return { from: this.#prefix, to: after(this.#prefix) };
+  }
+
+  /**
+   * All keys of the space but those of messages, commits and seconds that are yet to come: who reads these ranges one after
+   * the other is never led on by what is written meanwhile.
+   */
+  everythingBefore(seq: number, commit: number, second: number): KeyRange[] {
+    const { to } = this.everything();
+    const before = (kind: Kind, number: number): KeyRange => ({ from: this.key(kind), to: this.key(kind, number) });
+    return [
+      { from: this.#prefix, to: this.key(KIND.ended, seq) },
+      before(KIND.dedupe, commit),
+      before(KIND.journal, commit),
+      before(KIND.ids, second),
+      before(KIND.pack, seq),
+      before(KIND.notes, seq),
+      { from: after(this.key(KIND.notes)), to },
+    ];
+  }
+
   kindOf(key: Key): Kind {
     return key[this.#prefix.length] as Kind;
   }

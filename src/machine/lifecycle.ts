@@ -22,7 +22,7 @@ import { type EndedRecord, erase, journal, type MachineState, put } from './stat
 export function admit(state: MachineState, message: Message): void {
   state.messages.set(message.seq, message);
   enter(state, message);
-  journal(state, 'produced', message.seq, 0, 0);
+  journal(state, 'produced', message, 0, 0);
 }
 
 /** Hands a ready message to a consumer's session. */
@@ -39,7 +39,7 @@ export function lend(state: MachineState, message: Message, lease: Lease): void 
   message.channel.leased.add(message);
   lease.session.held.set(message.seq, message);
   touchPage(state, message);
-  journal(state, 'claimed', message.seq, attemptNumber(message), lease.session.number);
+  journal(state, 'claimed', message, attemptNumber(message), lease.session.number);
 }
 
 /** Moves a live message to another live state; `change` sets what the new state needs. */
@@ -49,10 +49,11 @@ export function move(state: MachineState, message: Message, happening: Happening
   leave(state, message);
   message.state = next;
   message.order = change.order ?? message.order;
-  message.dueAt = change.dueAt ?? 0;
+  // Without a new place it goes back to where it stood, as if it had never been away.
+  if (change.dueAt !== undefined || change.order !== undefined) message.dueAt = change.dueAt ?? state.now;
   message.dueClock = change.dueClock ?? 0;
   enter(state, message);
-  journal(state, happening, message.seq, attemptNumber(message), session);
+  journal(state, happening, message, attemptNumber(message), session);
 }
 
 export interface MoveTo {
@@ -79,7 +80,7 @@ export function end(state: MachineState, message: Message, happening: Happening,
   channel.totals[next] += 1;
   state.changes.channels.add(channel);
   const attempt = outcome.attempt ?? attemptNumber(message);
-  journal(state, happening, message.seq, attempt, lease?.session.number ?? 0);
+  journal(state, happening, message, attempt, lease?.session.number ?? 0);
   leave(state, message);
   if (outcome.failure !== undefined) extraOf(message).failure = outcome.failure;
   if (next === 'dead' && message.policy.policy.deadLetter !== undefined) {
@@ -121,7 +122,7 @@ export function admitAgain(state: MachineState, channel: Channel, policy: Policy
     state: 'ready',
     priority,
     order: state.nextSeq++,
-    dueAt: 0,
+    dueAt: state.now,
     dueClock: 0,
     attempts: 0,
     deliveries: 1,
@@ -134,13 +135,13 @@ export function admitAgain(state: MachineState, channel: Channel, policy: Policy
   state.messages.set(seq, message);
   state.changes.channels.add(channel);
   enter(state, message);
-  journal(state, 'redriven', seq, 0, 0);
+  journal(state, 'redriven', message, 0, 0);
 }
 
 /** Deletes a message that waits, without a trace but for the counters. */
 export function drop(state: MachineState, message: Message): void {
   if (message.state === 'leased') throw illegal(message.state, 'purged');
-  journal(state, 'purged', message.seq, 0, 0);
+  journal(state, 'purged', message, 0, 0);
   leave(state, message);
   state.messages.delete(message.seq);
   message.channel.totals.purged += 1;
@@ -308,7 +309,7 @@ function moveToDeadLetters(state: MachineState, message: Message, name: string):
   message.policy = internPolicy(state, { ...message.policy.policy, deadLetter: undefined, dedupe: undefined });
   message.state = 'ready';
   message.attempts = 0;
-  message.dueAt = 0;
+  message.dueAt = state.now;
   message.order = state.nextSeq++;
   extra.deaths = 0;
   extra.undecodable = 0;
@@ -318,7 +319,7 @@ function moveToDeadLetters(state: MachineState, message: Message, name: string):
   message.channel.totals.produced += 1;
   state.changes.channels.add(message.channel).add(origin);
   enter(state, message);
-  journal(state, 'moved', message.seq, 0, 0);
+  journal(state, 'moved', message, 0, 0);
 }
 
 /** What follows when a message no longer counts as backlog: its key comes free, and there is room. */

@@ -13,6 +13,7 @@ import type { Channel, EndedMessage, Lease, Message, Session } from './memory.ts
 import { addChannel, addPolicy, readChannel, readPolicyRecord } from './channels.ts';
 import { readEndedRecords } from './cold.ts';
 import { dropSlot } from './dedupe.ts';
+import { JOURNAL_VERSION } from './flush.ts';
 import { KIND, type Kind } from './layout.ts';
 import { scheduleRemoval } from './lifecycle.ts';
 import { readMessage, type StoredMessage } from './message-record.ts';
@@ -51,10 +52,13 @@ export class Loader {
     }
   }
 
-  /** The head has been read: from here on the machine is used. `host` is the process of the broker. */
-  begin(epochNumber: number, now: number, host: string): void {
+  /**
+   * The head has been read: from here on the machine is used. `host` is the process of the broker; without one all sessions
+   * end, as none of their clients can come back.
+   */
+  begin(epochNumber: number, now: number, host: string | undefined): void {
     const state = this.#state;
-    this.#host = host;
+    this.#host = host ?? '';
     this.#firstCommit = state.nextCommit;
     state.isLoading = true;
     state.now = Math.max(state.now, now);
@@ -64,7 +68,7 @@ export class Loader {
     state.nextSeq = Math.ceil(state.nextSeq / PAGE_ORDERS) * PAGE_ORDERS + 1;
     for (const session of this.#sessions.values()) {
       session.restored = true;
-      if (session.host !== state.brokerHost || session.host === host) continue;
+      if (host !== undefined && (session.host !== state.brokerHost || session.host === host)) continue;
       // A session that lived in the process of the broker before died with it, unless that process is this one.
       this.#over.push(session);
       state.sessions.delete(session.id);
@@ -140,6 +144,8 @@ export class Loader {
         const at = reader.f64();
         const entries = reader.varint();
         this.#journal.push({ commit, at, entries });
+        // Events cannot be told from a record of an earlier version.
+        if (value[0] !== JOURNAL_VERSION) state.journalTrimmed = commit;
         state.journalEntries += entries;
         return;
       }

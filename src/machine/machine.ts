@@ -9,6 +9,7 @@
  */
 import type { Command, Reply, Request, TokenView } from '../model/command.ts';
 import { type ErrorCode, HoldfastError } from '../model/errors.ts';
+import { secondOf } from '../model/block.ts';
 import { messageIdText } from '../model/message-id.ts';
 import type { KeyRange } from '../model/records.ts';
 import { rightsOn } from '../model/scopes.ts';
@@ -19,6 +20,7 @@ import { type ColdView, lacking, lastEnd, locate, type Need, NOTHING_COLD } from
 import { applyCompaction, planCompaction } from './compact.ts';
 import { applyWindow, openSession, type Proof } from './consumers.ts';
 import { dispatch } from './dispatch.ts';
+import { applyEvents, planEvents } from './events.ts';
 import { flush, type Flushed, isDirty, pendingBytes } from './flush.ts';
 import { applyInspect, planInspect } from './inspect.ts';
 import { KIND } from './layout.ts';
@@ -74,6 +76,12 @@ export class Machine {
   /** Whether the body is still being loaded. */
   get isLoading(): boolean {
     return this.#state.isLoading;
+  }
+
+  /** All that the machine has in the store by now; what is to come has keys of its own. */
+  get everythingSoFar(): KeyRange[] {
+    const { layout, nextSeq, nextCommit, now } = this.#state;
+    return layout.everythingBefore(nextSeq, nextCommit, secondOf(now) + 1);
   }
 
   loader(): Loader {
@@ -141,7 +149,9 @@ export class Machine {
       case 'manage':
         return planManage(this.#state, command, view);
       case 'inspect':
-        return planInspect(this.#state, command, view);
+        return command.what === 'events'
+          ? planEvents(this.#state, session, command, view)
+          : planInspect(this.#state, command, view);
       case 'await':
         return command.stop ? undefined : this.#planAwait(command.id, view);
       case 'annotate': {
@@ -173,12 +183,7 @@ export class Machine {
       if (command.kind === 'produce') wantRoomAgain(this.#state, session, command, answer);
       return answer;
     }
-    if (request > session.applied + 1) {
-      throw new HoldfastError(
-        'PROTOCOL',
-        `Cannot apply request ${request}: request ${session.applied + 1} comes first`,
-      );
-    }
+    checkTurn(session, request);
     if (session.answers.size >= MAX_UNCONFIRMED_ANSWERS) {
       throw new HoldfastError('PROTOCOL', `Cannot hold more than ${MAX_UNCONFIRMED_ANSWERS} unconfirmed answers`);
     }
@@ -199,6 +204,17 @@ export class Machine {
     keepAnswer(session, request, reply);
     this.#state.changes.sessions.add(session);
     return reply;
+  }
+
+  /**
+   * The broker answers this request itself, unless the session may not ask for it: then that is the answer.
+   *
+   * @throws HoldfastError `PROTOCOL` when other requests come first
+   */
+  pass(session: Session, { request, command }: Request): Refused | undefined {
+    checkTurn(session, request);
+    session.applied = Math.max(session.applied, request);
+    return refusalOf(session, command);
   }
 
   /** What the work under way needs from the store before the next tick. */
@@ -306,8 +322,12 @@ export class Machine {
         return this.#await(session, command.id, command.stop, view);
       case 'watch':
         return this.#watch(session, command.channel);
+      case 'backup':
+        return { kind: 'refused', code: 'PROTOCOL', message: 'A backup is not for the machine' };
       case 'inspect':
-        return applyInspect(state, session, command, view);
+        return command.what === 'events'
+          ? applyEvents(state, session, command, view)
+          : applyInspect(state, session, command, view);
       case 'createToken':
         return applyCreateToken(state, command);
       case 'revokeToken':
@@ -424,6 +444,11 @@ function redriving(state: MachineState): Channel | undefined {
 function isRemembered({ kind }: Command): boolean {
   const changesMessages = kind === 'produce' || kind === 'settle' || kind === 'annotate';
   return changesMessages || kind === 'control' || kind === 'manage' || kind === 'createToken';
+}
+
+function checkTurn({ applied }: Session, request: number): void {
+  if (request <= applied + 1) return;
+  throw new HoldfastError('PROTOCOL', `Cannot apply request ${request}: request ${applied + 1} comes first`);
 }
 
 function firstAnswer(session: Session, request: number): Reply {

@@ -22,7 +22,10 @@ export interface Message {
   priority: number;
   /** The place within the priority; smaller is claimed first. */
   order: number;
-  /** When a delayed message becomes ready, by the clock `dueClock`; 0 otherwise. */
+  /**
+   * When a delayed message becomes ready, by the clock `dueClock`; of any other since when it is ready, in machine time, or 0
+   * if it has been so since it was produced.
+   */
   dueAt: number;
   dueClock: DueClock;
   /** Attempts that threw or timed out. */

@@ -3,7 +3,7 @@
  *
  * ```
  * live  = flags order(signed, relative) seq(signed, from order) pack(varint, back from seq) second policy
- *         attempts deliveries [dueAt(f64) dueClock(u8)] [lease] [extra]
+ *         attempts deliveries [dueAt(f64) dueClock(u8)] [readySince(f64)] [lease] [extra]
  * ended = state seq(varint, from pack) endedAt(f64) channel policy priority claimedAt(f64) attempts second [result] [failure] [extra]
  * ```
  */
@@ -13,7 +13,7 @@ import { HAPPENINGS, type LiveState, STATES } from '../model/states.ts';
 import type { DueClock, Extra, Message } from './memory.ts';
 import type { EndedRecord } from './state.ts';
 
-const FLAG = { leased: 1, waiting: 2, delayed: 4, extra: 8, alone: 16, started: 32, used: 64 } as const;
+const FLAG = { leased: 1, waiting: 2, delayed: 4, extra: 8, alone: 16, started: 32, used: 64, moved: 128 } as const;
 
 /** A live message as it was read; its channel, policy and session still as numbers. */
 export interface StoredMessage {
@@ -27,7 +27,8 @@ export interface StoredMessage {
   readonly deliveries: number;
   readonly lease: StoredLease | undefined;
   readonly extra: Extra | undefined;
-  /** Of a message that waits for another: when its own time comes. A delayed one has it in its key. */
+  /** Of a message that waits for another: when its own time comes; of one that is ready, since when, if not since it was
+   * produced. A delayed one has it in its key. */
   readonly dueAt: number;
   readonly dueClock: DueClock;
   /** Only of delayed messages. */
@@ -56,6 +57,7 @@ export function encodeMessage(message: Message, baseOrder: number): Uint8Array {
 export function writeMessage(writer: ByteWriter, message: Message, baseOrder: number): void {
   const { lease, extra, seq, order } = message;
   const used = message.attempts !== 0 || message.deliveries !== 0;
+  const moved = message.dueAt !== 0 && (message.state === 'ready' || message.state === 'leased');
   writer.u8(
     (lease === undefined ? 0 : FLAG.leased) |
       (message.state === 'waiting' ? FLAG.waiting : 0) |
@@ -63,7 +65,8 @@ export function writeMessage(writer: ByteWriter, message: Message, baseOrder: nu
       (extra === undefined ? 0 : FLAG.extra) |
       (lease?.alone === true ? FLAG.alone : 0) |
       (lease?.started === true ? FLAG.started : 0) |
-      (used ? FLAG.used : 0),
+      (used ? FLAG.used : 0) |
+      (moved ? FLAG.moved : 0),
   );
   writer.signed(order - baseOrder);
   writer.signed(seq - order);
@@ -82,6 +85,7 @@ export function writeMessage(writer: ByteWriter, message: Message, baseOrder: nu
     writer.f64(message.dueAt);
     writer.u8(message.dueClock);
   }
+  if (moved) writer.f64(message.dueAt);
   if (lease !== undefined) {
     writer.varint(lease.token);
     writer.varint(lease.session.number);
@@ -106,7 +110,7 @@ export function readMessage(reader: ByteReader, baseOrder: number): StoredMessag
   const channel = delayed ? reader.varint() : 0;
   const priority = delayed ? reader.signed() : 0;
   const waiting = (flags & FLAG.waiting) !== 0;
-  const dueAt = waiting ? reader.f64() : 0;
+  const dueAt = waiting || (flags & FLAG.moved) !== 0 ? reader.f64() : 0;
   const dueClock = waiting && reader.u8() === 1 ? 1 : 0;
   const leased = (flags & FLAG.leased) !== 0;
   const lease = leased ? readLease(reader, flags) : undefined;

@@ -10,8 +10,8 @@ const RECORD_VERSION = 1;
 /** Version 2 names the access token; before it there were none. */
 const SESSION_VERSION = 2;
 
-/** Version 2 names the broker's process; before it there were no others. */
-const META_VERSION = 2;
+/** Version 2 names the broker's process; before it there were no others. Version 3 says up to where the journal was trimmed. */
+const META_VERSION = 3;
 
 const scratch = new ByteWriter(1_024);
 
@@ -24,17 +24,20 @@ export function encodeMeta(state: MachineState): Uint8Array {
   record.f64(state.now);
   for (const counter of COUNTERS) record.varint(state[counter]);
   record.text(state.brokerHost ?? '');
+  record.varint(state.journalTrimmed);
   return record.finish();
 }
 
 /** What the record of the counters holds. */
-export type Meta = Pick<MachineState, 'now' | 'brokerHost' | (typeof COUNTERS)[number]>;
+export type Meta = Pick<MachineState, 'now' | 'brokerHost' | 'journalTrimmed' | (typeof COUNTERS)[number]>;
 
 export function readMeta(state: Meta, value: Uint8Array): void {
   const reader = new ByteReader(value, 1);
   state.now = reader.f64();
   for (const counter of COUNTERS) state[counter] = reader.varint();
-  state.brokerHost = value[0] === META_VERSION ? reader.text() : undefined;
+  const [version = 0] = value;
+  state.brokerHost = version >= 2 ? reader.text() : undefined;
+  state.journalTrimmed = version >= 3 ? reader.varint() : 0;
 }
 
 /** Only control commands answer with a value that is remembered, and theirs are counts. */

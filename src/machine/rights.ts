@@ -30,12 +30,16 @@ export function refusalOf({ grant }: Session, command: Command): Refused | undef
         : lacks(`watch "${command.channel}"`, `channel:${command.channel}:read or consume`);
     case 'inspect':
       if (command.what === 'tokens') return lacks('list access tokens', 'server:admin');
-      if (command.what === 'channels' || command.what === 'message') return undefined;
-      return hasRight(rightsOn(grant, command.channel), 'read')
+      if (command.what === 'channels' || command.what === 'overview' || command.what === 'message') return undefined;
+      // Without a channel, they are the events of all that the session may read.
+      if (command.what === 'events' && command.channel === undefined) return undefined;
+      return hasRight(rightsOn(grant, command.channel ?? ''), 'read')
         ? undefined
-        : lacksRight('look into', command.channel, 'read');
+        : lacksRight('look into', command.channel ?? '', 'read');
     case 'createToken':
       return lacks('create an access token', 'server:admin');
+    case 'backup':
+      return lacks('back the store up', 'server:admin');
     case 'revokeToken':
       return lacks('revoke an access token', 'server:admin');
     default:

@@ -78,6 +78,10 @@ export interface MachineState {
   /** The journal's records, the oldest first. */
   readonly journal: JournalRecord[];
   journalEntries: number;
+  /** The newest commit whose record of the journal was trimmed; 0 for none. */
+  journalTrimmed: number;
+  /** Sessions that have read the journal to its end and want to hear when it goes on. */
+  readonly journalReaders: Set<Session>;
   /** Packs of which few messages are left, and when to write them smaller; the soonest first. */
   readonly compactions: { readonly pack: number; readonly at: number }[];
   /** Packs with records of progress and log. */
@@ -194,6 +198,8 @@ export function createState(space: string): MachineState {
     passedOver: new Set(),
     journal: [],
     journalEntries: 0,
+    journalTrimmed: 0,
+    journalReaders: new Set(),
     compactions: [],
     annotatedPacks: new Set(),
     expiringSessions: new OrderedIndex((a, b) => a.wakesAt - b.wakesAt || a.number - b.number),
@@ -254,11 +260,19 @@ export function erase(state: MachineState, key: Uint8Array): void {
 
 const HAPPENING_NUMBERS = Object.fromEntries(HAPPENINGS.map((what, i) => [what, i])) as Record<Happening, number>;
 
-/** Notes what happened to a message in the journal of the commit. */
-export function journal(state: MachineState, what: Happening, seq: number, attempt: number, session: number): void {
+/** Notes what happened to a message in the journal of the commit; read by `events.ts`. */
+export function journal(
+  state: MachineState,
+  what: Happening,
+  { seq, pack, channel }: Pick<Message, 'seq' | 'pack' | 'channel'>,
+  attempt: number,
+  session: number,
+): void {
   const { changes } = state;
   changes.journal.u8(HAPPENING_NUMBERS[what]);
   changes.journal.varint(seq);
+  changes.journal.varint(seq - pack);
+  changes.journal.varint(channel.number);
   changes.journal.varint(attempt);
   changes.journal.varint(session);
   changes.journalEntries += 1;

@@ -48,7 +48,17 @@ export interface ItemOptions {
 
 /** The second of an id, as blocks and the id index count it. */
 export function idSecond(id: Uint8Array, at: number = 0): number {
-  return small31(Math.max(0, Math.floor(messageIdTime(id, at) / 1_000) - EPOCH_2020_SECONDS));
+  return secondOf(messageIdTime(id, at));
+}
+
+/** The second of a moment, likewise. */
+export function secondOf(ms: number): number {
+  return small31(Math.max(0, Math.floor(ms / 1_000) - EPOCH_2020_SECONDS));
+}
+
+/** The moment at which a second of {@link idSecond} begins, in milliseconds since 1970. */
+export function secondStart(second: number): number {
+  return (second + EPOCH_2020_SECONDS) * 1_000;
 }
 
 /** Gathers messages into one block. */

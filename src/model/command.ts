@@ -31,7 +31,8 @@ export type Command =
   | Watch
   | Inspect
   | CreateToken
-  | RevokeToken;
+  | RevokeToken
+  | Backup;
 
 /** Names a channel and a policy `ref` for this session's other commands, and creates the channel if it is new. */
 export interface Declare {
@@ -167,14 +168,29 @@ export interface Watch {
 }
 
 /**
- * Reads. Answer: `value`. The list of channels holds those that the session may read; that of access tokens takes
+ * Reads. Answer: `value`. Lists of channels hold those that the session may read; that of access tokens takes
  * `server:admin`.
  */
 export type Inspect =
   | { readonly kind: 'inspect'; readonly what: 'tokens' }
   | { readonly kind: 'inspect'; readonly what: 'channels' }
   | { readonly kind: 'inspect'; readonly what: 'channel'; readonly channel: string }
+  /** As many channels as `limit` says, the oldest first; `after` is 0, or what the answer before gave as `next`. */
+  | { readonly kind: 'inspect'; readonly what: 'overview'; readonly after: number; readonly limit: number }
   | { readonly kind: 'inspect'; readonly what: 'message'; readonly id: Uint8Array }
+  /**
+   * Events from a position or a time on, or with neither from now on. An answer that reaches the end is followed by one
+   * notice `events` as soon as there are more.
+   */
+  | {
+      readonly kind: 'inspect';
+      readonly what: 'events';
+      readonly after: EventPosition | { readonly at: number } | undefined;
+      /** Only of this channel. */
+      readonly channel: string | undefined;
+      readonly limit: number;
+    }
+  /** Gives less than `limit` when what it gives reaches {@link LIST_BYTES}; the rest is for a further command. */
   | {
       readonly kind: 'inspect';
       readonly what: 'list';
@@ -208,6 +224,28 @@ export interface RevokeToken {
   readonly id: string;
 }
 
+/**
+ * Asks for a part of a backup of the space; part 0 begins one, and each of the others comes after the one before. The
+ * broker itself answers, with the `value` {@link BackupView}, or `refused` with `TOO_MANY`, or `CLOSED` when it does not
+ * make this backup (any more). `stop` ends it early. It takes `server:admin`.
+ */
+export interface Backup {
+  readonly kind: 'backup';
+  /** Chosen by the client, for its backups of this session. */
+  readonly id: number;
+  readonly part: number;
+  readonly stop: boolean;
+}
+
+export interface BackupView {
+  /** What follows in the backup's file. */
+  readonly bytes: Uint8Array;
+  readonly isEnd: boolean;
+}
+
+/** A list of messages is cut behind the one whose payload and result make all of them reach this many bytes. */
+export const LIST_BYTES: number = 4 * 1024 * 1024;
+
 /** The answer to a command. */
 export type Reply =
   | { readonly kind: 'done' }
@@ -228,6 +266,8 @@ export interface ProduceException {
 
 /** What the broker says unasked. */
 export type Notice =
+  /** There are events behind the end of those that the session has read; said once until it reads again. */
+  | { readonly kind: 'events' }
   /** A lease was taken back; the handler's signal fires. */
   | {
       readonly kind: 'revoked';
@@ -284,7 +324,19 @@ export interface ChannelView {
   readonly totals: ChannelTotals;
   readonly paused: boolean;
   readonly consumers: number;
+  /**
+   * How long the ready message that has waited longest has been ready, in milliseconds; `undefined` when none is. Exact to a
+   * second, by the clock of the producer. With more than 100 priorities it is that of the 100 that come first.
+   */
+  readonly oldestReadyMs: number | undefined;
   readonly settings: ChannelSettings;
+}
+
+/** Some channels, and where to go on. */
+export interface Overview {
+  readonly channels: readonly ChannelView[];
+  /** `undefined` when there are no more. */
+  readonly next: number | undefined;
 }
 
 export interface ChannelTotals {
@@ -329,6 +381,39 @@ export interface MessageView {
   readonly progress: Uint8Array | undefined;
   readonly log: readonly string[];
   readonly history: readonly HistoryEntry[];
+}
+
+/** A place in the journal: the event with this index of this commit is the next one to be read. */
+export interface EventPosition {
+  readonly commit: number;
+  readonly index: number;
+}
+
+/** Something that happened to a message. */
+export interface EventView {
+  /** The place behind this event. */
+  readonly next: EventPosition;
+  readonly at: number;
+  readonly what: Happening;
+  /** `undefined` when the message was removed before this was asked for. */
+  readonly id: MessageId | undefined;
+  readonly channel: string;
+  /** 1-based; 0 where no attempt is concerned. */
+  readonly attempt: number;
+  /** The number of the session whose consumer did it; `undefined` where none did. */
+  readonly session: number | undefined;
+}
+
+/** Events in the order of their commits. */
+export interface EventPage {
+  readonly events: readonly EventView[];
+  /** Where this page begins. */
+  readonly from: EventPosition;
+  readonly next: EventPosition;
+  /** Events behind the position that was asked for have been trimmed: the page begins with the oldest that is kept. */
+  readonly isTrimmed: boolean;
+  /** There are no more at present. */
+  readonly isEnd: boolean;
 }
 
 export interface HistoryEntry {

@@ -14,7 +14,9 @@
  * | `STORE_FULL` | the disk has less free space than the reserve | free space; consumers go on meanwhile |
  * | `STORE_IN_USE` | a live broker of another process leads the store | use that one |
  * | `STORE_CORRUPT` | a record does not match its checksum or its format | restore a backup |
+ * | `STORE_EXISTS` | the folder to restore into holds a store already | restore into a new folder |
  * | `STORE_TOO_NEW` | the store was written by a later version of this package | upgrade this process |
+ * | `BACKUP_DAMAGED` | the file is not a whole backup | use another one |
  * | `STORE_FAILED` | the store failed and could not be opened again | see `cause` |
  * | `FENCED` | another broker leads the store by now | open again |
  * | `UNKNOWN_OUTCOME` | the session expired before the answer came: it may or may not have happened | look, then decide |
@@ -37,7 +39,9 @@ export type ErrorCode =
   | 'STORE_FULL'
   | 'STORE_IN_USE'
   | 'STORE_CORRUPT'
+  | 'STORE_EXISTS'
   | 'STORE_TOO_NEW'
+  | 'BACKUP_DAMAGED'
   | 'STORE_FAILED'
   | 'FENCED'
   | 'UNKNOWN_OUTCOME'

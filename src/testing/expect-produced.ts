@@ -1,8 +1,9 @@
 /** Asserting that a message is there. */
 import { AssertionError } from 'node:assert';
 import { inspect, isDeepStrictEqual } from 'node:util';
-import type { Channel, StoredMessage } from '../api/channel.ts';
+import type { Channel } from '../api/channel.ts';
 import { STATES } from '../model/states.ts';
+import type { StoredMessage } from '../api/stored.ts';
 
 /**
  * What a message must be like: a function that says so, or a value. Of a plain object only the fields that are named

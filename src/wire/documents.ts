@@ -20,6 +20,7 @@ const isName: Check = (value) => typeof value === 'string' && value.length > 0 &
 const isCount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
 const isLimit: Check = (value) => isCount(value) && value !== 0;
 const isDuration: Check = (value) => typeof value === 'number' && value >= 0 && value <= MAX_DURATION_MS;
+const isMoment: Check = (value) => Number.isFinite(value);
 const isBytes: Check = (value) => value instanceof Uint8Array;
 const isId: Check = (value) => value instanceof Uint8Array && value.length === MESSAGE_ID_BYTES;
 
@@ -69,11 +70,20 @@ const isCommand = anyOf(
     settings: optional(isSettings),
   }),
   fields({ kind: oneOf('manage'), id: isId, action: oneOf('cancel', 'promote', 'redrive') }),
+  fields({ kind: oneOf('backup'), id: isCount, part: isCount, stop: isFlag }),
   fields({ kind: oneOf('await'), id: isId, stop: isFlag }),
   fields({ kind: oneOf('watch'), channel: isName }),
   fields({ kind: oneOf('inspect'), what: oneOf('channels', 'tokens') }),
   fields({ kind: oneOf('inspect'), what: oneOf('channel'), channel: isText }),
+  fields({ kind: oneOf('inspect'), what: oneOf('overview'), after: isCount, limit: isLimit }),
   fields({ kind: oneOf('inspect'), what: oneOf('message'), id: isId }),
+  fields({
+    kind: oneOf('inspect'),
+    what: oneOf('events'),
+    after: optional(anyOf(fields({ commit: isCount, index: isCount }), fields({ at: isMoment }))),
+    channel: optional(isText),
+    limit: isLimit,
+  }),
   fields({
     kind: oneOf('inspect'),
     what: oneOf('list'),

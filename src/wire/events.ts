@@ -10,6 +10,7 @@
  * consumerRefused = 6 consumer code(text) message(text)
  * awaitRefused    = 7 id(16) code(text) message(text)
  * wanted          = 8 channel(text)
+ * events          = 9
  * ```
  */
 import { decode, encode } from '../codec/bson.ts';
@@ -30,6 +31,7 @@ const EVENT = {
   consumerRefused: 6,
   awaitRefused: 7,
   wanted: 8,
+  events: 9,
 } as const;
 
 const ENDED_STATES = ['completed', 'dead', 'cancelled'] as const;
@@ -112,6 +114,9 @@ export class EventsWriter {
         frame.text(notice.code);
         frame.text(notice.message);
         break;
+      case 'events':
+        frame.u8(EVENT.events);
+        break;
     }
   }
 
@@ -147,6 +152,7 @@ export function decodeEvents(bytes: Uint8Array, receiver: EventsReceiver): void 
       case EVENT.consumerRefused:
       case EVENT.awaitRefused:
       case EVENT.wanted:
+      case EVENT.events:
         receiver.notice(readNotice(frame, event));
         break;
       default:
@@ -172,6 +178,7 @@ function readDelivery(frame: ByteReader, bytes: Uint8Array): Delivery {
 }
 
 function readNotice(frame: ByteReader, event: number): Notice {
+  if (event === EVENT.events) return { kind: 'events' };
   if (event === EVENT.room) return { kind: 'room', channel: frame.text() };
   if (event === EVENT.wanted) return { kind: 'wanted', channel: frame.text() };
   if (event === EVENT.revoked) {

@@ -84,7 +84,7 @@ describe('docs/guarantees.md', () => {
       'channels of a space': String(MAX_CHANNELS),
       priority: `-${MAX_PRIORITY} to ${MAX_PRIORITY}`,
       'handlers of a consumer at a time': String(constant('api/consumer.ts', 'MAX_CONCURRENCY')),
-      'messages of one list': `${MAX_LIST}, ${documentedDefault('api/channel.ts', 'limit')} by default`,
+      'messages of one list': `${MAX_LIST}, ${documentedDefault('api/stored.ts', 'limit')} by default`,
       'encoded progress of a message': `${MAX_PROGRESS_BYTES} bytes`,
       "lines of a message's log, and characters of a line": `${MAX_LOG_LINES}, ${MAX_LOG_LINE_CHARACTERS}`,
       "entries of a message's history": String(HISTORY_LENGTH),

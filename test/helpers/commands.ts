@@ -141,6 +141,7 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
     id,
     action: fc.constantFrom('cancel' as const, 'promote' as const, 'redrive' as const),
   }),
+  fc.record({ kind: fc.constant('backup' as const), id: count, part: count, stop: fc.boolean() }),
   fc.record({ kind: fc.constant('await' as const), id, stop: fc.boolean() }),
   fc.record({ kind: fc.constant('watch' as const), channel: name }),
   fc.record({
@@ -157,7 +158,22 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
   fc.record({ kind: fc.constant('revokeToken' as const), id: tokenId }),
   fc.record({ kind: fc.constant('inspect' as const), what: fc.constantFrom('channels' as const, 'tokens' as const) }),
   fc.record({ kind: fc.constant('inspect' as const), what: fc.constant('channel' as const), channel: name }),
+  fc.record({
+    kind: fc.constant('inspect' as const),
+    what: fc.constant('overview' as const),
+    after: fc.nat(),
+    limit: fc.integer({ min: 1, max: 1_000 }),
+  }),
   fc.record({ kind: fc.constant('inspect' as const), what: fc.constant('message' as const), id }),
+  fc.record({
+    kind: fc.constant('inspect' as const),
+    what: fc.constant('events' as const),
+    after: fc.option(fc.oneof(fc.record({ commit: count, index: count }), fc.record({ at: count })), {
+      nil: undefined,
+    }),
+    channel: fc.option(name, { nil: undefined }),
+    limit: fc.integer({ min: 1, max: 1_000 }),
+  }),
   fc.record({
     kind: fc.constant('inspect' as const),
     what: fc.constant('list' as const),
@@ -218,6 +234,7 @@ export const notices: fc.Arbitrary<Notice> = fc.oneof(
     token: count,
     reason: fc.constantFrom('cancelled' as const, 'timeout' as const),
   }),
+  fc.constant({ kind: 'events' as const }),
   fc.record({ kind: fc.constantFrom('room' as const, 'wanted' as const), channel: name }),
   fc.record({
     kind: fc.constant('ended' as const),

@@ -84,7 +84,7 @@ export class MachineRun {
   /** Applies a command with the cold records that it asks for, and nothing else. */
   apply(session: Session, request: number, command: Command): Reply | undefined {
     this.flush();
-    const view = new AskedView(this.disk);
+    const view = new AskedView(this.disk, (number) => this.machine.packKey(number));
     for (;;) {
       const need = this.machine.plan(session, { request, command }, view);
       if (need === undefined) break;
@@ -119,7 +119,7 @@ export class MachineRun {
 
   /** One tick with its cold records. */
   step(): void {
-    const view = new AskedView(this.disk);
+    const view = new AskedView(this.disk, (number) => this.machine.packKey(number));
     for (let need = this.machine.planTick(view); need !== undefined; need = this.machine.planTick(view))
       view.load(need);
     this.machine.tick(this.context, view);
@@ -362,11 +362,20 @@ class AskedView implements ColdView {
   readonly #keys: { readonly key: Key; readonly value: Value | undefined }[] = [];
   readonly #ranges: { readonly from: Key; readonly to: Key; readonly entries: readonly Entry[] }[] = [];
 
-  constructor(disk: MemoryDisk) {
+  readonly #packs = new Map<number, Value | undefined>();
+  readonly #packKey: (number: number) => Key;
+
+  constructor(disk: MemoryDisk, packKey: (number: number) => Key) {
     this.#disk = disk;
+    this.#packKey = packKey;
   }
 
-  load({ keys, ranges }: Need): void {
+  pack(number: number): { readonly value: Value | undefined } | undefined {
+    return this.#packs.has(number) ? { value: this.#packs.get(number) } : undefined;
+  }
+
+  load({ keys, ranges, packs = [] }: Need): void {
+    for (const number of packs) this.#packs.set(number, this.#disk.entries.get(this.#packKey(number)));
     if (keys.length + ranges.length === 0) return;
     for (const key of keys) this.#keys.push({ key, value: this.#disk.entries.get(key) });
     for (const range of ranges) this.#ranges.push({ ...range, entries: [...this.#disk.entries.items(range)] });

@@ -19,7 +19,8 @@ const mayImport: Readonly<Record<string, readonly string[] | 'anything'>> = {
   server: ['model', 'wire'],
   host: ['model', 'store', 'wire', 'broker', 'server'],
   'open.ts': 'anything',
-  'index.ts': ['model', 'api', 'open.ts'],
+  'restore.ts': 'anything',
+  'index.ts': ['model', 'api', 'open.ts', 'restore.ts'],
   testing: 'anything',
   cli: 'anything',
 };
@@ -27,6 +28,7 @@ const mayImport: Readonly<Record<string, readonly string[] | 'anything'>> = {
 /** What only these may import, even where the table above says `anything`. */
 const importedOnlyBy: Readonly<Record<string, readonly string[]>> = {
   'open.ts': ['index.ts', 'testing', 'cli'],
+  'restore.ts': ['index.ts', 'testing', 'cli'],
   cli: [],
   isolate: ['cli'],
 };

@@ -112,6 +112,7 @@ type Growing<T> = { -readonly [K in keyof T]: T[K] extends readonly (infer Item)
 const NO_META: Meta = {
   now: 0,
   brokerHost: undefined,
+  journalTrimmed: 0,
   nextSeq: 0,
   nextToken: 0,
   nextChannel: 0,
@@ -260,7 +261,11 @@ function readJournal(value: Uint8Array): Transition[] {
   const transitions: Transition[] = [];
   for (let left = reader.varint(); left > 0; left--) {
     const what = HAPPENINGS[reader.u8()] ?? 'produced';
-    transitions.push({ what, seq: reader.varint(), attempt: reader.varint(), session: reader.varint() });
+    const seq = reader.varint();
+    // How far back its pack is, and its channel.
+    reader.varint();
+    reader.varint();
+    transitions.push({ what, seq, attempt: reader.varint(), session: reader.varint() });
   }
   return transitions;
 }

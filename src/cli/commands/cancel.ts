@@ -1,0 +1,12 @@
+/** `holdfast cancel`: stops messages that have not ended. */
+import type { Command } from 'commander';
+import { addMessageCommand } from '../message-command.ts';
+
+export function addCancel(program: Command): void {
+  addMessageCommand(program, {
+    name: 'cancel',
+    description: 'stop messages that have not ended; a handler that runs gets its signal',
+    done: 'cancelled',
+    act: (hf, id) => hf.admin.cancel(id),
+  });
+}

@@ -1,0 +1,12 @@
+/** `holdfast pause`: hands out no more messages of a channel. */
+import type { Command } from 'commander';
+import { addChannelCommand } from '../channel-command.ts';
+
+export function addPause(program: Command): void {
+  addChannelCommand(program, {
+    name: 'pause',
+    description: 'hand out no more messages of a channel; handlers that run go on',
+    done: (channel) => `${channel} is paused`,
+    act: (hf, channel) => hf.admin.pause(channel),
+  });
+}
