@@ -20,6 +20,9 @@ import type { EndedRecord, MachineState } from './state.ts';
 /** How many messages one `list` may ask for. */
 export const MAX_LIST = 100;
 
+/** How many bytes of payloads, results and progress one `list` may give: it travels as one frame. */
+export const MAX_LIST_BYTES: number = 32 * 1024 * 1024;
+
 /** What an inspection needs from the store, or `undefined` when it has it. */
 export function planInspect(state: MachineState, command: Inspect, view: ColdView): Need | undefined {
   if (command.what === 'message') {
@@ -47,19 +50,26 @@ export function applyInspect(state: MachineState, session: Session, command: Ins
       if (shown === undefined) return { kind: 'value', value: null };
       return refusalFor(session, shown.channel, 'look at', 'read') ?? { kind: 'value', value: shown };
     }
-    case 'list':
-      return {
-        kind: 'value',
-        value: listed(state, command)
-          .map((at) => viewMessage(state, at, view))
-          .filter(Boolean),
-      };
+    case 'list': {
+      const views = listed(state, command)
+        .map((at) => viewMessage(state, at, view))
+        .filter((found) => found !== undefined);
+      const bytes = views.reduce((sum, one) => sum + bytesOf(one), 0);
+      if (bytes <= MAX_LIST_BYTES) return { kind: 'value', value: views };
+      const message = `Cannot list ${views.length} messages of ${bytes} bytes at once, at most ${MAX_LIST_BYTES}: list fewer`;
+      return { kind: 'refused', code: 'TOO_MANY', message };
+    }
   }
 }
 
 function readableChannels({ channels }: MachineState, { grant }: Session): string[] {
   const names = [...channels.keys()];
   return grant.isAdmin ? names : names.filter((name) => hasRight(rightsOn(grant, name), 'read'));
+}
+
+/** What is long in a message. */
+function bytesOf({ payload, result, progress }: MessageView): number {
+  return payload.length + (result?.length ?? 0) + (progress?.length ?? 0);
 }
 
 function viewChannel(channel: Channel): ChannelView {

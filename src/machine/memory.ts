@@ -81,6 +81,8 @@ export interface Charge {
   readonly session: number;
   /** How often the message had been claimed by then. */
   readonly deliveries: number;
+  /** It was a suspect already, and alone. */
+  readonly alone: boolean;
 }
 
 export interface Channel {

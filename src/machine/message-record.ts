@@ -210,10 +210,11 @@ function writeExtra(writer: ByteWriter, extra: Extra): void {
   }
   if (extra.charges.length === 0) return;
   writer.varint(extra.charges.length);
-  for (const { token, session, deliveries } of extra.charges) {
+  for (const { token, session, deliveries, alone } of extra.charges) {
     writer.varint(token);
     writer.varint(session);
     writer.varint(deliveries);
+    writer.u8(alone ? 1 : 0);
   }
 }
 
@@ -234,7 +235,8 @@ function readExtra(reader: ByteReader): Extra {
   }
   const charges: Charge[] = [];
   for (let left = flags & 32 ? reader.varint() : 0; left > 0; left--) {
-    charges.push({ token: reader.varint(), session: reader.varint(), deliveries: reader.varint() });
+    const [token, session, deliveries] = [reader.varint(), reader.varint(), reader.varint()];
+    charges.push({ token, session, deliveries, alone: reader.u8() === 1 });
   }
   return {
     deaths,

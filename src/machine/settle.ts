@@ -128,8 +128,8 @@ export function countDeath(state: MachineState, message: Message): void {
   // It may do so again, so it goes alone until it has ended well, and takes nobody along.
   extra.suspect = true;
   if (message.lease !== undefined) {
-    const { token, session } = message.lease;
-    const charge = { token, session: session.number, deliveries: message.deliveries };
+    const { token, session, alone } = message.lease;
+    const charge = { token, session: session.number, deliveries: message.deliveries, alone };
     extra.charges = [...extra.charges, charge].slice(-MAX_CHARGES);
   }
   move(state, message, 'leaseLost', {});
@@ -149,8 +149,8 @@ function takeBackDeath(state: MachineState, session: Session, { seq, token }: Le
   amend(state, message, (extra) => {
     extra.deaths -= 1;
     extra.charges = extra.charges.filter((each) => each !== charge);
-    // Whoever claimed it since has its own part in what it is suspected of now.
-    if (charge.deliveries === message.deliveries) extra.suspect = false;
+    // It is as suspect as it was before, unless somebody has claimed it since.
+    if (charge.deliveries === message.deliveries) extra.suspect = charge.alone;
     const note = 'The client came back, so its process lives: no death is counted';
     remember(message, { at: state.now, what: 'leaseLost', attempt: attemptNumber(message), note });
   });

@@ -237,8 +237,8 @@ describe('a death that was counted because a connection was gone', () => {
     run.flush();
   }
 
-  function comeBack(run: MachineRun, client: MachineClient, leases: readonly LeaseKey[]): void {
-    client.session = run.machine.open(client.name, client.host).session;
+  function comeBack(client: MachineClient, leases: readonly LeaseKey[]): void {
+    client.takeUp();
     client.note({ kind: 'holding', leases });
   }
 
@@ -247,7 +247,7 @@ describe('a death that was counted because a connection was gone', () => {
     (restarts) => {
       const { run, client, other, id, delivered } = charged();
       if (restarts) run.reload();
-      comeBack(run, client, [keyOf(delivered)]);
+      comeBack(client, [keyOf(delivered)]);
       const view = messageOf(other, id);
       expect(view).toMatchObject({ state: 'ready', deaths: 0, attempts: 0 });
       expect(view?.history.at(-1)?.note).toBe('The client came back, so its process lives: no death is counted');
@@ -258,8 +258,8 @@ describe('a death that was counted because a connection was gone', () => {
   );
 
   test('no longer makes the message a suspect: it goes with others, to a consumer that holds something', () => {
-    const { run, client, other, id, delivered } = charged();
-    comeBack(run, client, [keyOf(delivered)]);
+    const { client, other, id, delivered } = charged();
+    comeBack(client, [keyOf(delivered)]);
     const ref = other.declare('mail');
     other.produce(ref);
     other.window(1, ref, 2);
@@ -269,35 +269,35 @@ describe('a death that was counted because a connection was gone', () => {
   });
 
   test('is taken back once', () => {
-    const { run, client, other, id, delivered } = charged();
-    for (let times = 0; times < 2; times++) comeBack(run, client, [keyOf(delivered), keyOf(delivered)]);
+    const { client, other, id, delivered } = charged();
+    for (let times = 0; times < 2; times++) comeBack(client, [keyOf(delivered), keyOf(delivered)]);
     expect(messageOf(other, id)).toMatchObject({ deaths: 0 });
   });
 
   test('stands when the client comes back without the lease', () => {
-    const { run, client, other, id } = charged();
-    comeBack(run, client, []);
+    const { client, other, id } = charged();
+    comeBack(client, []);
     expect(messageOf(other, id)).toMatchObject({ deaths: 1 });
   });
 
   test('stands when the client stays away for the session timeout', () => {
     const { run, client, other, id, delivered } = charged();
     run.advance(SESSION_TIMEOUT_MS);
-    comeBack(run, client, [keyOf(delivered)]);
+    comeBack(client, [keyOf(delivered)]);
     expect(messageOf(other, id)).toMatchObject({ deaths: 1 });
   });
 
   test('stands when another session names the lease', () => {
-    const { run, other, id, delivered } = charged();
-    comeBack(run, other, [keyOf(delivered)]);
+    const { other, id, delivered } = charged();
+    comeBack(other, [keyOf(delivered)]);
     expect(messageOf(other, id)).toMatchObject({ deaths: 1 });
   });
 
   test('is taken back while another consumer has the message, whose own lease goes on', () => {
-    const { run, client, other, id, delivered } = charged();
+    const { client, other, id, delivered } = charged();
     other.window(1, other.declare('mail'), 1);
     const [again] = other.take();
-    comeBack(run, client, [keyOf(delivered)]);
+    comeBack(client, [keyOf(delivered)]);
     expect(messageOf(other, id)).toMatchObject({ state: 'leased', deaths: 0 });
     expect(client.ack(delivered)).toEqual({ kind: 'settled', lost: [0] });
     expect(other.ack(again as Delivered)).toEqual({ kind: 'settled', lost: [] });
@@ -307,19 +307,19 @@ describe('a death that was counted because a connection was gone', () => {
     const { run, client, other, id, delivered } = charged();
     other.window(1, other.declare('mail'), 1);
     other.nack(other.take()[0] as Delivered, 60_000);
-    comeBack(run, client, [keyOf(delivered)]);
+    comeBack(client, [keyOf(delivered)]);
     expect(messageOf(other, id)).toMatchObject({ state: 'delayed', deaths: 0, attempts: 1 });
     run.reload();
     expect(messageOf(other, id)).toMatchObject({ state: 'delayed', deaths: 0, attempts: 1 });
   });
 
   test('stands beside a later one of another process, of which the message stays a suspect', () => {
-    const { run, client, other, ref, id, delivered } = charged();
+    const { client, other, ref, id, delivered } = charged();
     other.window(1, other.declare('mail'), 1);
     const [again] = other.take();
     other.started([again as Delivered]);
     other.die();
-    comeBack(run, client, [keyOf(delivered)]);
+    comeBack(client, [keyOf(delivered)]);
     expect(messageOf(client, id)).toMatchObject({ state: 'ready', deaths: 1 });
     client.produce(ref);
     client.window(1, ref, 2);
@@ -334,10 +334,10 @@ describe('a death that was counted because a connection was gone', () => {
     other.die();
     const third = run.client('third');
     expect(messageOf(third, id)).toMatchObject({ state: 'dead' });
-    comeBack(run, client, [keyOf(delivered)]);
+    comeBack(client, [keyOf(delivered)]);
     expect(messageOf(third, id)).toMatchObject({ state: 'dead', deaths: 2 });
     third.ask({ kind: 'manage', id: parseMessageId(id), action: 'redrive' });
-    comeBack(run, client, [keyOf(delivered)]);
+    comeBack(client, [keyOf(delivered)]);
     expect(messageOf(third, id)).toMatchObject({ state: 'ready', deaths: 0 });
   });
 });
