@@ -15,6 +15,8 @@ export class Batch {
     [];
   /** The last words to clients, behind everything else. */
   readonly goodbyes: { readonly to: Connection; readonly goodbye: Goodbye }[] = [];
+  /** Connections whose clients have read what they were sent. */
+  readonly drained: Connection[] = [];
   /** How many commands were applied. */
   commands = 0;
 

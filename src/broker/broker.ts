@@ -6,7 +6,15 @@
  * go out. When a commit fails, memory is ahead of the store: the broker drops it, opens the store anew, rebuilds,
  * and its clients send again what was not answered.
  */
-import { type Context, type Flushed, type Need, NOTHING_COLD, type Pack, type Session } from '../machine/machine.ts';
+import {
+  type Claimed,
+  type Context,
+  type Flushed,
+  type Need,
+  NOTHING_COLD,
+  type Pack,
+  type Session,
+} from '../machine/machine.ts';
 import { stricter } from '../model/access-token.ts';
 import type { CancelTimer } from '../model/clock.ts';
 import { type ErrorCode, HoldfastError, StoreError } from '../model/errors.ts';
@@ -26,6 +34,7 @@ import { PackCache } from './pack-cache.ts';
 
 /** A batch is closed when it has applied this many commands or gathered this many bytes, to keep commits short. */
 const BATCH_COMMANDS = 2_000;
+const INSPECT_COMMANDS = 40;
 const BATCH_BYTES = 256 * 1024;
 
 const CACHE_BYTES = 32 * 1024 * 1024;
@@ -229,8 +238,7 @@ export class Broker {
       connection.cold = undefined;
       if (cold.request.command.kind === 'backup') this.#takeBackup(connection, cold.request, batch);
       else this.#apply(connection, session, cold.request, cold.records, batch);
-      const behind = connection.behindCold.splice(0).map((incoming) => ({ from: connection, incoming }));
-      this.#inbox.unshift(...behind);
+      this.#resume(connection);
     }
   }
 
@@ -239,21 +247,35 @@ export class Broker {
     for (const { from, incoming } of this.#inbox) {
       if (batch.commands >= BATCH_COMMANDS || this.#led.machine.pendingBytes >= BATCH_BYTES) break;
       taken += 1;
-      if (this.#led.machine.isLoading && this.#mustWait(from, incoming)) {
+      const isBusy = from.postponed.length > 0 || !from.isFree;
+      if (incoming.kind === 'drained') {
+        this.#applyOne(from, incoming, batch);
+      } else if (this.#led.machine.isLoading && this.#mustWaitForLoad(from, incoming, isBusy)) {
         this.#early.push({ from, incoming });
-        continue;
+      } else if (isBusy && incoming.kind !== 'closed') {
+        from.postponed.push(incoming);
+      } else {
+        this.#applyOne(from, incoming, batch);
       }
-      if (from.cold !== undefined && incoming.kind !== 'closed') from.behindCold.push(incoming);
-      else this.#applyOne(from, incoming, batch);
     }
     this.#inbox.splice(0, taken);
+  }
+
+  /** What came in while the connection was busy is next. */
+  #resume(connection: Connection): void {
+    // Not with `unshift`: there may be more than a call can have arguments.
+    const behind = this.#inbox.splice(0);
+    for (const incoming of connection.postponed.splice(0)) this.#inbox.push({ from: connection, incoming });
+    for (const each of behind) this.#inbox.push(each);
   }
 
   /**
    * Whether something can only be applied when all of the machine is loaded. Requests keep their order, so others wait
    * behind it; notes may be overtaken, for they say how things are and not what is to happen.
    */
-  #mustWait(from: Connection, incoming: Incoming): boolean {
+  #mustWaitForLoad(from: Connection, incoming: Incoming, isBusy: boolean): boolean {
+    // What is postponed for another reason comes to this in its turn, unless something before it waits already.
+    if (isBusy && incoming.kind !== 'closed' && !this.#waitsForLoad.has(from)) return false;
     const isNote = incoming.kind === 'request' && incoming.request.request === 0;
     if (this.#waitsForLoad.has(from) && (!isNote || incoming.request.command.kind === 'declare')) return true;
     if (incoming.kind === 'hello' || incoming.kind === 'confirm') return false;
@@ -268,14 +290,15 @@ export class Broker {
 
   #applyOne(from: Connection, incoming: Incoming, batch: Batch): void {
     const { session } = from;
-    batch.commands += 1;
+    // Answers of an inspection may be long, and a batch holds all of its answers at once.
+    batch.commands += incoming.kind === 'request' && incoming.request.command.kind === 'inspect' ? INSPECT_COMMANDS : 1;
     if (from.isLeaving && incoming.kind !== 'closed') return;
     switch (incoming.kind) {
       case 'hello':
         this.#hello(from, incoming.hello, batch);
         break;
       case 'confirm':
-        from.begin(incoming.frameBytes);
+        from.begin(incoming.memoryBytes);
         if (session !== undefined) this.#led.machine.confirm(session, incoming.upTo);
         break;
       case 'request':
@@ -285,6 +308,9 @@ export class Broker {
         if (session !== undefined) this.#led.machine.close(session, batch.context);
         this.#forget(from);
         from.close();
+        break;
+      case 'drained':
+        batch.drained.push(from);
         break;
       case 'closed':
         this.#detach(from);
@@ -420,7 +446,8 @@ export class Broker {
     connection.session = undefined;
     connection.cold = undefined;
     connection.backup = undefined;
-    connection.behindCold.length = 0;
+    connection.postponed.length = 0;
+    connection.unsaid.length = 0;
     connection.isLeaving = true;
     batch.goodbyes.push({ to: connection, goodbye });
   }
@@ -508,23 +535,9 @@ export class Broker {
       for (const [i, claimed] of flushed.deliveries.entries()) {
         const to = this.#bySession.get(claimed.session);
         if (to === undefined) continue;
-        const pack = this.#packs.get(claimed.pack) ?? (await this.#readPacks(flushed.deliveries, i));
-        const itemStart = pack.startOf(claimed.seq - claimed.pack);
-        if (itemStart < 0)
-          throw new HoldfastError('STORE_CORRUPT', `Cannot deliver message ${claimed.seq}: its payload is missing`);
-        to.delivery({
-          consumer: claimed.consumer,
-          seq: claimed.seq,
-          token: claimed.token,
-          attempt: claimed.attempt,
-          redelivered: claimed.redelivered,
-          timeoutMs: claimed.timeoutMs,
-          producedAt: pack.producedAt,
-          codec: pack.codec,
-          bytes: pack.value,
-          itemStart,
-          itemEnd: pack.endOf(claimed.seq - claimed.pack),
-        });
+        if (to.isCongested) to.unsaid.push({ kind: 'delivery', claimed });
+        else
+          this.#deliver(to, claimed, this.#packs.get(claimed.pack) ?? (await this.#readPacks(flushed.deliveries, i)));
         touched.add(to);
       }
       for (const { session, notice } of flushed.notices) {
@@ -534,7 +547,46 @@ export class Broker {
       }
     }
     for (const connection of touched) connection.send();
+    for (const connection of batch.drained) await this.#catchUp(connection);
     for (const { to, goodbye } of batch.goodbyes) this.#disconnect(to, goodbye);
+  }
+
+  /** Says what waited, up to what the client takes now, and goes on with its commands when that was all. */
+  async #catchUp(connection: Connection): Promise<void> {
+    const unsaid = connection.unsaid.splice(0);
+    let said = 0;
+    for (const one of unsaid) {
+      if (connection.isCongested) break;
+      said += 1;
+      if (one.kind === 'reply') connection.reply(one.request, one.reply);
+      else if (one.kind === 'notice') connection.notice(one.notice);
+      else if (this.#led.machine.isHeld(one.claimed)) {
+        const { claimed } = one;
+        this.#deliver(connection, claimed, this.#packs.get(claimed.pack) ?? (await this.#readPacks([claimed], 0)));
+      }
+    }
+    connection.send();
+    connection.unsaid.push(...unsaid.slice(said));
+    if (connection.isFree) this.#resume(connection);
+  }
+
+  #deliver(to: Connection, claimed: Claimed, pack: Pack): void {
+    const itemStart = pack.startOf(claimed.seq - claimed.pack);
+    if (itemStart < 0)
+      throw new HoldfastError('STORE_CORRUPT', `Cannot deliver message ${claimed.seq}: its payload is missing`);
+    to.delivery({
+      consumer: claimed.consumer,
+      seq: claimed.seq,
+      token: claimed.token,
+      attempt: claimed.attempt,
+      redelivered: claimed.redelivered,
+      timeoutMs: claimed.timeoutMs,
+      producedAt: pack.producedAt,
+      codec: pack.codec,
+      bytes: pack.value,
+      itemStart,
+      itemEnd: pack.endOf(claimed.seq - claimed.pack),
+    });
   }
 
   /** Reads the pack of one delivery, and some that follow, a few at a time because each may be large. */
@@ -643,7 +695,8 @@ export class Broker {
     connection.session = undefined;
     connection.cold = undefined;
     connection.backup = undefined;
-    connection.behindCold.length = 0;
+    connection.postponed.length = 0;
+    connection.unsaid.length = 0;
   }
 
   /** Drops what is in memory and starts again from what is in the store; or stops, when that is no use. */

@@ -1,5 +1,5 @@
 /** A connection: one link, the session behind it, and what waits to be said over it. */
-import type { Session } from '../machine/machine.ts';
+import type { Claimed, Session } from '../machine/machine.ts';
 import type { Delivery, Notice, Reply, Request } from '../model/command.ts';
 import type { NeedsToken } from '../model/access-token.ts';
 import { HoldfastError } from '../model/errors.ts';
@@ -22,10 +22,18 @@ import type { ColdRecords } from './cold-records.ts';
 export type Incoming =
   | { readonly kind: 'hello'; readonly hello: Hello }
   /** Begins what one frame holds; all of the frame before it has been applied. */
-  | { readonly kind: 'confirm'; readonly upTo: number; readonly frameBytes: number }
+  | { readonly kind: 'confirm'; readonly upTo: number; readonly memoryBytes: number }
   | { readonly kind: 'request'; readonly request: Request }
   | { readonly kind: 'bye' }
+  /** The client has read what it was sent: what waits behind that may be said. */
+  | { readonly kind: 'drained' }
   | { readonly kind: 'closed' };
+
+/** Something to say that waits until the client has read what it was sent; of a delivery only where its payload is. */
+export type Unsaid =
+  | { readonly kind: 'delivery'; readonly claimed: Claimed }
+  | { readonly kind: 'reply'; readonly request: number; readonly reply: Reply }
+  | { readonly kind: 'notice'; readonly notice: Notice };
 
 /** What the broker should know of a link. */
 export interface LinkTraits {
@@ -54,11 +62,14 @@ export class Connection {
   session: Session | undefined;
   /** As the traits say, or stricter where HELLO has come through another process. */
   needsToken: NeedsToken;
-  /** The command that waits for cold records, and what came in behind it. */
+  /** The command that waits for cold records. */
   cold: { readonly request: Request; readonly records: ColdRecords; ready: boolean } | undefined;
   /** The backup that the client is taking. */
   backup: Backup | undefined;
-  readonly behindCold: Incoming[] = [];
+  /** What came in while something kept the connection from being served. */
+  readonly postponed: Incoming[] = [];
+  /** What is to be said, in this order, when the client has read what it was sent. */
+  readonly unsaid: Unsaid[] = [];
   /** Goodbye is on its way: nothing that comes in has an effect any more. */
   isLeaving = false;
 
@@ -79,6 +90,7 @@ export class Connection {
     this.#receive = (incoming) => receive(this, incoming);
     link.open({
       frame: (bytes) => this.#frame(bytes),
+      drained: () => this.#receive({ kind: 'drained' }),
       closed: () => {
         this.#open = false;
         this.#receive({ kind: 'closed' });
@@ -90,9 +102,19 @@ export class Connection {
     return this.#open;
   }
 
-  /** The broker begins to apply what a frame of this many bytes holds. */
-  begin(frameBytes: number): void {
-    this.#waitingBytes -= frameBytes;
+  /** Whether what is to be said must wait in `unsaid`: a client that does not read must not fill the broker's memory. */
+  get isCongested(): boolean {
+    return this.#link.isCongested || this.unsaid.length > 0;
+  }
+
+  /** Whether a command can be applied: no earlier one is under way, and its answer has somewhere to go. */
+  get isFree(): boolean {
+    return this.cold === undefined && !this.isCongested;
+  }
+
+  /** The broker begins to apply what a frame holds that took this many bytes of memory. */
+  begin(memoryBytes: number): void {
+    this.#waitingBytes -= memoryBytes;
     if (!this.#heldUp || this.#waitingBytes > FEW_WAITING_BYTES) return;
     this.#heldUp = false;
     this.#link.flow(true);
@@ -103,7 +125,12 @@ export class Connection {
   }
 
   reply(request: number, reply: Reply): void {
+    if (this.isCongested) {
+      this.unsaid.push({ kind: 'reply', request, reply });
+      return;
+    }
     this.#writer.reply(request, reply);
+    if (this.#writer.length >= FRAME_BYTES) this.send();
   }
 
   delivery(delivery: Delivery): void {
@@ -112,7 +139,12 @@ export class Connection {
   }
 
   notice(notice: Notice): void {
+    if (this.isCongested) {
+      this.unsaid.push({ kind: 'notice', notice });
+      return;
+    }
     this.#writer.notice(notice);
+    if (this.#writer.length >= FRAME_BYTES) this.send();
   }
 
   /** Sends what was gathered as one frame. */
@@ -140,16 +172,14 @@ export class Connection {
 
   #frame(bytes: Uint8Array): void {
     if (!this.#open) return;
-    if (bytes[0] === FRAME.requests) this.#waitingBytes += bytes.length;
-    if (!this.#heldUp && this.#waitingBytes > MOST_WAITING_BYTES) {
-      this.#heldUp = true;
-      this.#link.flow(false);
-    }
     try {
       for (const incoming of this.#decode(bytes)) this.#receive(incoming);
     } catch (error) {
-      this.#refuse(error);
+      return this.#refuse(error);
     }
+    if (this.#heldUp || this.#waitingBytes <= MOST_WAITING_BYTES) return;
+    this.#heldUp = true;
+    this.#link.flow(false);
   }
 
   *#decode(bytes: Uint8Array): Generator<Incoming> {
@@ -158,8 +188,9 @@ export class Connection {
         yield { kind: 'hello', hello: decodeHello(bytes) };
         break;
       case FRAME.requests: {
-        const { answeredUpTo, requests } = decodeRequests(bytes);
-        yield { kind: 'confirm', upTo: answeredUpTo, frameBytes: bytes.length };
+        const { answeredUpTo, requests, memoryBytes } = decodeRequests(bytes);
+        this.#waitingBytes += memoryBytes;
+        yield { kind: 'confirm', upTo: answeredUpTo, memoryBytes };
         for (const request of requests) yield { kind: 'request', request };
         break;
       }

@@ -75,6 +75,8 @@ export class Client {
   readonly #session: string;
   readonly #outbox = new Outbox();
   readonly #declared: Declared[] = [];
+  /** What was declared, by channel and rules: an application may ask for a channel at each of its requests. */
+  readonly #refs = new Map<string, { readonly ref: number; readonly done: Promise<void> }>();
   readonly #consumers = new Map<number, Consumer>();
   readonly #awaited = new Map<string, { readonly id: Uint8Array; readonly waiting: Set<(ended: Ended) => void> }>();
   /** How often there may have been events behind those that were read. */
@@ -152,14 +154,23 @@ export class Client {
     policy: Policy,
     settings: ChannelSettings | undefined,
   ): { ref: number; done: Promise<void> } {
-    const command = { kind: 'declare', ref: this.#declared.length + 1, channel, policy, settings } as const;
-    this.#declared.push(command);
+    const content = `${channel}\0${JSON.stringify(policy)}`;
+    const known = this.#refs.get(content);
+    if (known !== undefined && settings === undefined) return known;
+    const ref = known?.ref ?? this.#declared.length + 1;
+    const command = { kind: 'declare', ref, channel, policy, settings } as const;
+    this.#declared[ref - 1] = command;
     const done = this.request(command).then((reply) => {
-      if (reply.kind !== 'done') throw refusal(reply);
+      if (reply.kind !== 'done') {
+        this.#refs.delete(content);
+        throw refusal(reply);
+      }
       // They were applied; over the next link they would undo what was set since.
-      this.#declared[command.ref - 1] = { ...command, settings: undefined };
+      this.#declared[ref - 1] = { ...command, settings: undefined };
     });
-    return { ref: command.ref, done };
+    const declared = { ref, done };
+    this.#refs.set(content, declared);
+    return declared;
   }
 
   /** Sends a command and gives its answer. */
@@ -408,7 +419,7 @@ export class Client {
       for (const consumer of this.#consumers.values()) consumer.reopen();
       for (const { id } of this.#awaited.values()) this.#outbox.note({ kind: 'await', id, stop: false });
       for (const channel of this.#watchers.keys()) this.#outbox.note({ kind: 'watch', channel });
-      link.send(this.#outbox.first([...this.#declared, { kind: 'holding', leases }]));
+      for (const frame of this.#outbox.first([...this.#declared, { kind: 'holding', leases }])) link.send(frame);
       for (const unanswered of this.#outbox.again()) link.send(unanswered);
       for (const channel of this.#roomWaiters.keys()) this.#announceRoom(channel);
       this.#announceEvents();

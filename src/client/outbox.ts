@@ -52,6 +52,7 @@ interface SettleGroup {
 interface Pending {
   readonly request: Request;
   readonly answer: Answer<Reply>;
+  readonly bytes: number;
 }
 
 type Outgoing =
@@ -67,8 +68,12 @@ type Numbered = Exclude<Outgoing, { readonly kind: 'note' }>;
 const GROUP_MESSAGES = 1_000;
 const GROUP_BYTES: number = 256 * 1024;
 
-/** Requests that may be unanswered at a time; more wait here. The broker allows four times as many. */
+/**
+ * Requests that may be unanswered at a time, and their bytes; more wait here. The broker allows four times as many, and
+ * what a network has not taken yet stays well below what may be buffered for it.
+ */
 const MAX_UNANSWERED = 1_024;
+const MAX_UNANSWERED_BYTES: number = 16 * 1024 * 1024;
 
 /** A frame is closed when it holds this many bytes; one command more may be in it. */
 const FRAME_BYTES: number = 1024 * 1024;
@@ -82,6 +87,7 @@ export class Outbox {
   #openSettles: SettleGroup | undefined;
   #started: Running[] = [];
   readonly #pending = new Map<number, Pending>();
+  #pendingBytes = 0;
   #nextRequest = 1;
   #answeredUpTo = 0;
   /** Messages and settles since the last frame. */
@@ -150,27 +156,35 @@ export class Outbox {
     let taken = 0;
     let bytes = 0;
     for (const outgoing of this.#outgoing) {
-      if (this.#pending.size >= MAX_UNANSWERED || bytes >= FRAME_BYTES) break;
-      const request = outgoing.kind === 'note' ? { request: 0, command: outgoing.command } : this.#number(outgoing);
-      requests.push(request);
-      bytes += roughBytes(request.command);
+      if (this.#isFull || bytes >= FRAME_BYTES) break;
       taken += 1;
+      if (outgoing.kind === 'note') {
+        requests.push({ request: 0, command: outgoing.command });
+        bytes += roughBytes(outgoing.command);
+      } else {
+        const pending = this.#number(outgoing);
+        requests.push(pending.request);
+        bytes += pending.bytes;
+      }
     }
     this.#outgoing = taken === this.#outgoing.length ? [] : this.#outgoing.slice(taken);
     return requests.length === 0 ? undefined : encodeRequests({ answeredUpTo: this.#answeredUpTo, requests });
   }
 
   /** What a new link hears first: these notes, and which handlers run. */
-  first(notes: readonly Command[]): Uint8Array<ArrayBuffer> {
-    const requests = [...notes.map((command) => ({ request: 0, command })), ...this.#takeStarted()];
-    return encodeRequests({ answeredUpTo: this.#answeredUpTo, requests });
+  first(notes: readonly Command[]): Generator<Uint8Array<ArrayBuffer>> {
+    return this.#frames([...notes.map((command) => ({ request: 0, command })), ...this.#takeStarted()]);
   }
 
   /** What was sent and not answered, for a new link of the same session. */
-  *again(): Generator<Uint8Array<ArrayBuffer>> {
+  again(): Generator<Uint8Array<ArrayBuffer>> {
+    return this.#frames([...this.#pending.values()].map(({ request }) => request));
+  }
+
+  *#frames(all: readonly Request[]): Generator<Uint8Array<ArrayBuffer>> {
     let requests: Request[] = [];
     let bytes = 0;
-    for (const { request } of this.#pending.values()) {
+    for (const request of all) {
       requests.push(request);
       bytes += roughBytes(request.command);
       if (bytes < FRAME_BYTES) continue;
@@ -186,6 +200,7 @@ export class Outbox {
     const pending = this.#pending.get(request);
     if (pending === undefined) return;
     this.#pending.delete(request);
+    this.#pendingBytes -= pending.bytes;
     this.#answeredUpTo = Math.max(this.#answeredUpTo, request);
     pending.answer.resolve(reply);
   }
@@ -194,6 +209,7 @@ export class Outbox {
   restart(error: HoldfastError): void {
     const pending = [...this.#pending.values()];
     this.#pending.clear();
+    this.#pendingBytes = 0;
     this.#started = [];
     this.#nextRequest = 1;
     this.#answeredUpTo = 0;
@@ -222,10 +238,17 @@ export class Outbox {
     return [{ request: 0, command: { kind: 'started', leases } }];
   }
 
-  #number(outgoing: Numbered): Request {
+  /** Whether so much is unanswered that nothing should follow it now. */
+  get #isFull(): boolean {
+    return this.#pending.size >= MAX_UNANSWERED || this.#pendingBytes >= MAX_UNANSWERED_BYTES;
+  }
+
+  #number(outgoing: Numbered): Pending {
     const request: Request = { request: this.#nextRequest++, command: commandOf(outgoing) };
-    this.#pending.set(request.request, { request, answer: answerOf(outgoing) });
-    return request;
+    const pending = { request, answer: answerOf(outgoing), bytes: roughBytes(request.command) };
+    this.#pending.set(request.request, pending);
+    this.#pendingBytes += pending.bytes;
+    return pending;
   }
 }
 

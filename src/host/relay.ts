@@ -13,7 +13,9 @@ export function relay(client: Link, broker: Link, needsToken: NeedsToken, onLost
   broker.open({
     frame: (bytes) => {
       if (bytes[0] !== FRAME.goodbye || concernsClient(bytes)) client.send(bytes as Uint8Array<ArrayBuffer>);
+      if (client.isCongested) broker.flow(false);
     },
+    drained: () => client.flow(true),
     closed: () => {
       if (isOver) return;
       isOver = true;
@@ -31,7 +33,9 @@ export function relay(client: Link, broker: Link, needsToken: NeedsToken, onLost
         isOver = true;
         broker.close();
       }
+      if (broker.isCongested) client.flow(false);
     },
+    drained: () => broker.flow(true),
     closed: () => {
       isOver = true;
       broker.close();

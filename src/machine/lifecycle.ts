@@ -6,7 +6,17 @@ import type { Failure } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { parseMessageId } from '../model/message-id.ts';
 import { type EndedState, type Happening, type LiveState, nextState, type State } from '../model/states.ts';
-import type { Channel, DueClock, EndedList, EndedMessage, Lease, Message, PolicyRef, Session } from './memory.ts';
+import type {
+  Channel,
+  DueClock,
+  EndedList,
+  EndedMessage,
+  Extra,
+  Lease,
+  Message,
+  PolicyRef,
+  Session,
+} from './memory.ts';
 import { backlogOf } from './channel.ts';
 import { findOrCreateChannel, internPolicy } from './channels.ts';
 import { queueConsumer, releaseFrom } from './consumers.ts';
@@ -61,6 +71,16 @@ export interface MoveTo {
   readonly dueAt?: number;
   /** @default machine time */
   readonly dueClock?: DueClock;
+}
+
+/** Changes what is known of a live message that stays in its state and in its place in the order. */
+export function amend(state: MachineState, message: Message, change: (extra: Extra) => void): void {
+  // Suspects stand in an index of their own.
+  if (message.state === 'ready') leaveIndex(message);
+  change(extraOf(message));
+  if (message.state === 'ready') enterReady(state, message);
+  if (message.state === 'delayed') put(state, dueKey(state, message), encodeMessage(message, 0));
+  else touchPage(state, message);
 }
 
 /** What is known of a message's end. */
@@ -130,7 +150,15 @@ export function admitAgain(state: MachineState, channel: Channel, policy: Policy
     extra: record.extra,
   };
   const extra = extraOf(message);
-  Object.assign(extra, { deaths: 0, undecodable: 0, dedupe: '', suspect: false, returned: true, expiresAt: 0 });
+  Object.assign(extra, {
+    deaths: 0,
+    undecodable: 0,
+    dedupe: '',
+    suspect: false,
+    returned: true,
+    expiresAt: 0,
+    charges: [],
+  });
   remember(message, { at: state.now, what: 'redriven', attempt: 0, note: undefined });
   state.messages.set(seq, message);
   state.changes.channels.add(channel);
@@ -316,6 +344,7 @@ function moveToDeadLetters(state: MachineState, message: Message, name: string):
   extra.dedupe = '';
   extra.suspect = false;
   extra.expiresAt = 0;
+  extra.charges = [];
   message.channel.totals.produced += 1;
   state.changes.channels.add(message.channel).add(origin);
   enter(state, message);
@@ -377,9 +406,8 @@ function enter(state: MachineState, message: Message): void {
   const { channel } = message;
   switch (message.state) {
     case 'ready':
-      (message.extra?.suspect === true ? channel.suspects : channel.ready).add(message);
+      enterReady(state, message);
       addToPage(state, message);
-      state.dispatchable.add(channel);
       break;
     case 'waiting':
       channel.waiting.add(message);
@@ -396,6 +424,12 @@ function enter(state: MachineState, message: Message): void {
       break;
   }
   if (message.extra !== undefined && message.extra.expiresAt !== 0) state.expiries.add(message);
+}
+
+function enterReady(state: MachineState, message: Message): void {
+  const { channel } = message;
+  (message.extra?.suspect === true ? channel.suspects : channel.ready).add(message);
+  state.dispatchable.add(channel);
 }
 
 /** Takes a message out of the index and the record of its state. */

@@ -32,7 +32,7 @@ import { applyProduce, awaitEnd, wantRoomAgain } from './produce.ts';
 import { type Refused, refusalFor, refusalOf, refusalOn } from './rights.ts';
 import { confirmAnswers, keepAnswer, MAX_CONSUMERS, MAX_REFS, MAX_UNCONFIRMED_ANSWERS } from './session.ts';
 import { applyAnnotate, applyExtend, applyHolding, applySettle, applyStarted, heldMessage } from './settle.ts';
-import { createState, type MachineState, type SessionEnd } from './state.ts';
+import { type ClaimedMessage, createState, type MachineState, type SessionEnd } from './state.ts';
 import { applyTick, closeSession, detachSession, nextWake, type WakeTimes } from './timers.ts';
 
 /** What comes in with a command from the world outside. */
@@ -255,6 +255,11 @@ export class Machine {
     return flush(this.#state);
   }
 
+  /** Whether the session still has this lease. */
+  isHeld({ session, seq, token }: ClaimedMessage): boolean {
+    return heldMessage(session, { seq, token }) !== undefined;
+  }
+
   /** Where the payload of a delivered message is. */
   packKey(pack: number): Uint8Array {
     return this.#state.layout.key(KIND.pack, pack);
@@ -270,7 +275,10 @@ export class Machine {
     if (command.kind === 'declare') {
       const { refs, refusedRefs } = session;
       const isNew = !refs.has(command.ref) && !refusedRefs.has(command.ref);
-      if (isNew && refs.size + refusedRefs.size >= MAX_REFS) throw tooMany('names of channels', MAX_REFS);
+      if (isNew && refs.size + refusedRefs.size >= MAX_REFS) {
+        const message = `Cannot use "${command.channel}": a session has at most ${MAX_REFS} names for channels and their rules`;
+        return { kind: 'refused', code: 'TOO_MANY', message };
+      }
     }
     const refusal = refusalOf(session, command);
     if (refusal !== undefined) {
@@ -431,7 +439,7 @@ export class Machine {
 
 export { NOTHING_COLD };
 export { openPack, type Pack } from './pack.ts';
-export type { ColdView, Flushed, Loader, Need, Proof, Session, SessionEnd };
+export type { ClaimedMessage as Claimed, ColdView, Flushed, Loader, Need, Proof, Session, SessionEnd };
 
 const DONE: Reply = { kind: 'done' };
 

@@ -73,6 +73,19 @@ export interface Extra {
   annotated: boolean;
   /** It ended once before, so an older record of that end exists. */
   returned: boolean;
+  /** The newest deaths that were counted, the oldest first: each can be taken back when its session turns out to live. */
+  charges: readonly Charge[];
+}
+
+/** A death that was counted when a session lost its lease. */
+export interface Charge {
+  readonly token: number;
+  /** The session's number. */
+  readonly session: number;
+  /** How often the message had been claimed by then. */
+  readonly deliveries: number;
+  /** It was a suspect already, and alone. */
+  readonly alone: boolean;
 }
 
 export interface Channel {

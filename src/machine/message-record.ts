@@ -10,7 +10,7 @@
 import { type ByteReader, ByteWriter, small31 } from '../model/bytes.ts';
 import type { Failure, HistoryEntry } from '../model/command.ts';
 import { HAPPENINGS, type LiveState, STATES } from '../model/states.ts';
-import type { DueClock, Extra, Message } from './memory.ts';
+import type { Charge, DueClock, Extra, Message } from './memory.ts';
 import type { EndedRecord } from './state.ts';
 
 const FLAG = { leased: 1, waiting: 2, delayed: 4, extra: 8, alone: 16, started: 32, used: 64, moved: 128 } as const;
@@ -197,7 +197,8 @@ function writeExtra(writer: ByteWriter, extra: Extra): void {
       (extra.annotated ? 2 : 0) |
       (extra.returned ? 4 : 0) |
       (extra.failure === undefined ? 0 : 8) |
-      (extra.dedupe === '' ? 0 : 16),
+      (extra.dedupe === '' ? 0 : 16) |
+      (extra.charges.length === 0 ? 0 : 32),
   );
   writer.varint(extra.deaths);
   writer.varint(extra.undecodable);
@@ -210,6 +211,14 @@ function writeExtra(writer: ByteWriter, extra: Extra): void {
     writer.u8(HAPPENINGS.indexOf(entry.what));
     writer.varint(entry.attempt);
     writer.text(entry.note ?? '');
+  }
+  if (extra.charges.length === 0) return;
+  writer.varint(extra.charges.length);
+  for (const { token, session, deliveries, alone } of extra.charges) {
+    writer.varint(token);
+    writer.varint(session);
+    writer.varint(deliveries);
+    writer.u8(alone ? 1 : 0);
   }
 }
 
@@ -228,6 +237,11 @@ function readExtra(reader: ByteReader): Extra {
     const note = reader.text();
     history.push({ at, what, attempt, note: note === '' ? undefined : note });
   }
+  const charges: Charge[] = [];
+  for (let left = flags & 32 ? reader.varint() : 0; left > 0; left--) {
+    const [token, session, deliveries] = [reader.varint(), reader.varint(), reader.varint()];
+    charges.push({ token, session, deliveries, alone: reader.u8() === 1 });
+  }
   return {
     deaths,
     undecodable,
@@ -238,6 +252,7 @@ function readExtra(reader: ByteReader): Extra {
     suspect: (flags & 1) !== 0,
     annotated: (flags & 2) !== 0,
     returned: (flags & 4) !== 0,
+    charges,
   };
 }
 

@@ -18,6 +18,7 @@ export function extraOf(message: Message): Extra {
     suspect: false,
     annotated: false,
     returned: false,
+    charges: [],
   };
   return message.extra;
 }

@@ -9,8 +9,10 @@ export const MAX_UNCONFIRMED_ANSWERS = 4_096;
 /** How many bytes of answers are kept; above that the oldest are forgotten, and asking again gives `UNKNOWN_OUTCOME`. */
 const MAX_ANSWER_BYTES: number = 1024 * 1024;
 
-/** How many names for channels, and how many consumers, a session may have; more breaks the protocol. */
+/** How many names for channels a session may have. */
 export const MAX_REFS = 100_000;
+
+/** How many consumers a session may have; more breaks the protocol. */
 export const MAX_CONSUMERS = 20_000;
 
 /** A session that may do nothing yet. */

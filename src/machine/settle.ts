@@ -14,7 +14,7 @@ import {
 } from '../model/command.ts';
 import { backoffDelayMs } from '../model/backoff.ts';
 import type { ChannelRef, Message, Session } from './memory.ts';
-import { end, move } from './lifecycle.ts';
+import { amend, end, move } from './lifecycle.ts';
 import { attemptNumber, extraOf, remember } from './message.ts';
 import { encodeNotes, type Notes, notesKey } from './notes.ts';
 import { touchPage } from './pages.ts';
@@ -44,6 +44,7 @@ export function applyHolding(state: MachineState, session: Session, command: Hol
   const known = new Set(command.leases.map(({ token }) => token));
   for (const key of command.leases) {
     if (heldMessage(session, key) !== undefined) continue;
+    takeBackDeath(state, session, key);
     state.changes.notices.push({ session, notice: { kind: 'revoked', ...key, reason: 'leaseLost' } });
   }
   for (const message of [...session.held.values()].reverse()) {
@@ -139,8 +140,36 @@ export function countDeath(
   }
   remember(message, { at: state.now, what: 'leaseLost', attempt, note: failure.message });
   // It may do so again, so it goes alone until it has ended well, and takes nobody along. In an isolate it is alone.
-  if (!isCertain) extra.suspect = true;
+  if (!isCertain) {
+    extra.suspect = true;
+    if (message.lease !== undefined) {
+      const { token, session, alone } = message.lease;
+      const charge = { token, session: session.number, deliveries: message.deliveries, alone };
+      extra.charges = [...extra.charges, charge].slice(-MAX_CHARGES);
+    }
+  }
   move(state, message, 'leaseLost', {});
+}
+
+/** How many counted deaths a message remembers, to take them back. */
+const MAX_CHARGES = 8;
+
+/**
+ * The client was taken for dead, because its connection was gone, and had the message all the time: no process died of it.
+ * The lease stays lost, for somebody else may have it by now.
+ */
+function takeBackDeath(state: MachineState, session: Session, { seq, token }: LeaseKey): void {
+  const message = state.messages.get(seq);
+  const charge = message?.extra?.charges.find((each) => each.token === token && each.session === session.number);
+  if (message === undefined || charge === undefined) return;
+  amend(state, message, (extra) => {
+    extra.deaths -= 1;
+    extra.charges = extra.charges.filter((each) => each !== charge);
+    // It is as suspect as it was before, unless somebody has claimed it since.
+    if (charge.deliveries === message.deliveries) extra.suspect = charge.alone;
+    const note = 'The client came back, so its process lives: no death is counted';
+    remember(message, { at: state.now, what: 'leaseLost', attempt: attemptNumber(message), note });
+  });
 }
 
 /** The lease is gone and nobody knows of a fault: the message comes first again, uncharged. */

@@ -15,12 +15,16 @@ export interface Link {
   hold(waiting: boolean): void;
   /** Holds frames back on the other side, or lets them come again. A link that cannot hold any back ignores it. */
   flow(open: boolean): void;
+  /** So much waits to be taken by the other side that nothing should be added before `drained`. */
+  readonly isCongested: boolean;
 }
 
 /** Who hears what comes over a link. */
 export interface LinkReceivers {
   readonly frame: (bytes: Uint8Array) => void;
   readonly closed: () => void;
+  /** The other side has taken what it was sent: a link that was congested is so no more. */
+  readonly drained?: () => void;
 }
 
 /** Makes a new link to the broker that leads at present. Rejects when none can be reached. */

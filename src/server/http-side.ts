@@ -15,14 +15,14 @@ export interface HttpSideOptions {
 /** A request's head may have this many bytes. */
 const MAX_HEADER_BYTES = 8_192;
 
-/** How long a connection that is no WebSocket may last, in milliseconds: a check of the health takes no longer. */
-const CONNECTION_MS = 10_000;
-
-/** Serves sockets that speak HTTP; `welcome` takes those that have become WebSockets. */
+/**
+ * Serves sockets that speak HTTP; `welcome` takes those that have become WebSockets. All others end when their time is
+ * over: a check of the health takes no longer, and a request that comes a byte at a time holds nothing for long.
+ */
 export function createHttpSide(
   { clock, limits, isReady }: HttpSideOptions,
   welcome: (webSocket: WebSocket, socket: Socket) => void,
-): { take(socket: Socket): void } {
+): { take(socket: Socket, deadlineMs: number): void } {
   const deadlines = new WeakMap<Socket, () => void>();
   const http = createServer({ maxHeaderSize: MAX_HEADER_BYTES }, (request, response) => {
     answer(request, response, isReady());
@@ -31,6 +31,7 @@ export function createHttpSide(
     noServer: true,
     perMessageDeflate: false,
     clientTracking: false,
+    autoPong: false,
     maxPayload: limits.requestBytes,
   });
   http.on('upgrade', (request: IncomingMessage, stream, head: Buffer) => {
@@ -45,8 +46,8 @@ export function createHttpSide(
   });
   http.on('clientError', (_error, socket) => socket.destroy());
   return {
-    take(socket) {
-      const cancel = clock.timer(CONNECTION_MS, () => socket.destroy());
+    take(socket, deadlineMs) {
+      const cancel = clock.timer(deadlineMs, () => socket.destroy());
       deadlines.set(socket, cancel);
       socket.once('close', cancel);
       http.emit('connection', socket);

@@ -75,7 +75,7 @@ class Gate {
     this.#options = options;
     const { clock, limits, isReady } = options;
     this.#http = createHttpSide({ clock, limits, isReady }, (webSocket, socket) => {
-      this.#serve(brokerLink(webSocketCarrier(webSocket, socket, clock, limits.helloBytes), { clock, limits }));
+      options.accept(brokerLink(webSocketCarrier(webSocket, socket, clock, limits.helloBytes), { clock, limits }));
     });
   }
 
@@ -99,18 +99,22 @@ class Gate {
     const { clock, limits } = this.#options;
     if (socket.destroyed) return;
     socket.on('error', () => {});
+    const startedAt = clock.monotonicMs();
     const cancel = clock.timer(limits.helloMs, () => this.refuse(socket, 'nothing was said'));
     socket.once('close', cancel);
     socket.once('data', (chunk: Buffer) => {
       cancel();
+      // Whoever says its first byte late has less time for the rest.
+      const deadlineMs = limits.helloMs - (clock.monotonicMs() - startedAt);
       socket.pause();
       socket.unshift(chunk);
       if (chunk[0] === PREAMBLE[0]) {
-        this.#serve(brokerLink(socketCarrier(socket, 'broker', clock, limits.helloBytes), { clock, limits }));
+        const carrier = socketCarrier(socket, 'broker', clock, limits.helloBytes);
+        this.#options.accept(brokerLink(carrier, { clock, limits, deadlineMs }));
       } else if (this.#options.address.kind === 'unix') {
         this.refuse(socket, 'it does not speak the protocol');
       } else {
-        this.#http.take(socket);
+        this.#http.take(socket, deadlineMs);
       }
     });
   }
@@ -122,10 +126,6 @@ class Gate {
 
   close(): void {
     for (const socket of this.#sockets) socket.destroy();
-  }
-
-  #serve(link: Link): void {
-    this.#options.accept(link);
   }
 }
 

@@ -24,6 +24,8 @@ export interface CarrierReceivers {
   readonly heard: () => void;
   /** The other side sent what is no frame. */
   readonly broken: (reason: string) => void;
+  /** The network has taken all that was sent. */
+  readonly drained: () => void;
   /** Called once. */
   readonly closed: () => void;
 }

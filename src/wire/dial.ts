@@ -64,6 +64,7 @@ async function openWebSocket(
   const { WebSocket } = await import('ws');
   const webSocket = new WebSocket(formatAddress(address), {
     perMessageDeflate: false,
+    autoPong: false,
     maxPayload: NETWORK_LIMITS.eventsBytes,
     handshakeTimeout: NETWORK_LIMITS.helloMs,
     ...(address.secure && { ...servername(address.host), ...tls }),

@@ -43,6 +43,7 @@ function createEnd(clock: Clock): End {
       release = waiting ? clock.keepAlive() : () => {};
     },
     flow() {},
+    isCongested: false,
     receive(frame) {
       if (!isOpen) return;
       if (receivers === undefined) early.push(frame);

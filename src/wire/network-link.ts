@@ -19,7 +19,12 @@ export interface NetworkLimits {
   readonly requestBytes: number;
   /** The longest frame of a broker, in bytes. */
   readonly eventsBytes: number;
-  /** How much may be buffered for a side that does not read, in bytes; it is disconnected then. */
+  /**
+   * How much may be buffered for a side that reads slowly before nothing more is said to it, in bytes. When it has taken
+   * nothing of it for as long as it may be silent, it is disconnected.
+   */
+  readonly congestedBytes: number;
+  /** How much may be buffered at all, in bytes: what exceeds it ends the connection at once. */
   readonly bufferedBytes: number;
 }
 
@@ -28,6 +33,7 @@ export const NETWORK_LIMITS: NetworkLimits = {
   helloMs: 5_000,
   requestBytes: 13 * 1024 * 1024,
   eventsBytes: 65 * 1024 * 1024,
+  congestedBytes: 4 * 1024 * 1024,
   bufferedBytes: 64 * 1024 * 1024,
 };
 
@@ -36,6 +42,8 @@ export interface NetworkLinkOptions {
   readonly limits: NetworkLimits;
   /** The client's side takes a broker that is silent for this long for dead, if the session timeout is longer. */
   readonly patienceMs?: number;
+  /** How much of the time for HELLO is left to the client, on the broker's side. @default all of it */
+  readonly deadlineMs?: number;
 }
 
 /** A PING is due when nothing was sent for this share of the time after which silence means death. */
@@ -60,7 +68,7 @@ export function clientLink(carrier: Carrier, { clock, limits, patienceMs = Infin
 }
 
 /** The broker's end of a connection. */
-export function brokerLink(carrier: Carrier, { clock, limits }: NetworkLinkOptions): Link {
+export function brokerLink(carrier: Carrier, { clock, limits, deadlineMs = limits.helloMs }: NetworkLinkOptions): Link {
   carrier.maxFrameBytes = limits.helloBytes;
   let saidHello = false;
   const link = new NetworkLink(carrier, clock, limits, {
@@ -72,7 +80,8 @@ export function brokerLink(carrier: Carrier, { clock, limits }: NetworkLinkOptio
     },
     received: (bytes, self) => {
       if (bytes[0] === FRAME.ping) {
-        carrier.send(PONG);
+        // Whatever is on its way is as good a sign of life; and no side can fill the memory of this one by asking.
+        if (carrier.bufferedBytes === 0) carrier.send(PONG);
         return false;
       }
       saidHello ||= bytes[0] === FRAME.hello;
@@ -81,7 +90,7 @@ export function brokerLink(carrier: Carrier, { clock, limits }: NetworkLinkOptio
     },
   });
   link.watch(limits.helloMs, false);
-  link.setDeadline(limits.helloMs);
+  link.setDeadline(deadlineMs);
   return link;
 }
 
@@ -105,6 +114,7 @@ export function askForSign(carrier: Carrier, clock: Clock, withinMs: number): Pr
       frame: (bytes) => finish(bytes[0] === FRAME.pong ? 'alive' : 'silent'),
       heard: () => {},
       broken: () => finish('silent'),
+      drained: () => {},
       // It died, or closed, just now.
       closed: () => finish('dead'),
     });
@@ -131,6 +141,8 @@ class NetworkLink implements Link {
   #cancelDeadline: CancelTimer = () => {};
   #isOpen = true;
   #isFlowing = true;
+  /** Since when the other side has taken nothing, while it has much to take. */
+  #congestedAt: number | undefined;
 
   constructor(carrier: Carrier, clock: Clock, limits: NetworkLimits, side: Side) {
     this.#carrier = carrier;
@@ -141,7 +153,7 @@ class NetworkLink implements Link {
     this.#heardAt = this.#sentAt = clock.monotonicMs();
   }
 
-  open({ frame, closed }: Parameters<Link['open']>[0]): void {
+  open({ frame, closed, drained }: Parameters<Link['open']>[0]): void {
     this.#carrier.start({
       frame: (bytes) => {
         try {
@@ -157,6 +169,11 @@ class NetworkLink implements Link {
         this.send(encodeGoodbye({ code: 'PROTOCOL', message: reason }));
         this.close();
       },
+      drained: () => {
+        if (this.#congestedAt === undefined) return;
+        this.#congestedAt = undefined;
+        if (this.#isOpen) drained?.();
+      },
       closed: () => {
         this.#stop();
         closed();
@@ -171,6 +188,11 @@ class NetworkLink implements Link {
     this.#side.sent(frame, this);
     this.#sentAt = this.#clock.monotonicMs();
     this.#carrier.send(frame);
+    if (this.#carrier.bufferedBytes > this.#limits.congestedBytes) this.#congestedAt ??= this.#sentAt;
+  }
+
+  get isCongested(): boolean {
+    return this.#congestedAt !== undefined;
   }
 
   close(): void {
@@ -203,10 +225,10 @@ class NetworkLink implements Link {
     const look = (): void => {
       this.#cancelWatch = this.#clock.timer(this.#nextLookMs(everyMs), look);
       if (pings && this.#clock.monotonicMs() - this.#sentAt >= everyMs * 0.9) this.send(PING);
-      if (this.#isSilent()) {
-        // After a pause of this process, what was said meanwhile has not been read yet.
+      if (this.#isSilent() || this.#isStuck()) {
+        // After a pause of this process, what has happened meanwhile has not been heard yet.
         this.#clock.afterInput(() => {
-          if (this.#isSilent()) this.destroy();
+          if (this.#isSilent() || this.#isStuck()) this.destroy();
         });
       }
     };
@@ -223,6 +245,11 @@ class NetworkLink implements Link {
 
   #isSilent(): boolean {
     return this.#isOpen && this.#isFlowing && this.#clock.monotonicMs() - this.#heardAt >= this.#silenceMs;
+  }
+
+  /** The other side may talk, but it does not listen. */
+  #isStuck(): boolean {
+    return this.#congestedAt !== undefined && this.#clock.monotonicMs() - this.#congestedAt >= this.#silenceMs;
   }
 
   #nextLookMs(everyMs: number): number {

@@ -29,5 +29,6 @@ export function portLink(port: MessagePort): Link {
       else port.unref();
     },
     flow() {},
+    isCongested: false,
   };
 }

@@ -40,6 +40,16 @@ const MAX_WINDOW = 20_000;
 const MAX_PAYLOAD_BYTES: number = 4 * 1024 * 1024;
 const MAX_BLOCK_BYTES: number = MAX_VALUE_BYTES - 1_024;
 
+/**
+ * What a frame may hold: each request counts as 8, each settle as 4, each lease as 1. Their smallest forms take far less
+ * in a frame than in memory.
+ */
+const MAX_COST = 1_000_000;
+const COST = { request: 8, settle: 4, lease: 1 } as const;
+
+/** What one of these costs takes in memory, roughly, in bytes. */
+const COST_BYTES = 64;
+
 export interface RequestsFrame {
   readonly answeredUpTo: number;
   readonly requests: readonly Request[];
@@ -58,12 +68,25 @@ export function encodeRequests({ answeredUpTo, requests }: RequestsFrame): Uint8
  *
  * @throws HoldfastError `PROTOCOL` for bytes that are no such frame
  */
-export function decodeRequests(bytes: Uint8Array): RequestsFrame {
+export function decodeRequests(bytes: Uint8Array): RequestsFrame & { readonly memoryBytes: number } {
   const frame = new ByteReader(bytes, 1);
   const answeredUpTo = frame.varint();
   const requests: Request[] = [];
-  while (frame.left > 0) requests.push(readRequest(frame));
-  return { answeredUpTo, requests };
+  const cost = { left: MAX_COST };
+  while (frame.left > 0) {
+    spend(cost, COST.request);
+    requests.push(readRequest(frame, cost));
+  }
+  return { answeredUpTo, requests, memoryBytes: bytes.length + (MAX_COST - cost.left) * COST_BYTES };
+}
+
+interface Cost {
+  left: number;
+}
+
+function spend(cost: Cost, spent: number): void {
+  cost.left -= spent;
+  if (cost.left < 0) throw new HoldfastError('PROTOCOL', 'Cannot read a frame: it holds more commands than it may');
 }
 
 /** About what a command takes in a frame: rather more than less, so that the frame need not grow. */
@@ -119,24 +142,24 @@ function writeRequest(frame: ByteWriter, { request, command }: Request): void {
   }
 }
 
-function readRequest(frame: ByteReader): Request {
+function readRequest(frame: ByteReader, cost: Cost): Request {
   const kind = frame.u8();
   const request = frame.varint();
-  return { request, command: readCommand(frame, kind) };
+  return { request, command: readCommand(frame, kind, cost) };
 }
 
-function readCommand(frame: ByteReader, kind: number): Command {
+function readCommand(frame: ByteReader, kind: number, cost: Cost): Command {
   switch (kind) {
     case KIND.produce:
       return { kind: 'produce', ref: frame.varint(), atomic: frame.u8() === 1, blocks: readBlocks(frame) };
     case KIND.window:
       return { kind: 'window', consumer: frame.varint(), ref: frame.varint(), size: readWindow(frame) };
     case KIND.started:
-      return { kind: 'started', leases: readList(frame, readLeaseKey) };
+      return { kind: 'started', leases: readLeases(frame, cost) };
     case KIND.holding:
-      return { kind: 'holding', leases: readList(frame, readLeaseKey) };
+      return { kind: 'holding', leases: readLeases(frame, cost) };
     case KIND.settle:
-      return { kind: 'settle', settles: readList(frame, readSettle) };
+      return { kind: 'settle', settles: readList(frame, (from) => readSettle(from, cost)) };
     case KIND.document:
       return readDocument(frame.bytes());
     default:
@@ -150,8 +173,11 @@ function readWindow(frame: ByteReader): number {
   throw new HoldfastError('PROTOCOL', `Cannot open a window of ${size} messages: at most ${MAX_WINDOW}`);
 }
 
-function readLeaseKey(frame: ByteReader): LeaseKey {
-  return { seq: frame.varint(), token: frame.varint() };
+function readLeases(frame: ByteReader, cost: Cost): LeaseKey[] {
+  return readList(frame, (from) => {
+    spend(cost, COST.lease);
+    return { seq: from.varint(), token: from.varint() };
+  });
 }
 
 function writeBlocks(frame: ByteWriter, blocks: readonly Uint8Array[]): void {
@@ -193,7 +219,8 @@ function writeSettle(frame: ByteWriter, { seq, token, outcome, produced }: Settl
   }
 }
 
-function readSettle(frame: ByteReader): Settle {
+function readSettle(frame: ByteReader, cost: Cost): Settle {
+  spend(cost, COST.settle);
   const seq = frame.varint();
   const token = frame.varint();
   const flags = frame.u8();

@@ -43,8 +43,9 @@ export function socketCarrier(socket: Socket, side: 'client' | 'broker', clock: 
       }
       for (const part of recordOf(frame)) socket.write(part);
     },
-    start({ frame, heard, broken, closed }) {
+    start({ frame, heard, broken, drained, closed }) {
       receive = frame;
+      socket.on('drain', drained);
       socket.on('data', (chunk: Buffer) => {
         if (!isOpen) return;
         heard();

@@ -16,6 +16,9 @@ export const PREAMBLE: Uint8Array = Uint8Array.of(0xfb, 0x48, 0x46, 1);
 
 const HEADER_BYTES = 8;
 
+/** Behind the beginning of a record, shorter pieces than this are gathered: each piece costs memory beside its bytes. */
+const PIECE_BYTES: number = 16 * 1024;
+
 /** Frames up to this length are copied behind their header: two buffers cost more than the copy. */
 const COPIED_BYTES: number = 16 * 1024;
 
@@ -37,6 +40,8 @@ export class StreamReader {
   readonly #receive: (frame: Uint8Array<ArrayBuffer>) => void;
   /** Chunks that hold the beginning of a record; nothing is allocated for what has not arrived. */
   #chunks: Uint8Array[] = [];
+  /** The memory of the last chunk, where that has gathered pieces. */
+  #gathering: Uint8Array | undefined;
   #bytes = 0;
   #skip: number;
 
@@ -53,8 +58,7 @@ export class StreamReader {
 
   /** @returns why the stream makes no sense, if it does not; it must not be fed any more then */
   push(chunk: Uint8Array): string | undefined {
-    this.#chunks.push(chunk);
-    this.#bytes += chunk.length;
+    this.#add(chunk);
     if (this.#skip > 0) {
       if (this.#bytes < this.#skip) return undefined;
       if (!equals(this.#take(this.#skip), PREAMBLE)) return 'The stream does not begin as one of this protocol';
@@ -75,6 +79,26 @@ export class StreamReader {
       this.#receive(frame);
     }
     return undefined;
+  }
+
+  #add(chunk: Uint8Array): void {
+    this.#bytes += chunk.length;
+    const last = this.#chunks[this.#chunks.length - 1];
+    if (last === undefined || chunk.length >= PIECE_BYTES) {
+      this.#gathering = undefined;
+      this.#chunks.push(chunk);
+      return;
+    }
+    const gathering = this.#gathering;
+    const filled = gathering === undefined ? 0 : last.byteOffset + last.length;
+    if (gathering !== undefined && filled + chunk.length <= gathering.length) {
+      gathering.set(chunk, filled);
+      this.#chunks[this.#chunks.length - 1] = gathering.subarray(last.byteOffset, filled + chunk.length);
+      return;
+    }
+    this.#gathering = new Uint8Array(PIECE_BYTES);
+    this.#gathering.set(chunk);
+    this.#chunks.push(this.#gathering.subarray(0, chunk.length));
   }
 
   /** The next header, still in its place. */

@@ -30,6 +30,10 @@ export function webSocketCarrier(webSocket: WebSocket, socket: Socket, clock: Cl
   let partialBytes = 0;
   socket.setNoDelay(true);
   webSocket.on('error', () => {});
+  // As with PING: what is on its way says as much, and answers that are not read must not fill the memory.
+  webSocket.on('ping', (data: Buffer) => {
+    if (webSocket.bufferedAmount === 0) webSocket.pong(data, undefined, ignoreError);
+  });
   return {
     get bufferedBytes() {
       return webSocket.bufferedAmount;
@@ -47,7 +51,8 @@ export function webSocketCarrier(webSocket: WebSocket, socket: Socket, clock: Cl
       message.set(frame, SUM_BYTES);
       webSocket.send(message, ignoreError);
     },
-    start({ frame, heard, broken, closed }) {
+    start({ frame, heard, broken, drained, closed }) {
+      socket.on('drain', drained);
       socket.on('data', (chunk: Buffer) => {
         if (!isOpen) return;
         heard();

@@ -42,6 +42,7 @@ async function start(): Promise<Rig> {
         close: () => client.close(),
         hold: (waiting) => client.hold(waiting),
         flow: (open) => client.flow(open),
+        isCongested: false,
         open: ({ frame, closed }) => client.open({ closed, frame: (bytes) => isDeaf || frame(bytes) }),
       };
     };

@@ -56,6 +56,7 @@ function sayHello(server: NetworkServer, frame: Uint8Array): Promise<Goodbye | '
       },
       heard: () => {},
       broken: (reason) => reject(new Error(reason)),
+      drained: () => {},
       closed: () => reject(new Error('The connection was closed')),
     });
     carrier.send(frame);

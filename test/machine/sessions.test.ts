@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { NOTHING_COLD } from '#holdfast/machine/machine.js';
-import type { Command, Reply } from '#holdfast/model/command.js';
-import { blockOf, type Delivered, MachineRun, SESSION_TIMEOUT_MS } from '../helpers/machine-run.ts';
+import type { Command, LeaseKey, Reply } from '#holdfast/model/command.js';
+import { parseMessageId } from '#holdfast/model/message-id.js';
+import type { Policy } from '#holdfast/model/policy.js';
+import { blockOf, type Delivered, type MachineClient, MachineRun, SESSION_TIMEOUT_MS } from '../helpers/machine-run.ts';
 import { messageOf, viewOf } from '../helpers/machine-views.ts';
 
 function produceOf(run: MachineRun, ref = 1): Command {
@@ -203,6 +205,140 @@ describe('leases', () => {
     run.flush();
     const other = run.client('other');
     expect(messageOf(other, id)).toMatchObject({ state: 'ready', attempts: 0, deaths: 0 });
+  });
+});
+
+describe('a death that was counted because a connection was gone', () => {
+  function charged(policy: Partial<Policy> = {}): {
+    run: MachineRun;
+    client: MachineClient;
+    other: MachineClient;
+    delivered: Delivered;
+    ref: number;
+    id: string;
+  } {
+    const run = new MachineRun();
+    const client = run.client('client');
+    const ref = client.declare('mail', policy);
+    const id = client.produce(ref);
+    client.window(1, ref, 1);
+    const [delivered] = client.take();
+    client.started([delivered as Delivered]);
+    cut(run, client);
+    const other = run.client('other', 'another host');
+    expect(messageOf(other, id)).toMatchObject({ state: 'ready', deaths: 1 });
+    return { run, client, other, ref, id, delivered: delivered as Delivered };
+  }
+
+  /** The connection is gone, and the leases with it. */
+  function cut(run: MachineRun, client: MachineClient): void {
+    run.machine.detach(client.session, run.now, run.now + SESSION_TIMEOUT_MS, run.context);
+    run.forget(client);
+    run.flush();
+  }
+
+  function comeBack(client: MachineClient, leases: readonly LeaseKey[]): void {
+    client.takeUp();
+    client.note({ kind: 'holding', leases });
+  }
+
+  test.each([false, true])(
+    'is taken back when the client comes back with the lease (after a restart: %s)',
+    (restarts) => {
+      const { run, client, other, id, delivered } = charged();
+      if (restarts) run.reload();
+      comeBack(client, [keyOf(delivered)]);
+      const view = messageOf(other, id);
+      expect(view).toMatchObject({ state: 'ready', deaths: 0, attempts: 0 });
+      expect(view?.history.at(-1)?.note).toBe('The client came back, so its process lives: no death is counted');
+      expect(run.notices.at(-1)?.notice).toEqual({ kind: 'revoked', ...keyOf(delivered), reason: 'leaseLost' });
+      run.reload();
+      expect(messageOf(other, id)).toEqual(view);
+    },
+  );
+
+  test('no longer makes the message a suspect: it goes with others, to a consumer that holds something', () => {
+    const { client, other, id, delivered } = charged();
+    comeBack(client, [keyOf(delivered)]);
+    const ref = other.declare('mail');
+    other.produce(ref);
+    other.window(1, ref, 2);
+    const taken = other.take();
+    expect(taken.length).toBe(2);
+    expect(taken[0]).toMatchObject({ id, attempt: 1, redelivered: true });
+  });
+
+  test('is taken back once', () => {
+    const { client, other, id, delivered } = charged();
+    for (let times = 0; times < 2; times++) comeBack(client, [keyOf(delivered), keyOf(delivered)]);
+    expect(messageOf(other, id)).toMatchObject({ deaths: 0 });
+  });
+
+  test('stands when the client comes back without the lease', () => {
+    const { client, other, id } = charged();
+    comeBack(client, []);
+    expect(messageOf(other, id)).toMatchObject({ deaths: 1 });
+  });
+
+  test('stands when the client stays away for the session timeout', () => {
+    const { run, client, other, id, delivered } = charged();
+    run.advance(SESSION_TIMEOUT_MS);
+    comeBack(client, [keyOf(delivered)]);
+    expect(messageOf(other, id)).toMatchObject({ deaths: 1 });
+  });
+
+  test('stands when another session names the lease', () => {
+    const { other, id, delivered } = charged();
+    comeBack(other, [keyOf(delivered)]);
+    expect(messageOf(other, id)).toMatchObject({ deaths: 1 });
+  });
+
+  test('is taken back while another consumer has the message, whose own lease goes on', () => {
+    const { client, other, id, delivered } = charged();
+    other.window(1, other.declare('mail'), 1);
+    const [again] = other.take();
+    comeBack(client, [keyOf(delivered)]);
+    expect(messageOf(other, id)).toMatchObject({ state: 'leased', deaths: 0 });
+    expect(client.ack(delivered)).toEqual({ kind: 'settled', lost: [0] });
+    expect(other.ack(again as Delivered)).toEqual({ kind: 'settled', lost: [] });
+  });
+
+  test('is taken back while the message is delayed, and is stored so', () => {
+    const { run, client, other, id, delivered } = charged();
+    other.window(1, other.declare('mail'), 1);
+    other.nack(other.take()[0] as Delivered, 60_000);
+    comeBack(client, [keyOf(delivered)]);
+    expect(messageOf(other, id)).toMatchObject({ state: 'delayed', deaths: 0, attempts: 1 });
+    run.reload();
+    expect(messageOf(other, id)).toMatchObject({ state: 'delayed', deaths: 0, attempts: 1 });
+  });
+
+  test('stands beside a later one of another process, of which the message stays a suspect', () => {
+    const { client, other, ref, id, delivered } = charged();
+    other.window(1, other.declare('mail'), 1);
+    const [again] = other.take();
+    other.started([again as Delivered]);
+    other.die();
+    comeBack(client, [keyOf(delivered)]);
+    expect(messageOf(client, id)).toMatchObject({ state: 'ready', deaths: 1 });
+    client.produce(ref);
+    client.window(1, ref, 2);
+    expect(client.takeIds()).toEqual([id]);
+  });
+
+  test('stands when the message has died of it, and is not counted against one that was redriven', () => {
+    const { run, client, other, id, delivered } = charged({ maxDeaths: 2 });
+    other.window(1, other.declare('mail'), 1);
+    const [again] = other.take();
+    other.started([again as Delivered]);
+    other.die();
+    const third = run.client('third');
+    expect(messageOf(third, id)).toMatchObject({ state: 'dead' });
+    comeBack(client, [keyOf(delivered)]);
+    expect(messageOf(third, id)).toMatchObject({ state: 'dead', deaths: 2 });
+    third.ask({ kind: 'manage', id: parseMessageId(id), action: 'redrive' });
+    comeBack(client, [keyOf(delivered)]);
+    expect(messageOf(third, id)).toMatchObject({ state: 'ready', deaths: 0 });
   });
 });
 

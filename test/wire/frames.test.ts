@@ -32,7 +32,11 @@ describe('REQUESTS', () => {
     const request = fc.record({ request: fc.maxSafeNat(), command: commands });
     fc.assert(
       fc.property(fc.maxSafeNat(), fc.array(request, { maxLength: 6 }), (answeredUpTo, requests) => {
-        expect(decodeRequests(encodeRequests({ answeredUpTo, requests }))).toEqual({ answeredUpTo, requests });
+        expect(decodeRequests(encodeRequests({ answeredUpTo, requests }))).toEqual({
+          answeredUpTo,
+          requests,
+          memoryBytes: expect.any(Number),
+        });
       }),
       { numRuns: 500 },
     );

@@ -108,11 +108,18 @@ export class SimConnection {
     const [own, peer] = this.#pair(side);
     return {
       open: ({ frame, closed }) =>
-        this.#start(own, { frame: (bytes) => frame(bytes), heard: () => {}, broken: () => {}, closed }),
+        this.#start(own, {
+          frame: (bytes) => frame(bytes),
+          heard: () => {},
+          broken: () => {},
+          drained: () => {},
+          closed,
+        }),
       send: (frame) => this.#send(own, peer, frame),
       close: () => this.#end(own, peer, 'ended'),
       hold: () => {},
       flow: () => {},
+      isCongested: false,
     };
   }
 
