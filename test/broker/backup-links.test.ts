@@ -19,7 +19,7 @@ async function connect(broker: Broker, clock: ManualClock, seed: number): Promis
   const client = new Client({
     connect: async () => {
       const ends = localLink(clock);
-      broker.accept(ends.broker, { lingerMs: 30_000 });
+      broker.accept(ends.broker, { lingerMs: 30_000, needsToken: 'never' });
       links.push(ends.broker);
       return ends.client;
     },

@@ -92,6 +92,7 @@ describe('docs/guarantees.md', () => {
       'a duration': `${MAX_DURATION_MS / (365 * 86_400_000)} years`,
       'access tokens of a space, and scopes of one': `${MAX_ACCESS_TOKENS}, ${MAX_SCOPES}`,
       "characters of a token's label, and of a scope's glob or prefix": `${MAX_LABEL_CHARACTERS}, ${constant('model/scopes.ts', 'MAX_PATTERN_CHARACTERS')}`,
+      'backups at a time, and what waits for a slow one': `${constant('broker/broker.ts', 'MAX_BACKUPS')}, ${constant('broker/backup.ts', 'MAX_WAITING_BYTES')} bytes`,
       'entries of the journal, and their age': `${JOURNAL_ENTRIES}, ${JOURNAL_AGE_MS / 3_600_000}h`,
     });
   });
