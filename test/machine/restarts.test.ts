@@ -236,6 +236,34 @@ describe('the journal', () => {
     expect(journals()).toBeLessThan(4);
   });
 
+  test('is not trimmed at its new end while the old one is still being loaded', () => {
+    const run = new MachineRun();
+    const client = run.client('client');
+    const ref = client.declare('mail');
+    const produceMany = (times: number): void => {
+      for (let i = 0; i < times; i++) {
+        client.produceSome(
+          ref,
+          Array.from({ length: 1_000 }, () => ({})),
+        );
+      }
+    };
+    const recordsFrom = (commit: number): number =>
+      [...run.disk.entries.items({ from: Uint8Array.of(0), to: Uint8Array.of(0xff) })].filter(
+        ({ key }) => key['test\0'.length] === KIND.journal && commitOf(key) >= commit,
+      ).length;
+    produceMany(100);
+    client.ask({ kind: 'control', channel: 'mail', action: 'purge', settings: undefined });
+    run.run();
+    const newest = Math.max(
+      ...[...run.disk.entries.items({ from: Uint8Array.of(0), to: Uint8Array.of(0xff) })]
+        .filter(({ key }) => key['test\0'.length] === KIND.journal)
+        .map(({ key }) => commitOf(key)),
+    );
+    run.reload('host', () => produceMany(60));
+    expect(recordsFrom(newest + 1)).toBeGreaterThanOrEqual(60);
+  });
+
   test('is trimmed by count', () => {
     const run = new MachineRun();
     const client = run.client('client');
@@ -252,3 +280,8 @@ describe('the journal', () => {
     expect(records).toHaveLength(100);
   });
 });
+
+/** The commit in the key of a record of the journal; its lower half is enough here. */
+function commitOf(key: Uint8Array): number {
+  return new DataView(key.buffer, key.byteOffset, key.byteLength).getUint32('test\0'.length + 5);
+}
