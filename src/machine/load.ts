@@ -86,7 +86,9 @@ export class Loader {
     if (state.brokerHost !== this.#host) state.changes.dirty = true;
     state.brokerHost = this.#host;
     state.now = Math.max(state.now, now);
-    state.journal.unshift(...this.#journal);
+    const since = state.journal.splice(0);
+    for (const record of this.#journal) state.journal.push(record);
+    for (const record of since) state.journal.push(record);
     this.#keepEnded();
     for (const [seq, count] of state.packs) if (count === 1) state.packs.delete(seq);
     const over = new Set([...this.#over, ...state.endedWhileLoading.splice(0)]);
