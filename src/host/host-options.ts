@@ -4,6 +4,7 @@ import type { LinkTraits } from '../broker/connection.ts';
 import type { Clock } from '../model/clock.ts';
 import type { Link } from '../model/link.ts';
 import type { Random } from '../model/random.ts';
+import type { ExitGate } from '../store/exit-gate.ts';
 import type { Address } from '../wire/address.ts';
 import type { TlsClientOptions } from '../wire/dial.ts';
 
@@ -27,6 +28,8 @@ export interface HostTools {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: (line: LogLine) => void;
+  /** In a thread of its own: what the process waits for before it stops the thread. */
+  readonly gate?: ExitGate;
 }
 
 /** Serves the clients of this process, and others that it lets in. */

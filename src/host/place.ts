@@ -33,7 +33,7 @@ export function folderPlace(folder: string, space: string, tools: HostTools): Pl
   const { clock, random } = tools;
   return {
     name: folder,
-    openStore: () => openOnDisk(folder, space),
+    openStore: () => openOnDisk(folder, space, tools),
     listen: (accept) =>
       listenInFolder(folder, random, (socket) =>
         accept(socketCarrier(socket, 'broker', clock, NETWORK_LIMITS.helloBytes)),
@@ -47,9 +47,9 @@ export function folderPlace(folder: string, space: string, tools: HostTools): Pl
 }
 
 /** LMDB is loaded where it is used: a process whose broker has a thread of its own never needs it in the first one. */
-async function openOnDisk(folder: string, space: string): Promise<Store> {
+async function openOnDisk(folder: string, space: string, { gate }: HostTools): Promise<Store> {
   const { openLmdbStore } = await import('../store/lmdb.ts');
-  return openLmdbStore({ path: folder, space });
+  return openLmdbStore({ path: folder, space, ...(gate !== undefined && { gate }) });
 }
 
 async function dial(folder: string, address: string, { clock }: HostTools): Promise<Carrier> {

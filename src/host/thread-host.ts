@@ -4,7 +4,15 @@ import type { LogLine } from '../broker/broker-options.ts';
 import { type ErrorCode, HoldfastError } from '../model/errors.ts';
 import type { Connect } from '../model/link.ts';
 import { portLink } from '../wire/port-link.ts';
+import { ExitGate } from '../store/exit-gate.ts';
 import type { HostOptions } from './host-options.ts';
+
+/** What the thread is started with. */
+export interface ThreadOrder {
+  readonly options: HostOptions;
+  /** The memory of an {@link ExitGate}. */
+  readonly gate: SharedArrayBuffer;
+}
 
 export type ToThread = { readonly kind: 'connect'; readonly port: MessagePort } | { readonly kind: 'close' };
 
@@ -27,12 +35,15 @@ export interface ThreadHost {
 
 /** @throws HoldfastError as `startHost` */
 export async function startThread(options: HostOptions, log: (line: LogLine) => void): Promise<ThreadHost> {
+  const gate = new ExitGate();
   const worker = new Worker(new URL('./thread.js', import.meta.url), {
-    workerData: options,
+    workerData: { options, gate: gate.memory } satisfies ThreadOrder,
     name: 'holdfast broker',
     ...threadFlags(),
   });
   const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+  shutAtExit(gate);
+  void ended.then(() => leaveOpenAtExit(gate));
   let died: HoldfastError | undefined;
   worker.on('error', (cause) => {
     died = new HoldfastError('BROKER_FAILED', 'The broker thread has died', { cause });
@@ -44,6 +55,7 @@ export async function startThread(options: HostOptions, log: (line: LogLine) => 
       else if (message.kind === 'log') log({ level: message.level, message: message.message, error: message.detail });
       else if (message.kind === 'failed') {
         reject(new HoldfastError(message.code, message.message, { cause: message.detail }));
+        gate.shut();
         void worker.terminate();
       }
     });
@@ -69,9 +81,27 @@ export async function startThread(options: HostOptions, log: (line: LogLine) => 
       });
       worker.postMessage({ kind: 'close' } satisfies ToThread);
       await Promise.race([closed, ended]);
+      gate.shut();
       await worker.terminate();
     },
   };
+}
+
+/** Gates of the threads that the end of the process would stop. */
+const gates = new Set<ExitGate>();
+
+function shutAll(): void {
+  for (const gate of gates) gate.shut();
+}
+
+function shutAtExit(gate: ExitGate): void {
+  if (gates.size === 0) process.on('exit', shutAll);
+  gates.add(gate);
+}
+
+function leaveOpenAtExit(gate: ExitGate): void {
+  gates.delete(gate);
+  if (gates.size === 0) process.off('exit', shutAll);
 }
 
 /**

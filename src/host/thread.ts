@@ -4,17 +4,19 @@ import { HoldfastError } from '../model/errors.ts';
 import { systemClock } from '../model/clock.ts';
 import { systemRandom } from '../model/random.ts';
 import { startHost } from './host.ts';
-import type { HostOptions } from './host-options.ts';
+import { ExitGate } from '../store/exit-gate.ts';
 import { portLink } from '../wire/port-link.ts';
-import type { FromThread, ToThread } from './thread-host.ts';
+import type { FromThread, ThreadOrder, ToThread } from './thread-host.ts';
 
 const parent = parentPort as MessagePort;
+const { options, gate } = workerData as ThreadOrder;
 const say = (message: FromThread): void => parent.postMessage(message);
 
 try {
-  const host = await startHost(workerData as HostOptions, {
+  const host = await startHost(options, {
     clock: systemClock,
     random: systemRandom,
+    gate: new ExitGate(gate),
     log: ({ level, message, error }) =>
       say({ kind: 'log', level, message, detail: error instanceof Error ? error.stack : undefined }),
   });

@@ -17,6 +17,7 @@
  * | 02 | empty | up to where the log is folded, see `commit-log.ts` |
  * | 03 | key | value |
  */
+import { ExitGate } from './exit-gate.ts';
 import { fdatasyncSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -47,6 +48,8 @@ export interface LmdbStoreOptions {
   readonly random?: Random;
   /** Says when the log may be folded without holding anybody up. @default systemClock */
   readonly clock?: Pick<Clock, 'afterInput'>;
+  /** What every call of LMDB passes, where another thread may end the process. @default a gate that nobody shuts */
+  readonly gate?: ExitGate;
 }
 
 /**
@@ -60,14 +63,14 @@ export interface LmdbStoreOptions {
  * when a later version of this package wrote it; `STORE_FULL` and `STORE_FAILED` as the disk has it.
  */
 export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
-  const { path, space = 'default', random = systemRandom, clock = systemClock } = options;
+  const { path, space = 'default', random = systemRandom, clock = systemClock, gate = new ExitGate() } = options;
   if (!/^[A-Za-z0-9_-]{1,64}$/.test(space)) {
     throw new RangeError(`Cannot open the space "${space}": its name may hold letters, digits, "_" and "-" only`);
   }
   const file = join(path, `${space}.mdb`);
   try {
-    const database = await openLmdbFile(path, file);
-    return new LmdbStore(database, logFilesOf(path, file, random), file, random, clock);
+    const database = await gate.pass(() => openLmdbFile(path, file));
+    return new LmdbStore(database, logFilesOf(path, file, random), file, random, clock, gate);
   } catch (cause) {
     throw asStoreError(cause, 'aborted', `open the store "${file}"`);
   }
@@ -102,6 +105,7 @@ class LmdbStore implements Store {
   readonly #file: string;
   readonly #random: Random;
   readonly #clock: Pick<Clock, 'afterInput'>;
+  readonly #gate: ExitGate;
   /** The record of the leader that was read last: parsing it each time would take longer than comparing it. */
   #known: { readonly bytes: Value; readonly leadership: Leadership } | undefined;
   /** The epoch that this object has won: while it leads, nobody else writes to the log. */
@@ -110,7 +114,14 @@ class LmdbStore implements Store {
   #state: 'unchecked' | 'open' | 'failed' | 'closed' = 'unchecked';
   #failure: unknown;
 
-  constructor(database: Database, logs: LogFiles, file: string, random: Random, clock: Pick<Clock, 'afterInput'>) {
+  constructor(
+    database: Database,
+    logs: LogFiles,
+    file: string,
+    random: Random,
+    clock: Pick<Clock, 'afterInput'>,
+    gate: ExitGate,
+  ) {
     this.#database = database;
     this.#leaders = new Table(database, LEADER_TABLE, this.#meter);
     this.#log = new CommitLog(
@@ -121,6 +132,7 @@ class LmdbStore implements Store {
     this.#file = file;
     this.#random = random;
     this.#clock = clock;
+    this.#gate = gate;
   }
 
   async leader(): Promise<Leader | undefined> {
@@ -192,7 +204,7 @@ class LmdbStore implements Store {
     if (this.#state === 'open') this.#fold(() => this.#log.end());
     this.#state = 'closed';
     this.#log.release();
-    await this.#database.close();
+    await this.#gate.pass(() => this.#database.close());
   }
 
   #checkUsable(): void {
@@ -258,7 +270,7 @@ class LmdbStore implements Store {
     this.#checkUsable();
     if (this.#state !== 'unchecked') return;
     try {
-      this.#database.transactionSync(() =>
+      this.#inTransaction(() =>
         withFile(this.#file, 'r+', (fd) => {
           fdatasyncSync(fd);
           checkFile(fd);
@@ -271,6 +283,10 @@ class LmdbStore implements Store {
     }
   }
 
+  #inTransaction<T>(work: () => T): T {
+    return this.#gate.pass(() => this.#database.transactionSync(work));
+  }
+
   /** Runs `work` in a write transaction, which is synced when this returns. */
   #transact<T>(doing: string, work: () => T): T {
     this.#checkFileOnce();
@@ -278,7 +294,7 @@ class LmdbStore implements Store {
     this.#log.markBusy(true);
     Object.assign(this.#meter, { records: 0, largeBytes: 0 });
     try {
-      return this.#database.transactionSync(() => {
+      return this.#inTransaction(() => {
         const result = work();
         if (this.#meter.records > 0) checkRoom(this.#database, this.#file, this.#meter);
         committing = true;
@@ -306,7 +322,7 @@ class LmdbStore implements Store {
    */
   #surelyAborted(): boolean {
     try {
-      return this.#database.transactionSync(() => this.#database.getWriteTxnId() > 0);
+      return this.#inTransaction(() => this.#database.getWriteTxnId() > 0);
     } catch {
       return false;
     }
@@ -315,13 +331,15 @@ class LmdbStore implements Store {
   /** Runs `work` on a snapshot that is taken now. */
   #read<T>(doing: string, work: (snapshot: Snapshot) => T): T {
     try {
-      this.#database.resetReadTxn();
-      const snapshot = this.#database.useReadTransaction();
-      try {
-        return work(snapshot);
-      } finally {
-        snapshot.done();
-      }
+      return this.#gate.pass(() => {
+        this.#database.resetReadTxn();
+        const snapshot = this.#database.useReadTransaction();
+        try {
+          return work(snapshot);
+        } finally {
+          snapshot.done();
+        }
+      });
     } catch (cause) {
       throw asStoreError(cause, 'aborted', doing);
     }
