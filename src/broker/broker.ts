@@ -6,21 +6,12 @@
  * go out. When a commit fails, memory is ahead of the store: the broker drops it, opens the store anew, rebuilds,
  * and its clients send again what was not answered.
  */
-import {
-  type Claimed,
-  type Context,
-  type Flushed,
-  type Need,
-  NOTHING_COLD,
-  type Pack,
-  type Session,
-} from '../machine/machine.ts';
+import { type Context, type Need, NOTHING_COLD, type Session } from '../machine/machine.ts';
 import { stricter } from '../model/access-token.ts';
 import type { CancelTimer } from '../model/clock.ts';
 import { type ErrorCode, HoldfastError, StoreError } from '../model/errors.ts';
 import type { Link } from '../model/link.ts';
 import type { Backup, BackupView, Command, Reply, Request } from '../model/command.ts';
-import type { Value } from '../model/records.ts';
 import type { Store } from '../store/store.ts';
 import type { Goodbye, Hello } from '../wire/frames.ts';
 import { authorise, unauthorized } from './authorise.ts';
@@ -30,17 +21,13 @@ import type { BrokerOptions } from './broker-options.ts';
 import { ColdRecords, type KnownPacks } from './cold-records.ts';
 import { Connection, type Incoming, type LinkTraits } from './connection.ts';
 import { type Lead, loadBody, takeLead } from './lead.ts';
-import { PackCache } from './pack-cache.ts';
+import { Inbox } from './inbox.ts';
+import { Speaker } from './speaker.ts';
 
 /** A batch is closed when it has applied this many commands or gathered this many bytes, to keep commits short. */
 const BATCH_COMMANDS = 2_000;
 const INSPECT_COMMANDS = 40;
 const BATCH_BYTES = 256 * 1024;
-
-const CACHE_BYTES = 32 * 1024 * 1024;
-
-/** How many packs are read at a time; each has up to 4 MiB, most have far less. */
-const PACKS_A_READING = 16;
 
 /** How often the store is opened again after a failure before the broker gives up, and the first pause between. */
 const REOPEN_ATTEMPTS = 6;
@@ -66,8 +53,8 @@ export class Broker {
   readonly #options: BrokerOptions;
   readonly #connections = new Set<Connection>();
   readonly #bySession = new Map<Session, Connection>();
-  readonly #inbox: { readonly from: Connection; readonly incoming: Incoming }[] = [];
-  readonly #packs = new PackCache(CACHE_BYTES);
+  readonly #inbox = new Inbox();
+  readonly #speaker: Speaker;
   #phase: Phase = 'starting';
   #lead: Lead | undefined;
   #nextCommitId = 1n;
@@ -75,22 +62,18 @@ export class Broker {
   #working: Promise<void> | undefined;
   /** Resolves when nothing is being loaded any more. */
   #loading: Promise<void> = Promise.resolve();
-  /** What has come while the machine is being loaded and needs all of it, and connections of which a request is among it. */
-  readonly #early: { readonly from: Connection; readonly incoming: Incoming }[] = [];
-  readonly #waitsForLoad = new Set<Connection>();
   #scheduled = false;
   #cancelTimer: CancelTimer = () => {};
   #timerFiresAt = Infinity;
   #cancelRenewal: CancelTimer = () => {};
   #failure: Goodbye | undefined;
-  readonly #knownPacks: KnownPacks = {
-    find: (number) => this.#packs.get(number)?.value,
-    keyOf: (number) => this.#led.machine.packKey(number),
-  };
+  readonly #knownPacks: KnownPacks;
   readonly #draw = (): number => this.#options.random.fraction();
 
   constructor(options: BrokerOptions) {
     this.#options = options;
+    this.#speaker = new Speaker(options.sessionTimeoutMs, (session) => this.#bySession.get(session));
+    this.#knownPacks = this.#speaker.known(() => this.#led);
   }
 
   /**
@@ -128,7 +111,7 @@ export class Broker {
   /** Serves a client over this link, until it closes. */
   accept(link: Link, traits: LinkTraits): void {
     const connection = new Connection(link, traits, (from, incoming) => {
-      this.#inbox.push({ from, incoming });
+      this.#inbox.push(from, incoming);
       this.#schedule();
     });
     this.#connections.add(connection);
@@ -161,11 +144,7 @@ export class Broker {
     this.#loading = loading.catch(() => {});
     await loading;
     if (!goesOn()) return;
-    // What had to wait comes before what has come since.
-    const since = this.#inbox.splice(0);
-    for (const early of this.#early.splice(0)) this.#inbox.push(early);
-    for (const later of since) this.#inbox.push(later);
-    this.#waitsForLoad.clear();
+    this.#inbox.loaded();
     this.#schedule();
   }
 
@@ -201,7 +180,7 @@ export class Broker {
 
   #hasWork(): boolean {
     if (this.#phase !== 'leading') return false;
-    if (this.#inbox.length > 0 || this.#tickCold?.ready === true) return true;
+    if (!this.#inbox.isEmpty || this.#tickCold?.ready === true) return true;
     for (const { cold } of this.#connections) if (cold?.ready === true) return true;
     return !this.#led.machine.isLoading && this.#isTickDue(this.#context());
   }
@@ -221,7 +200,7 @@ export class Broker {
     this.#flush(batch);
     const lead = this.#led;
     await this.#commit(batch);
-    if (lead === this.#lead) await this.#speak(batch);
+    if (lead === this.#lead) await this.#speak(batch, lead);
   }
 
   /** Applies the commands whose cold records have come; these are current only until something else is applied. */
@@ -238,54 +217,14 @@ export class Broker {
       connection.cold = undefined;
       if (cold.request.command.kind === 'backup') this.#takeBackup(connection, cold.request, batch);
       else this.#apply(connection, session, cold.request, cold.records, batch);
-      this.#resume(connection);
+      this.#inbox.resume(connection);
     }
   }
 
   #applyIncoming(batch: Batch): void {
-    let taken = 0;
-    for (const { from, incoming } of this.#inbox) {
-      if (batch.commands >= BATCH_COMMANDS || this.#led.machine.pendingBytes >= BATCH_BYTES) break;
-      taken += 1;
-      const isBusy = from.postponed.length > 0 || !from.isFree;
-      if (incoming.kind === 'drained') {
-        this.#applyOne(from, incoming, batch);
-      } else if (this.#led.machine.isLoading && this.#mustWaitForLoad(from, incoming, isBusy)) {
-        this.#early.push({ from, incoming });
-      } else if (isBusy && incoming.kind !== 'closed') {
-        from.postponed.push(incoming);
-      } else {
-        this.#applyOne(from, incoming, batch);
-      }
-    }
-    this.#inbox.splice(0, taken);
-  }
-
-  /** What came in while the connection was busy is next. */
-  #resume(connection: Connection): void {
-    // Not with `unshift`: there may be more than a call can have arguments.
-    const behind = this.#inbox.splice(0);
-    for (const incoming of connection.postponed.splice(0)) this.#inbox.push({ from: connection, incoming });
-    for (const each of behind) this.#inbox.push(each);
-  }
-
-  /**
-   * Whether something can only be applied when all of the machine is loaded. Requests keep their order, so others wait
-   * behind it; notes may be overtaken, for they say how things are and not what is to happen.
-   */
-  #mustWaitForLoad(from: Connection, incoming: Incoming, isBusy: boolean): boolean {
-    // What is postponed for another reason comes to this in its turn, unless something before it waits already.
-    if (isBusy && incoming.kind !== 'closed' && !this.#waitsForLoad.has(from)) return false;
-    const isNote = incoming.kind === 'request' && incoming.request.request === 0;
-    if (this.#waitsForLoad.has(from) && (!isNote || incoming.request.command.kind === 'declare')) return true;
-    if (incoming.kind === 'hello' || incoming.kind === 'confirm') return false;
-    if (incoming.kind === 'request') {
-      const isServed =
-        from.session === undefined || this.#led.machine.isServedWhileLoading(from.session, incoming.request);
-      if (isServed) return false;
-    }
-    if (!isNote) this.#waitsForLoad.add(from);
-    return true;
+    const { machine } = this.#led;
+    const isEnough = (): boolean => batch.commands >= BATCH_COMMANDS || machine.pendingBytes >= BATCH_BYTES;
+    this.#inbox.take(machine, isEnough, (from, incoming) => this.#applyOne(from, incoming, batch));
   }
 
   #applyOne(from: Connection, incoming: Incoming, batch: Batch): void {
@@ -502,7 +441,7 @@ export class Broker {
 
   #flush(batch: Batch): void {
     const flushed = this.#led.machine.flush();
-    for (const { number, value } of flushed.packs) this.#packs.add(number, value);
+    this.#speaker.keep(flushed.packs);
     for (const { cold, backup } of this.#connections) {
       cold?.records.update(flushed.writes);
       backup?.update(flushed.writes);
@@ -521,93 +460,13 @@ export class Broker {
     }
   }
 
-  /** Everything of the batch is durable: now it may be said. */
-  async #speak(batch: Batch): Promise<void> {
-    const touched = new Set<Connection>();
-    const { sessionTimeoutMs } = this.#options;
-    const { durability } = this.#led.store;
-    for (const { to, welcome } of batch.welcomes) to.welcome({ ...welcome, durability, sessionTimeoutMs });
-    for (const { to, request, reply } of batch.replies) {
-      to.reply(request, reply);
-      touched.add(to);
+  async #speak(batch: Batch, lead: Lead): Promise<void> {
+    await this.#speaker.speak(batch, lead);
+    for (const connection of batch.drained) {
+      await this.#speaker.catchUp(connection, lead);
+      if (connection.isFree) this.#inbox.resume(connection);
     }
-    for (const flushed of batch.flushed) {
-      for (const [i, claimed] of flushed.deliveries.entries()) {
-        const to = this.#bySession.get(claimed.session);
-        if (to === undefined) continue;
-        if (to.isCongested) to.unsaid.push({ kind: 'delivery', claimed });
-        else
-          this.#deliver(to, claimed, this.#packs.get(claimed.pack) ?? (await this.#readPacks(flushed.deliveries, i)));
-        touched.add(to);
-      }
-      for (const { session, notice } of flushed.notices) {
-        const to = this.#bySession.get(session);
-        to?.notice(notice);
-        if (to !== undefined) touched.add(to);
-      }
-    }
-    for (const connection of touched) connection.send();
-    for (const connection of batch.drained) await this.#catchUp(connection);
     for (const { to, goodbye } of batch.goodbyes) this.#disconnect(to, goodbye);
-  }
-
-  /** Says what waited, up to what the client takes now, and goes on with its commands when that was all. */
-  async #catchUp(connection: Connection): Promise<void> {
-    const unsaid = connection.unsaid.splice(0);
-    let said = 0;
-    for (const one of unsaid) {
-      if (connection.isCongested) break;
-      said += 1;
-      if (one.kind === 'reply') connection.reply(one.request, one.reply);
-      else if (one.kind === 'notice') connection.notice(one.notice);
-      else if (this.#led.machine.isHeld(one.claimed)) {
-        const { claimed } = one;
-        this.#deliver(connection, claimed, this.#packs.get(claimed.pack) ?? (await this.#readPacks([claimed], 0)));
-      }
-    }
-    connection.send();
-    connection.unsaid.push(...unsaid.slice(said));
-    if (connection.isFree) this.#resume(connection);
-  }
-
-  #deliver(to: Connection, claimed: Claimed, pack: Pack): void {
-    const itemStart = pack.startOf(claimed.seq - claimed.pack);
-    if (itemStart < 0)
-      throw new HoldfastError('STORE_CORRUPT', `Cannot deliver message ${claimed.seq}: its payload is missing`);
-    to.delivery({
-      consumer: claimed.consumer,
-      seq: claimed.seq,
-      token: claimed.token,
-      attempt: claimed.attempt,
-      redelivered: claimed.redelivered,
-      timeoutMs: claimed.timeoutMs,
-      producedAt: pack.producedAt,
-      codec: pack.codec,
-      bytes: pack.value,
-      itemStart,
-      itemEnd: pack.endOf(claimed.seq - claimed.pack),
-    });
-  }
-
-  /** Reads the pack of one delivery, and some that follow, a few at a time because each may be large. */
-  async #readPacks(deliveries: Flushed['deliveries'], from: number): Promise<Pack> {
-    const missing: number[] = [];
-    for (let i = from; i < deliveries.length && missing.length < PACKS_A_READING; i++) {
-      const { pack } = deliveries[i] as Flushed['deliveries'][number];
-      if (!missing.includes(pack) && this.#packs.get(pack) === undefined) missing.push(pack);
-    }
-    const values = await this.#led.store.get(
-      this.#led.epoch,
-      missing.map((pack) => this.#led.machine.packKey(pack)),
-    );
-    missing.forEach((pack, i) => {
-      const value = values[i];
-      if (value === undefined)
-        throw new HoldfastError('STORE_CORRUPT', `Cannot deliver from pack ${pack}: its record is missing`);
-      this.#packs.add(pack, value);
-    });
-    const first = values[0] as Value;
-    return this.#packs.get(missing[0] as number) ?? this.#packs.add(missing[0] as number, first);
   }
 
   #setTimer(): void {
@@ -682,9 +541,7 @@ export class Broker {
     for (const connection of this.#connections) connection.close(goodbye);
     this.#connections.clear();
     this.#bySession.clear();
-    this.#inbox.length = 0;
-    this.#early.length = 0;
-    this.#waitsForLoad.clear();
+    this.#inbox.clear();
   }
 
   #forget(connection: Connection): void {
@@ -711,8 +568,7 @@ export class Broker {
     this.#phase = 'rebuilding';
     this.#options.log({ level: 'warn', message: 'A commit failed; the store is opened again', error });
     this.#disconnectAll(undefined);
-    // Numbers of messages that were never committed will be given out again.
-    this.#packs.clear();
+    this.#speaker.forgetAll();
     await lead.store.close().catch((cause: unknown) => this.#noteCloseFailure(cause));
     await this.#reopen(error);
   }
