@@ -13,7 +13,7 @@ import { openTarget, type TargetOptions } from './target.ts';
  * @throws as `openTarget`; HoldfastError `NOT_FOUND`
  */
 export async function withStore(command: Command, run: (hf: Holdfast) => Promise<void>): Promise<void> {
-  const options = chosenTarget(command);
+  const options: TargetOptions = command.opts();
   await refuseAbsent(options);
   const hf = await openTarget(options);
   try {
@@ -23,17 +23,8 @@ export async function withStore(command: Command, run: (hf: Holdfast) => Promise
   }
 }
 
-/** A flag counts more than the environment, whichever of the two it is. */
-function chosenTarget(command: Command): TargetOptions {
-  const { url, data, space }: TargetOptions = command.opts();
-  const spaceOption = space === undefined ? {} : { space };
-  const isFlag = (name: string): boolean => command.getOptionValueSource(name) === 'cli';
-  if (data !== undefined && (url === undefined || (isFlag('data') && !isFlag('url')))) return { data, ...spaceOption };
-  return url === undefined ? spaceOption : { url, ...spaceOption };
-}
-
 async function refuseAbsent({ url, data, space = 'default' }: TargetOptions): Promise<void> {
-  const folder = url?.startsWith('file:') === true ? folderOf(url) : data;
+  const folder = url === undefined ? data : url.startsWith('file:') ? folderOf(url) : undefined;
   if (folder === undefined || folder === '') return;
   const isThere = await access(join(resolve(folder), `${space}.mdb`)).then(
     () => true,

@@ -94,6 +94,17 @@ test('a flag counts more than the environment', async () => {
   expect((await runProgram(process.execPath, [main, 'ls'], { HOLDFAST_DATA: folder })).output).toBe('mail\nother\n');
 });
 
+test('a token is proven, from the flag before the environment, and a wrong one is refused', async () => {
+  const wrong = `hf_000000000000_${'A'.repeat(43)}`;
+  const refused = await runProgram(process.execPath, [main, 'ls', ...data], { HOLDFAST_TOKEN: wrong });
+  expect(refused.code).toBe(1);
+  expect(refused.errors).toContain('(UNAUTHORIZED)');
+  const made = await holdfast('token', 'create', '--label', 'reader', '--scope', 'channel:*:read', '--json', ...data);
+  const { token } = JSON.parse(made.output) as { token: string };
+  const typed = [main, 'ls', '--token', token, ...data];
+  expect((await runProgram(process.execPath, typed, { HOLDFAST_TOKEN: wrong })).output).toBe('mail\nother\n');
+});
+
 describe('backup and restore', () => {
   test('a cut file is refused, and a file that cannot be written is said so', async () => {
     const target = newFolder();

@@ -76,16 +76,16 @@ export function addWorker(program: Command): void {
     .action(work);
 }
 
-async function work(files: readonly string[], options: WorkerOptions, command: Command): Promise<void> {
+async function work(files: readonly string[], options: WorkerOptions): Promise<void> {
   const { processes, min = processes, grace, idle, maxMemory, logLevel } = options;
   if (min > processes) throw new RangeError(`Cannot keep ${min} processes of at most ${processes}: lower --min`);
   const paths = files.map((file) => resolve(file));
-  const url = urlOf(options, command);
+  const url = urlOf(options);
   const learned = new Learned(options.state ?? stateFolder(), paths, url ?? '');
   const logger = createLogger(logLevel);
   const supervisor = new Supervisor(
     { files: paths, processes, min, graceMs: grace, idleMs: idle, memoryBytes: maxMemory, url },
-    { clock: systemClock, random: systemRandom, logger, env: environment(url), learned },
+    { clock: systemClock, random: systemRandom, logger, env: environment(url, options.token), learned },
   );
   const missing = await firstMissing(paths);
   if (missing !== undefined) {
@@ -98,17 +98,15 @@ async function work(files: readonly string[], options: WorkerOptions, command: C
 }
 
 /** What is written on the command line counts before the environment. */
-function urlOf({ url, data }: WorkerOptions, command: Command): string | undefined {
-  if (data !== undefined && (url === undefined || command.getOptionValueSource('url') === 'env')) {
-    if (url === undefined || command.getOptionValueSource('data') === 'cli') return `file:${resolve(data)}`;
-  }
-  return url;
+function urlOf({ url, data }: WorkerOptions): string | undefined {
+  return url ?? (data === undefined ? undefined : `file:${resolve(data)}`);
 }
 
 /** What `open()` without arguments finds in a worker process. */
-function environment(url: string | undefined): NodeJS.ProcessEnv {
-  if (url === undefined) return process.env;
-  const { HOLDFAST_DATA: _data, ...env } = process.env;
+function environment(url: string | undefined, token: string | undefined): NodeJS.ProcessEnv {
+  const given: NodeJS.ProcessEnv = { ...process.env, ...(token !== undefined && { HOLDFAST_TOKEN: token }) };
+  if (url === undefined) return given;
+  const { HOLDFAST_DATA: _data, ...env } = given;
   return { ...env, HOLDFAST_URL: url };
 }
 
