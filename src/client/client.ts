@@ -262,7 +262,7 @@ export class Client {
         // Somebody may have begun to wait for it anew, after an answer that was not the last word.
         if (waiting.size > 0 || this.#awaited.get(key)?.waiting !== waiting) return;
         this.#awaited.delete(key);
-        this.note({ kind: 'await', id, stop: true });
+        this.#awaitNoMore(id);
       };
     });
     if (!registered) this.note({ kind: 'await', id, stop: false });
@@ -495,7 +495,12 @@ export class Client {
     if (entry === undefined) return;
     this.#awaited.delete(key);
     for (const resolve of entry.waiting) resolve(ended);
-    this.note({ kind: 'await', id: entry.id, stop: true });
+    this.#awaitNoMore(entry.id);
+  }
+
+  /** Not a note: one that is lost with its link would keep the message's result for as long as the session lasts. */
+  #awaitNoMore(id: Uint8Array): void {
+    this.request({ kind: 'await', id, stop: true }).catch(() => {});
   }
 
   #announceEvents(): void {

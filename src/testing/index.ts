@@ -1,4 +1,5 @@
 /** What tests of applications, and of stores, need. */
+export { apiConformance, type ApiConformanceOptions, type ApiFactory, type ApiUnderTest } from './api-conformance.ts';
 export { drain, type Drainable, type DrainOptions } from './drain.ts';
 export { expectProduced, type Matcher } from './expect-produced.ts';
 export { runOne, type RunOutcome } from './run-one.ts';

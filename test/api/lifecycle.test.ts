@@ -2,8 +2,7 @@ import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { open } from 'holdfast';
-import { newFolder, openUntilEnd, startInMemory, timelessSetups } from '../helpers/instances.ts';
-import { settled } from '../helpers/manual-clock.ts';
+import { newFolder, openUntilEnd, startInMemory } from '../helpers/instances.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -36,47 +35,6 @@ function runScript(script: string): {
     });
   return { ended, said, kill: () => void child.kill('SIGKILL') };
 }
-
-describe.each(timelessSetups)('close() [$name]', ({ start }) => {
-  test('is safe twice, and everything behind it rejects with CLOSED', async () => {
-    const { hf } = await start();
-    const channel = hf.channel<number>('mail');
-    await channel.produce(1);
-    await Promise.all([hf.close(), hf.close()]);
-    await hf.close();
-    await expect(channel.produce(2)).rejects.toMatchObject({ code: 'CLOSED' });
-    await expect(channel.inspect()).rejects.toMatchObject({ code: 'CLOSED' });
-    await expect(channel.consume(() => {})).rejects.toMatchObject({ code: 'CLOSED' });
-  });
-
-  test('drains: handlers that run are settled, and what was asked for is answered', async () => {
-    const { hf } = await start();
-    const channel = hf.channel<number>('mail');
-    let ended = false;
-    let isRunning = (): void => {};
-    const running = new Promise<void>((resolve) => {
-      isRunning = resolve;
-    });
-    const consumer = await channel.consume(async () => {
-      isRunning();
-      await settled();
-      ended = true;
-    });
-    await channel.produce(1);
-    await running;
-    const produced = channel.produce(2);
-    await hf.close();
-    expect(ended).toBe(true);
-    await produced;
-    await consumer.stopped;
-  });
-
-  test('Symbol.asyncDispose closes', async () => {
-    const { hf } = await start();
-    await hf[Symbol.asyncDispose]();
-    await expect(hf.channels()).rejects.toMatchObject({ code: 'CLOSED' });
-  });
-});
 
 describe('open()', () => {
   test.each([true, false])(

@@ -12,6 +12,10 @@ interface Wire {
   readonly hf: Holdfast;
   /** From now on nothing arrives at the client over its present link. */
   readonly deafen: () => void;
+  /** From now on nothing that the client says arrives over its present link. */
+  readonly mute: () => void;
+  /** How many frames it has sent. */
+  readonly sent: () => number;
   /** Ends the present link; the client makes another. */
   readonly cut: () => void;
 }
@@ -27,18 +31,27 @@ async function start(): Promise<Rig> {
   const broker = await startBroker(clock);
   const connect = async (): Promise<Wire> => {
     let deafen = (): void => {};
+    let mute = (): void => {};
+    let sent = 0;
     let cut = (): void => {};
     const link = async (): Promise<Link> => {
       const ends = localLink(clock);
       broker.accept(ends.broker, { lingerMs: Infinity, needsToken: 'never' });
       let isDeaf = false;
+      let isMute = false;
+      mute = () => {
+        isMute = true;
+      };
       deafen = () => {
         isDeaf = true;
       };
       cut = () => ends.broker.close();
       const { client } = ends;
       return {
-        send: (frame) => client.send(frame),
+        send: (frame) => {
+          sent += 1;
+          if (!isMute) client.send(frame);
+        },
         close: () => client.close(),
         hold: (waiting) => client.hold(waiting),
         flow: (open) => client.flow(open),
@@ -48,7 +61,8 @@ async function start(): Promise<Rig> {
     };
     const client = new Client({ connect: link, host: 'host', clock, random });
     await client.open();
-    return { hf: createHoldfast(client, async () => {}), deafen: () => deafen(), cut: () => cut() };
+    const hf = createHoldfast(client, async () => {});
+    return { hf, deafen: () => deafen(), mute: () => mute(), sent: () => sent, cut: () => cut() };
   };
   return { clock, connect };
 }
@@ -145,5 +159,38 @@ describe('a client that reconnects', () => {
     await channel.produceAll([1, 2, 3]);
     await clock.settle();
     expect(await channel.inspect()).toMatchObject({ completed: 1, totals: { completed: 3 } });
+  });
+
+  test('keeps nobody from forgetting a message whose end it has heard when the link broke', async () => {
+    const { clock, connect } = await start();
+    const [asking, working] = [await connect(), await connect()];
+    const result = asking.hf.channel<number, number>('double').request(21);
+    await clock.settle();
+    asking.mute();
+    const double = working.hf.channel<number, number>('double');
+    await double.consume((number) => number * 2);
+    expect(await result).toBe(42);
+    await clock.settle();
+    asking.cut();
+    await clock.advance('1s');
+    await double.retain({ completed: { count: 0 } });
+    await clock.settle();
+    expect((await double.inspect()).completed).toBe(0);
+  });
+});
+
+describe('channel()', () => {
+  test('says nothing to the broker when the session has a name for the channel with these rules', async () => {
+    const { clock, connect } = await start();
+    const { hf, sent } = await connect();
+    await hf.channel('mail', { attempts: 3 }).produce(1);
+    await clock.settle();
+    const before = sent();
+    for (let i = 0; i < 1_000; i++) hf.channel('mail', { attempts: 3 });
+    await clock.settle();
+    expect(sent()).toBe(before);
+    await hf.channel('mail', { attempts: 3, retain: { completed: { count: 7 } } }).produce(2);
+    await clock.settle();
+    expect((await hf.channel('mail').inspect()).settings.completed.count).toBe(7);
   });
 });

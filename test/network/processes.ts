@@ -30,20 +30,23 @@ export interface Ended {
   readonly errors: string;
 }
 
-/** Starts a program of this folder, which is killed behind the test. */
-export function startProgram(name: string, settings: unknown, flags: readonly string[] = []): Talking {
+/** Where what was started is ended: behind the test, or, with `afterAll`, behind the last one of the file. */
+export type EndBehind = (end: () => Promise<void>) => void;
+
+/** Starts a program of this folder. */
+function startProgram(name: string, settings: unknown, flags: readonly string[], endBehind?: EndBehind): Talking {
   const path = fileURLToPath(new URL(`./programs/${name}.mjs`, import.meta.url));
-  return talking([...flags, path, JSON.stringify(settings)], {});
+  return talking([...flags, path, JSON.stringify(settings)], {}, endBehind);
 }
 
 const command = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
-/** Runs the command `holdfast`, which is killed behind the test. */
-export function startCommand(args: readonly string[], env: NodeJS.ProcessEnv = {}): Talking {
-  return talking([command, ...args], env);
+/** Runs the command `holdfast`, which is killed behind the test unless told otherwise. */
+export function startCommand(args: readonly string[], env: NodeJS.ProcessEnv = {}, endBehind?: EndBehind): Talking {
+  return talking([command, ...args], env, endBehind);
 }
 
-function talking(args: readonly string[], env: NodeJS.ProcessEnv): Talking {
+function talking(args: readonly string[], env: NodeJS.ProcessEnv, endBehind: EndBehind = onTestFinished): Talking {
   const child = spawn(process.execPath, args, { stdio: 'pipe', env: { ...ownEnvironment(), ...env } });
   const said: Said[] = [];
   const listeners = new Set<() => void>();
@@ -67,7 +70,7 @@ function talking(args: readonly string[], env: NodeJS.ProcessEnv): Talking {
     kill(signal);
     return ended;
   };
-  onTestFinished(async () => {
+  endBehind(async () => {
     await end();
   });
   return {
@@ -124,21 +127,26 @@ export interface ServerSettings {
   readonly listen?: readonly string[];
   readonly sessionTimeoutMs?: number;
   readonly more?: readonly string[];
+  readonly endBehind?: EndBehind;
 }
 
 /** `holdfast serve` on a folder of its own, at a free port unless told otherwise. */
 export async function startServer(settings: ServerSettings = {}): Promise<RunningServer> {
   const { folder = newFolder(), listen = ['holdfast://127.0.0.1:0'], more = [] } = settings;
   const timeout = String(settings.sessionTimeoutMs ?? SESSION_TIMEOUT_MS);
-  const server = startCommand([
-    'serve',
-    '--data',
-    folder,
-    '--session-timeout',
-    timeout,
-    ...listen.flatMap((address) => ['--listen', address]),
-    ...more,
-  ]);
+  const server = startCommand(
+    [
+      'serve',
+      '--data',
+      folder,
+      '--session-timeout',
+      timeout,
+      ...listen.flatMap((address) => ['--listen', address]),
+      ...more,
+    ],
+    {},
+    settings.endBehind,
+  );
   const { addresses } = await server.says(({ msg }) => msg === 'Serving');
   return running(server, folder, addresses as string[]);
 }
@@ -151,6 +159,7 @@ export interface LimitedSettings {
   readonly connectionsPerAddress?: number;
   readonly limits?: Readonly<Record<string, number>>;
   readonly tls?: unknown;
+  readonly endBehind?: EndBehind;
 }
 
 /** A server with limits of its own; it says what memory it takes when it is asked. */
@@ -158,7 +167,8 @@ export async function startLimitedServer(settings: LimitedSettings = {}): Promis
   const { folder = newFolder(), addresses = [LOOPBACK], connectionsPerAddress = 4_096, limits = {}, tls } = settings;
   const { sessionTimeoutMs = SESSION_TIMEOUT_MS } = settings;
   const host = { target: { kind: 'folder', folder }, space: 'default', reserveBytes: 0, sessionTimeoutMs };
-  const server = startProgram('server', { host, addresses, connectionsPerAddress, limits, tls }, ['--expose-gc']);
+  const program = { host, addresses, connectionsPerAddress, limits, tls };
+  const server = startProgram('server', program, ['--expose-gc'], settings.endBehind);
   const { addresses: bound } = await server.says((line) => 'addresses' in line);
   return running(server, folder, bound as string[]);
 }
@@ -184,11 +194,12 @@ export interface WorkerSettings {
   readonly concurrency?: number;
   readonly consume?: boolean;
   readonly options?: Readonly<Record<string, unknown>>;
+  readonly endBehind?: EndBehind;
 }
 
 /** A process that works on the channel "work", see `programs/worker.mjs`. */
-export async function startWorker(settings: WorkerSettings): Promise<Talking> {
-  const worker = startProgram('worker', { name: 'worker', ...settings });
+export async function startWorker({ endBehind, ...settings }: WorkerSettings): Promise<Talking> {
+  const worker = startProgram('worker', { name: 'worker', ...settings }, [], endBehind);
   await worker.says((line) => 'ready' in line);
   return worker;
 }

@@ -1,0 +1,23 @@
+import { afterAll, beforeAll, describe, expect } from 'vitest';
+import { folderOfFile, runAll, sharedBy } from './conformance.ts';
+import { startServer } from './processes.ts';
+import { startTroubledProxy, type TroubledProxy } from './troubled-proxy.ts';
+
+const SEED = 7;
+
+describe(`through a proxy that cuts, delays and doubles, seed ${SEED}`, () => {
+  let proxy: TroubledProxy;
+  beforeAll(async () => {
+    const server = await startServer({ folder: folderOfFile(), sessionTimeoutMs: 30_000, endBehind: afterAll });
+    proxy = await startTroubledProxy(server.port, SEED);
+  });
+  afterAll(() => {
+    proxy.close();
+    // Else the cases have shown nothing.
+    for (const count of Object.values(proxy.done)) expect(count).toBeGreaterThan(10);
+  });
+  runAll(
+    sharedBy(() => proxy.url),
+    true,
+  );
+});
