@@ -23,6 +23,9 @@ interface ServeOptions {
   readonly logLevel: string;
 }
 
+/** Read here: to commander a switch is on as soon as its variable is there, whatever it says. */
+const INSECURE_NO_TLS = 'HOLDFAST_INSECURE_NO_TLS';
+
 const EXAMPLE = `
 Addresses: unix:PATH, or a host and port behind holdfast:// (or tcp://), holdfasts:// (or tls://), ws://, wss://. Every TCP
 or TLS address also takes WebSockets and answers GET /health/live and /health/ready. Where others can reach an address, it
@@ -57,9 +60,10 @@ export function addServe(program: Command): void {
       ),
     )
     .addOption(
-      new Option('--insecure-no-tls', 'no TLS, also where others can reach an address: something in front does it')
-        .env('HOLDFAST_INSECURE_NO_TLS')
-        .default(false),
+      new Option(
+        '--insecure-no-tls',
+        `no TLS, also where others can reach an address: something in front does it (env: ${INSECURE_NO_TLS})`,
+      ).default(false),
     )
     .addOption(
       new Option('--session-timeout <duration>', 'how long a client may be silent or away')
@@ -113,7 +117,7 @@ async function serve(options: ServeOptions): Promise<void> {
         tlsCert !== undefined && tlsKey !== undefined
           ? { cert: tlsCert, key: tlsKey, clientCa: tlsClientCa }
           : undefined,
-      insecure: options.insecureNoTls,
+      insecure: options.insecureNoTls || isOn(INSECURE_NO_TLS),
       connectionsPerAddress: options.maxConnectionsPerAddress,
     },
     {
@@ -148,6 +152,14 @@ function ended(): Promise<NodeJS.Signals> {
       });
     }
   });
+}
+
+/** @throws TypeError for what is neither on nor off: a switch that opens a door must not be on by mistake */
+function isOn(variable: string): boolean {
+  const value = process.env[variable] ?? '';
+  if (value === '1' || value === 'true') return true;
+  if (value === '' || value === '0' || value === 'false') return false;
+  throw new TypeError(`Cannot use "${value}" as ${variable}: write true or false`);
 }
 
 function collectAddresses(text: string, before: readonly Address[]): readonly Address[] {
