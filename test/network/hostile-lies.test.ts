@@ -16,7 +16,7 @@ interface Rig {
   readonly server: RunningServer;
   readonly hf: Holdfast;
   /** The witness still holds its session, and is answered. */
-  expectUnharmed(): Promise<void>;
+  readonly expectUnharmed: () => Promise<void>;
 }
 
 async function startRig(): Promise<Rig> {

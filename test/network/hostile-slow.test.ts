@@ -14,6 +14,8 @@ import { until } from './work.ts';
 
 const MB = 1024 * 1024;
 const HELLO_MS = 500;
+/** Less than it takes where the limit above does not count. */
+const MOST_MS = 4_500;
 
 describe('a client that does not read', () => {
   const limits = { congestedBytes: 256 * 1024 };
@@ -77,11 +79,9 @@ describe('a client that does not read', () => {
     let answers = 0;
     await until(async () => {
       await hf.channel('witness').produce(1);
-      answers += 1;
-      if (answers % 50 === 0) most = Math.max(most, (await memoryOf(server)) - before);
+      if (answers++ % 20 === 0) most = Math.max(most, (await memoryOf(server)) - before);
       return isOver;
     });
-    expect(answers).toBeGreaterThan(50);
     expect(most).toBeLessThan(100 * MB);
     expect(await slow.ended).toBe('closed');
   });
@@ -90,6 +90,7 @@ describe('a client that does not read', () => {
 describe('a connection that says too little in its time is closed, byte by byte though it may come', () => {
   /** Says a byte at a time, and gives how long the connection lasted. */
   async function drip(socket: Socket, bytes: Uint8Array): Promise<number> {
+    const since = performance.now();
     onTestFinished(() => void socket.destroy());
     socket.on('error', () => {});
     socket.resume();
@@ -100,8 +101,6 @@ describe('a connection that says too little in its time is closed, byte by byte 
       cancel = systemClock.timer(HELLO_MS / 20, next);
     };
     let cancel = systemClock.timer(HELLO_MS / 20, next);
-    await once(socket, 'connect');
-    const since = performance.now();
     await closed;
     cancel();
     return performance.now() - since;
@@ -111,21 +110,23 @@ describe('a connection that says too little in its time is closed, byte by byte 
   const endless = (beginning: Uint8Array | string): Uint8Array =>
     Buffer.concat([Buffer.from(beginning), Buffer.alloc(1_000, 'a')]);
 
-  const head = Buffer.alloc(8);
-  head.writeUInt32LE(4_000, 0);
-
-  test.each([
+  const dripped: readonly (readonly [name: string, bytes: Uint8Array])[] = [
     ['nothing', new Uint8Array()],
     ['the preamble', PREAMBLE],
     ['a HELLO', Buffer.concat([PREAMBLE, ...recordOf(helloOf(newSession(), 'x'.repeat(3_000)))])],
     ['the head of an HTTP request', endless('GET /health/live HTTP/1.1\r\nX-Slow: ')],
     ['the body of an HTTP request', endless('POST /health/live HTTP/1.1\r\nContent-Length: 100000\r\n\r\n')],
     ['requests behind each other', Buffer.from('GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(30))],
-  ])('%s', async (_name, bytes) => {
+  ];
+
+  test('before HELLO, and over HTTP', async () => {
     const server = await startLimitedServer({ limits: { helloMs: HELLO_MS } });
-    const tookMs = await drip(connect(server.port, '127.0.0.1'), bytes);
-    expect(tookMs).toBeGreaterThan(HELLO_MS * 0.8);
-    expect(tookMs).toBeLessThan(HELLO_MS * 4);
+    const took = dripped.map(async ([name, bytes]) => {
+      const tookMs = await drip(connect(server.port, '127.0.0.1'), bytes);
+      expect(tookMs, name).toBeGreaterThan(HELLO_MS * 0.9);
+      expect(tookMs, name).toBeLessThan(MOST_MS);
+    });
+    await Promise.all(took);
   });
 
   test('a TLS handshake, and what follows one', async () => {
@@ -138,9 +139,9 @@ describe('a connection that says too little in its time is closed, byte by byte 
     });
     // A record of a handshake that announces 16,384 bytes.
     const handshake = endless(Uint8Array.of(0x16, 3, 1, 0x40, 0, 1, 0, 0x3f, 0xfc));
-    expect(await drip(connect(server.port, '127.0.0.1'), handshake)).toBeLessThan(HELLO_MS * 4);
+    expect(await drip(connect(server.port, '127.0.0.1'), handshake)).toBeLessThan(MOST_MS);
     const secure = connectSecurely({ port: server.port, host: '127.0.0.1', ca });
-    expect(await drip(secure, PREAMBLE)).toBeLessThan(HELLO_MS * 4);
+    expect(await drip(secure, PREAMBLE)).toBeLessThan(MOST_MS);
   });
 
   test('a WebSocket without HELLO', async () => {
@@ -160,6 +161,6 @@ describe('a connection that says too little in its time is closed, byte by byte 
     const since = performance.now();
     socket.resume();
     await once(socket, 'close');
-    expect(performance.now() - since).toBeLessThan(HELLO_MS * 4);
+    expect(performance.now() - since).toBeLessThan(MOST_MS);
   });
 });
