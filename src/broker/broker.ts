@@ -283,16 +283,22 @@ export class Broker {
     const { session } = from;
     if (session === undefined)
       return this.#disconnect(from, { code: 'PROTOCOL', message: 'Requests come after HELLO' });
-    if (this.#led.reserve.isReached && addsData(request.command)) {
-      const reply = this.#led.machine.refuse(session, request.request, 'STORE_FULL', FULL_MESSAGE);
-      batch.replies.push({ to: from, request: request.request, reply });
-      return;
-    }
+    if (this.#led.reserve.isReached && addsData(request.command))
+      return this.#refuseFull(from, session, request, batch);
     if (request.command.kind === 'backup') return this.#backup(from, session, request, request.command, batch);
     const need = this.#led.machine.plan(session, request, NOTHING_COLD);
     if (need === undefined) return this.#apply(from, session, request, NOTHING_COLD, batch);
     from.cold = { request, records: new ColdRecords(), ready: false };
     this.#loadCold(from.cold, need, batch);
+  }
+
+  #refuseFull(from: Connection, session: Session, { request }: Request, batch: Batch): void {
+    try {
+      const reply = this.#led.machine.refuse(session, request, 'STORE_FULL', FULL_MESSAGE);
+      if (reply !== undefined) batch.replies.push({ to: from, request, reply });
+    } catch (error) {
+      this.#refuseClient(from, error);
+    }
   }
 
   /** Begins a backup, or reads for its next part, which is made at the start of a later batch. */

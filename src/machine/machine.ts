@@ -184,9 +184,6 @@ export class Machine {
       return answer;
     }
     checkTurn(session, request);
-    if (session.answers.size >= MAX_UNCONFIRMED_ANSWERS) {
-      throw new HoldfastError('PROTOCOL', `Cannot hold more than ${MAX_UNCONFIRMED_ANSWERS} unconfirmed answers`);
-    }
     const reply = this.#applyCommand(session, command, context, view);
     if (remembered) {
       keepAnswer(session, request, reply);
@@ -197,9 +194,15 @@ export class Machine {
     return reply;
   }
 
-  /** Answers a request with a refusal instead of applying it; the refusal is its answer for good. */
-  refuse(session: Session, request: number, code: ErrorCode, message: string): Reply {
+  /**
+   * Answers a request with a refusal instead of applying it; the refusal is its answer for good. A note has none.
+   *
+   * @throws HoldfastError `PROTOCOL` as `apply`
+   */
+  refuse(session: Session, request: number, code: ErrorCode, message: string): Reply | undefined {
+    if (request === 0) return undefined;
     if (request <= session.applied) return firstAnswer(session, request);
+    checkTurn(session, request);
     const reply: Reply = { kind: 'refused', code, message };
     keepAnswer(session, request, reply);
     this.#state.changes.sessions.add(session);
@@ -454,9 +457,13 @@ function isRemembered({ kind }: Command): boolean {
   return changesMessages || kind === 'control' || kind === 'manage' || kind === 'createToken';
 }
 
-function checkTurn({ applied }: Session, request: number): void {
-  if (request <= applied + 1) return;
-  throw new HoldfastError('PROTOCOL', `Cannot apply request ${request}: request ${applied + 1} comes first`);
+function checkTurn({ applied, answers }: Session, request: number): void {
+  if (request > applied + 1) {
+    throw new HoldfastError('PROTOCOL', `Cannot apply request ${request}: request ${applied + 1} comes first`);
+  }
+  if (answers.size >= MAX_UNCONFIRMED_ANSWERS) {
+    throw new HoldfastError('PROTOCOL', `Cannot hold more than ${MAX_UNCONFIRMED_ANSWERS} unconfirmed answers`);
+  }
 }
 
 function firstAnswer(session: Session, request: number): Reply {

@@ -6,7 +6,7 @@ import { encodeBye, FRAME } from '#holdfast/wire/frames.js';
 
 import { PREAMBLE, recordOf } from '#holdfast/wire/stream.js';
 import { openUntilEnd } from '../helpers/instances.ts';
-import { memoryOf, type RunningServer, startLimitedServer } from './processes.ts';
+import { memoryOf, type RunningServer, startLimitedServer, startServer } from './processes.ts';
 import { connectRaw, declare, documentFrame, helloOf, newSession, produce, type RawClient } from './raw-client.ts';
 
 const MB = 1024 * 1024;
@@ -149,6 +149,27 @@ describe('a client that breaks the protocol is told so and loses its connection,
     expect(await hoarding.ended).toMatchObject({ message: 'Cannot hold more than 4096 unconfirmed answers' });
     expect(await hf.channel('hoarded').inspect()).toMatchObject({ ready: 4_096 });
     await expectUnharmed();
+  });
+
+  test('where it does so while the store is full', async () => {
+    const server = await startServer({ more: ['--reserve-bytes', String(Number.MAX_SAFE_INTEGER)] });
+    const full = { kind: 'refused', code: 'STORE_FULL' };
+    const skipping = connectRaw(server.port);
+    await skipping.hello();
+    await skipping.request(1, declare(1, 'skipped'));
+    skipping.ask({ request: 0, command: produce(1, 0) });
+    expect(await skipping.request(2, produce(1, 1))).toMatchObject(full);
+    skipping.ask({ request: 9, command: produce(1, 3) });
+    expect(await skipping.ended).toMatchObject({ message: 'Cannot apply request 9: request 3 comes first' });
+
+    const hoarding = connectRaw(server.port);
+    await hoarding.hello();
+    await hoarding.request(1, declare(1, 'hoarded'));
+    hoarding.ask(...Array.from({ length: 4_097 }, (_, i) => ({ request: i + 2, command: produce(1, i) })));
+    expect(await hoarding.ended).toMatchObject({ message: 'Cannot hold more than 4096 unconfirmed answers' });
+    await expect((await openUntilEnd(server.url)).channel<number>('mail').produce(1)).rejects.toMatchObject({
+      code: 'STORE_FULL',
+    });
   });
 
   test('where it opens more consumers or a larger window than it may', async () => {

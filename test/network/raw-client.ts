@@ -51,7 +51,7 @@ export function connectRaw(to: number | string, { preamble = true } = {}): RawCl
   return rawClient(socket, preamble);
 }
 
-export function rawClient(socket: Socket, preamble: boolean): RawClient {
+function rawClient(socket: Socket, preamble: boolean): RawClient {
   const deliveries: Delivery[] = [];
   const notices: Notice[] = [];
   const replies = new Map<number, Reply>();
