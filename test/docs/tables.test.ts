@@ -1,5 +1,3 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { resolveChannelOptions } from '#holdfast/api/options.js';
 import { MAX_ACCESS_TOKENS } from '#holdfast/machine/access-tokens.js';
@@ -15,7 +13,8 @@ import { MAX_FAILURE_MESSAGE_CHARACTERS, MAX_FAILURE_STACK_CHARACTERS } from '#h
 import { MAX_DURATION_MS } from '#holdfast/model/duration.js';
 import { DEFAULT_DEDUPLICATION_MS, DEFAULT_POLICY, DEFAULT_SETTINGS, type Retention } from '#holdfast/model/policy.js';
 import { HAPPENINGS, nextState, STATES } from '#holdfast/model/states.js';
-import { readDocuments, root, rowsUnder } from './markdown.ts';
+import { readDocuments, rowsUnder } from './markdown.ts';
+import { constant, documentedDefault } from './source.ts';
 
 const documents = new Map(readDocuments().map((document) => [document.path, document]));
 
@@ -143,23 +142,4 @@ function errorOf(run: () => unknown): string {
     return (error as Error).message;
   }
   throw new Error('Cannot read the message of an error: there was none');
-}
-
-/** What the documentation of an option says is its default. */
-function documentedDefault(path: string, option: string): string {
-  const source = readFileSync(join(root, 'src', path), 'utf8');
-  const found = new RegExp(`@default ([^\\n]*?)(?: \\*/)?\\n(?: *\\*/\\n)? *readonly ${option}\\?:`).exec(source)?.[1];
-  if (found === undefined) throw new Error(`Cannot find the default of "${option}" in src/${path}`);
-  return found;
-}
-
-/** A constant that a file keeps to itself: a product of integers. */
-function constant(path: string, name: string): number {
-  const source = readFileSync(join(root, 'src', path), 'utf8');
-  const found = new RegExp(`^(?:export )?const ${name}(?:: number)? = ([\\d_ *]+);`, 'm').exec(source)?.[1];
-  if (found === undefined) throw new Error(`Cannot find the constant "${name}" in src/${path}`);
-  return found
-    .replaceAll('_', '')
-    .split('*')
-    .reduce((product, factor) => product * Number(factor), 1);
 }
