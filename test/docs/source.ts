@@ -55,9 +55,18 @@ export function membersOf(path: string, name: string): string[] {
 
 /** The fields of an interface. */
 export function fieldsOf(path: string, name: string): string[] {
-  const pattern = new RegExp(`^export interface ${name} \\{\\n([^]*?)^\\}`, 'm');
+  const pattern = new RegExp(`^export interface ${name}(?: extends \\w+)? \\{\\n([^]*?)^\\}`, 'm');
   const body = found(`the interface "${name}"`, path, pattern.exec(sourceOf(path)));
   return [...body.matchAll(/^ {2}readonly (\w+)\??:/gm)].map(([, field]) => field as string);
+}
+
+/** The least memory of an isolate, of each kind. */
+export function leastMemory(): string {
+  const path = 'api/isolated.ts';
+  const sizes = found('the least memory', path, /^const LEAST_BYTES = (.*);$/m.exec(sourceOf(path)));
+  const bytesOf = (kind: string): number =>
+    Number(new RegExp(`${kind}: (\\d+) \\* 2 \\*\\* 20`).exec(sizes)?.[1]) * 2 ** 20;
+  return `${bytesOf('process')} bytes, ${bytesOf('thread')} bytes`;
 }
 
 /** The documents that the broker takes: their kind, and their fields, with `?` where one may be missing. */
