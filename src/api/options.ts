@@ -1,5 +1,6 @@
 /** The options of the native API: what a caller may write, checked at the call and turned into plain rules. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
+import { isWellFormed } from '../codec/binary-types.ts';
 import type { CodecLimits } from '../codec/bson.ts';
 import type { Backoff } from '../model/backoff.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
@@ -282,6 +283,11 @@ export function checkChannelName(name: string): void {
   if (typeof name !== 'string') throw new TypeError(`Cannot use ${typeof name} as a channel name: it must be a text`);
   if (name.length === 0 || name.length > 255) {
     throw new RangeError(`Cannot use a channel name of ${name.length} characters: it must have from 1 to 255`);
+  }
+  if (!isWellFormed(name)) {
+    throw new RangeError(
+      `Cannot use ${JSON.stringify(name)} as a channel name: half of a surrogate pair stands alone in it`,
+    );
   }
 }
 

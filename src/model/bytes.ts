@@ -2,7 +2,8 @@
 import { HoldfastError } from './errors.ts';
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder('utf-8', { fatal: true });
+/** A byte order mark at the beginning of a text is a part of it, like every other character. */
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 const INITIAL_BYTES = 256;
 

@@ -12,13 +12,13 @@
  * | `LEASE_LOST` | the message is no longer this handler's | stop; somebody else has it, or it ended |
  * | `BACKLOG_FULL` | the channel holds `maxBacklog` messages | produce later, or open with `onFull: 'wait'` |
  * | `STORE_FULL` | the disk has less free space than the reserve | free space; consumers go on meanwhile |
- * | `STORE_IN_USE` | a live broker of another process leads the store | use that one |
+ * | `STORE_IN_USE` | a live broker of another process leads the store | nothing: who opens the folder becomes its client |
  * | `STORE_CORRUPT` | a record does not match its checksum or its format | restore a backup |
  * | `STORE_EXISTS` | the folder to restore into holds a store already | restore into a new folder |
  * | `STORE_TOO_NEW` | the store was written by a later version of this package | upgrade this process |
  * | `BACKUP_DAMAGED` | the file is not a whole backup | use another one |
  * | `STORE_FAILED` | the store failed and could not be opened again | see `cause` |
- * | `FENCED` | another broker leads the store by now | open again |
+ * | `FENCED` | another broker leads the store by now | nothing: clients connect to that one |
  * | `UNKNOWN_OUTCOME` | the session expired before the answer came: it may or may not have happened | look, then decide |
  * | `NOT_FOUND` | no message has this id any more | nothing |
  * | `WRONG_STATE` | the message is not in a state that allows this | look at `state` |

@@ -2,6 +2,7 @@
  * Commands that travel as documents, checked when they come in: the machine relies on their fields, and a client that
  * sends others must lose its link, not stop the broker.
  */
+import { isWellFormed } from '../codec/binary-types.ts';
 import { ACCESS_TOKEN_HASH_BYTES, isAccessTokenId, MAX_LABEL_CHARACTERS, MAX_SCOPES } from '../model/access-token.ts';
 import type { Command } from '../model/command.ts';
 import { MAX_DURATION_MS } from '../model/duration.ts';
@@ -16,7 +17,9 @@ const MAX_NAME_CHARACTERS = 255;
 
 const isText: Check = (value) => typeof value === 'string';
 const isFlag: Check = (value) => typeof value === 'boolean';
-const isName: Check = (value) => typeof value === 'string' && value.length > 0 && value.length <= MAX_NAME_CHARACTERS;
+/** Names are stored as UTF-8, which cannot tell lone surrogates apart. */
+const isName: Check = (value) =>
+  typeof value === 'string' && value.length > 0 && value.length <= MAX_NAME_CHARACTERS && isWellFormed(value);
 const isCount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
 const isLimit: Check = (value) => isCount(value) && value !== 0;
 const isDuration: Check = (value) => typeof value === 'number' && value >= 0 && value <= MAX_DURATION_MS;

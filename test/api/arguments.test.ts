@@ -8,6 +8,7 @@ type Attempt = (hf: Holdfast, channel: Channel<unknown>) => unknown;
 const CASES: readonly (readonly [name: string, attempt: Attempt, says: string])[] = [
   ['channel name', (hf) => hf.channel(''), 'it must have from 1 to 255'],
   ['channel name too long', (hf) => hf.channel('x'.repeat(256)), 'it must have from 1 to 255'],
+  ['channel name with half a pair', (hf) => hf.channel('\ud800mail'), 'half of a surrogate pair stands alone in it'],
   ['channel name of another type', (hf) => hf.channel(5 as never), 'it must be a text'],
   [
     'channel option',

@@ -57,6 +57,15 @@ describe('holdfast token', () => {
     expect((await token(['list', '--data', folder])).stdout).toMatch(new RegExp(`^${id} +revoked`, 'm'));
   });
 
+  test('works on the folder of a flag, whatever server the environment names', async () => {
+    const folder = newFolder();
+    const create = ['create', '--data', folder, '--label', 'ci', '--scope', 'server:admin'];
+    const created = await token(create, { HOLDFAST_URL: `file:${newFolder()}` });
+    expect(created.code).toBe(0);
+    const listed = await token(['list', '--data', folder]);
+    expect(listed.stdout).toContain(created.stdout.slice(3, 15));
+  });
+
   test('speaks JSON', async () => {
     const folder = newFolder();
     const scopes = ['--scope', 'server:admin', 'kv:a:r', '--scope', 'channel:a,b:read,admin'];

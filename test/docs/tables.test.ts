@@ -1,5 +1,3 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { resolveChannelOptions } from '#holdfast/api/options.js';
 import { MAX_ACCESS_TOKENS } from '#holdfast/machine/access-tokens.js';
@@ -15,7 +13,8 @@ import { MAX_FAILURE_MESSAGE_CHARACTERS, MAX_FAILURE_STACK_CHARACTERS } from '#h
 import { MAX_DURATION_MS } from '#holdfast/model/duration.js';
 import { DEFAULT_DEDUPLICATION_MS, DEFAULT_POLICY, DEFAULT_SETTINGS, type Retention } from '#holdfast/model/policy.js';
 import { HAPPENINGS, nextState, STATES } from '#holdfast/model/states.js';
-import { readDocuments, root, rowsUnder } from './markdown.ts';
+import { readDocuments, rowsUnder } from './markdown.ts';
+import { constant, documentedDefault, fieldsOf, leastMemory } from './source.ts';
 
 const documents = new Map(readDocuments().map((document) => [document.path, document]));
 
@@ -60,6 +59,11 @@ describe('docs/guarantees.md', () => {
       thread: documentedDefault('open.ts', 'thread'),
       sessionTimeout: documentedDefault('open.ts', 'sessionTimeout').replaceAll("'", ''),
       reserveBytes: String(constant('open.ts', 'RESERVE_BYTES')),
+      token: documentedDefault('open.ts', 'token').replace('the environment variable `', '').replace('`', ''),
+      connectTimeout: documentedDefault('open.ts', 'connectTimeout').replaceAll("'", ''),
+      log: documentedDefault('open.ts', 'log').split(' ')[1] as string,
+      memoryBytes: documentedDefault('api/isolated.ts', 'memoryBytes'),
+      grace: documentedDefault('api/holdfast.ts', 'grace'),
     };
     const found = Object.fromEntries(defaults.map(([option = '', value = '']) => [option, value]));
     expect(found).toMatchObject(expected);
@@ -70,6 +74,19 @@ describe('docs/guarantees.md', () => {
     const known = message.slice(message.indexOf('known are ') + 'known are '.length).split(', ');
     const named = defaults.map(([option = '']) => option.split('.')[0]);
     expect(known.filter((option) => option !== 'schema' && !named.includes(option))).toEqual([]);
+  });
+
+  test('leaves out no option of open, nor of a consumer', () => {
+    const named = defaults.map(([option]) => option);
+    // For tests alone, and what has no default: the signal, and who hears of errors.
+    const others = ['clock', 'random', 'signal', 'onError'];
+    const options = [
+      ...fieldsOf('open.ts', 'OpenOptions'),
+      ...fieldsOf('api/consumer.ts', 'ConsumeOptions'),
+      ...fieldsOf('api/isolated.ts', 'IsolatedConsumeOptions'),
+      ...fieldsOf('api/holdfast.ts', 'CloseOptions'),
+    ];
+    expect(options.filter((option) => !named.includes(option))).toEqual(others);
   });
 
   test('names every limit as the code has it', () => {
@@ -93,6 +110,11 @@ describe('docs/guarantees.md', () => {
       'access tokens of a space, and scopes of one': `${MAX_ACCESS_TOKENS}, ${MAX_SCOPES}`,
       "characters of a token's label, and of a scope's glob or prefix": `${MAX_LABEL_CHARACTERS}, ${constant('model/scopes.ts', 'MAX_PATTERN_CHARACTERS')}`,
       'backups at a time, and what waits for a slow one': `${constant('broker/broker.ts', 'MAX_BACKUPS')}, ${constant('broker/backup.ts', 'MAX_WAITING_BYTES')} bytes`,
+      'memory of an isolate, at least, as a process and as a thread': leastMemory(),
+      'processes of one holdfast worker': String(constant('cli/commands/worker.ts', 'MAX_PROCESSES')),
+      'how long close waits for a broker that cannot be reached': duration(
+        constant('api/holdfast.ts', 'UNREACHABLE_MS'),
+      ),
       'entries of the journal, and their age': `${JOURNAL_ENTRIES}, ${JOURNAL_AGE_MS / 3_600_000}h`,
     });
   });
@@ -143,23 +165,4 @@ function errorOf(run: () => unknown): string {
     return (error as Error).message;
   }
   throw new Error('Cannot read the message of an error: there was none');
-}
-
-/** What the documentation of an option says is its default. */
-function documentedDefault(path: string, option: string): string {
-  const source = readFileSync(join(root, 'src', path), 'utf8');
-  const found = new RegExp(`@default ([^\\n]*?)(?: \\*/)?\\n(?: *\\*/\\n)? *readonly ${option}\\?:`).exec(source)?.[1];
-  if (found === undefined) throw new Error(`Cannot find the default of "${option}" in src/${path}`);
-  return found;
-}
-
-/** A constant that a file keeps to itself: a product of integers. */
-function constant(path: string, name: string): number {
-  const source = readFileSync(join(root, 'src', path), 'utf8');
-  const found = new RegExp(`^(?:export )?const ${name}(?:: number)? = ([\\d_ *]+);`, 'm').exec(source)?.[1];
-  if (found === undefined) throw new Error(`Cannot find the constant "${name}" in src/${path}`);
-  return found
-    .replaceAll('_', '')
-    .split('*')
-    .reduce((product, factor) => product * Number(factor), 1);
 }

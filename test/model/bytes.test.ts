@@ -88,6 +88,12 @@ describe('ByteWriter and ByteReader', () => {
     );
   });
 
+  test('a byte order mark is a part of a text', () => {
+    const writer = new ByteWriter();
+    writer.text('\ufeffmail');
+    expect(new ByteReader(writer.finish()).text()).toBe('\ufeffmail');
+  });
+
   test('an integer of more than 53 bits and a text that is not UTF-8 are refused with PROTOCOL', () => {
     for (const bytes of [new Uint8Array(9).fill(0xff), Uint8Array.of(255, 255, 255, 255, 255, 255, 255, 127)]) {
       expect(() => new ByteReader(bytes).varint()).toThrow(expect.objectContaining({ code: 'PROTOCOL' }));

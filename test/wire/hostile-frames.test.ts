@@ -138,6 +138,7 @@ describe('decodeRequests()', () => {
     ['rules that are no rules', { kind: 'declare', ref: 1, channel: 'mail', policy: { maxAttempts: 'many' } }],
     ['a channel without a name', { kind: 'declare', ref: 1, channel: '', policy: DEFAULT_POLICY }],
     ['a name that is too long', { kind: 'declare', ref: 1, channel: 'x'.repeat(256), policy: DEFAULT_POLICY }],
+    ['half a surrogate pair in a name', { kind: 'declare', ref: 1, channel: '\ud800mail', policy: DEFAULT_POLICY }],
     ['zero attempts', { kind: 'declare', ref: 1, channel: 'mail', policy: { ...DEFAULT_POLICY, maxAttempts: 0 } }],
     ['an unknown rule', { kind: 'declare', ref: 1, channel: 'mail', policy: { ...DEFAULT_POLICY, extra: 1 } }],
     ['an empty schedule', policyWith({ kind: 'schedule', delaysMs: [], jitter: 0 })],
