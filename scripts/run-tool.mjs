@@ -3,7 +3,7 @@ import { pathToFileURL } from 'node:url';
 import { outputs, program, run } from './project.mjs';
 
 const [name, ...args] = process.argv.slice(2);
-if (name === undefined) throw new TypeError('Name the tool to run: bench, demo, sim, torture or workers');
+if (name === undefined) throw new TypeError('Name the tool to run: bench, demo, fuzz, sim, torture or workers');
 
 const built = await run([program('tsc'), '-b', 'tools', '--pretty', 'false']);
 if (built.code !== 0) {
