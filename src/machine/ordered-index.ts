@@ -16,7 +16,7 @@ interface Leaf<T> {
 interface Branch<T> {
   readonly leaf: false;
   readonly children: Node<T>[];
-  /** For each child a lower bound of its items; exact when the child was made, never above any item later. */
+  /** The first item of each child. Never one that was removed: its owner may change what it is ordered by. */
   readonly lows: T[];
   count: number;
 }
@@ -139,6 +139,8 @@ export class OrderedIndex<T> {
     if (countOf(child) === 0 && node.children.length > 1) {
       node.children.splice(position, 1);
       node.lows.splice(position, 1);
+    } else if (countOf(child) > 0 && this.#compare(node.lows[position] as T, item) === 0) {
+      node.lows[position] = firstOf(child);
     }
     return true;
   }

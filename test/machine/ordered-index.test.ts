@@ -34,6 +34,22 @@ function expectSame(index: OrderedIndex<number>, { items }: SortedArray, probes:
 }
 
 describe('OrderedIndex', () => {
+  test('finds its items though those that were removed have changed since', () => {
+    const items = Array.from({ length: 5_000 }, (_, at) => ({ at }));
+    const index = new OrderedIndex<{ at: number }>((a, b) => a.at - b.at);
+    for (const each of items) index.add(each);
+    const [removed, kept] = [items.filter(({ at }) => at % 3 !== 1), items.filter(({ at }) => at % 3 === 1)];
+
+    for (const each of removed) {
+      expect(index.remove(each)).toBe(true);
+      each.at = each.at % 2 === 0 ? 0 : 10_000;
+    }
+
+    expect(index.slice(0, kept.length)).toEqual(kept);
+    for (const each of kept) expect(index.remove(each)).toBe(true);
+    expect(index.size).toBe(0);
+  });
+
   const item = fc.integer({ min: -400, max: 400 });
   const step = fc.record({ add: fc.boolean(), item });
 
