@@ -16,7 +16,7 @@
 import { ByteReader, ByteWriter, small31 } from './bytes.ts';
 import { MAX_DURATION_MS } from './duration.ts';
 import { HoldfastError } from './errors.ts';
-import { MESSAGE_ID_BYTES, messageIdTime } from './message-id.ts';
+import { isMessageId, MESSAGE_ID_BYTES, messageIdTime } from './message-id.ts';
 
 const BLOCK_VERSION = 1;
 
@@ -207,6 +207,7 @@ export class BlockReader {
   /** Whether the item is one that the broker may store: in its second, with numbers that make sense. */
   isSound(): boolean {
     return (
+      isMessageId(this.#bytes, this.start + 1) &&
       idSecond(this.#bytes, this.start + 1) === this.second &&
       this.delayMs >= 0 &&
       this.delayMs <= MAX_DURATION_MS &&

@@ -71,6 +71,11 @@ export class MessageIdSource {
   }
 }
 
+/** Whether these bytes have the version and the variant of an id. */
+export function isMessageId(bytes: Uint8Array, at: number): boolean {
+  return (bytes[at + 6] as number) >>> 4 === 7 && (bytes[at + 8] as number) >>> 6 === 2;
+}
+
 /** The moment in an id, in milliseconds since 1970. */
 export function messageIdTime(bytes: Uint8Array, at: number = 0): number {
   const byte = (i: number): number => bytes[at + i] as number;

@@ -113,6 +113,14 @@ describe('decodeRequests()', () => {
     return frame.finish();
   }
 
+  test.each([6, 8])('refuses a block with an id that is none by its byte %i', (at) => {
+    const id = Uint8Array.from(ids.next());
+    id[at] = 0;
+    const writer = new BlockWriter(1, idSecond(id));
+    writer.add(id, new Uint8Array(3), { awaited: true });
+    expect(() => decodeRequests(produce(writer.finish()))).toThrow('impossible options');
+  });
+
   test('refuses a block with nothing in it, and one with bytes behind its items', () => {
     expect(() => decodeRequests(produce(new BlockWriter(1, 5).finish()))).toThrow('its items do not fill it');
     const id = ids.next();

@@ -286,7 +286,8 @@ export class Traffic {
   }
 
   #freshId(): Uint8Array {
-    const id = this.#dice.chance(0.01) ? this.#id() : this.#ids.next();
+    const isRepeated = this.#known.length > 0 && this.#dice.chance(0.01);
+    const id = isRepeated ? this.#dice.pick(this.#known) : this.#ids.next();
     this.#known.push(id);
     if (this.#known.length > MOST_KNOWN) this.#known.shift();
     return id;
