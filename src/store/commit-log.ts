@@ -156,7 +156,11 @@ export class CommitLog {
 
   /** Says to other processes whether this leader is in a write transaction. */
   markBusy(busy: boolean): void {
-    this.#file?.markBusy(busy);
+    try {
+      this.#file?.markBusy(busy);
+    } catch {
+      // Without the mark another process may stand still beside this one while that is stopped; nothing else depends on it.
+    }
   }
 
   /** Lets go of the file that this object writes. */

@@ -12,6 +12,10 @@ const CALLS = ['pwrite64', 'pwritev', 'writev', 'fdatasync', 'fsync', 'msync', '
 const AT_ONCE = 6;
 /** As `commit-script.mjs` makes them. */
 const COMMITS = 50;
+/** The byte that says whether the leader is in a write transaction, and how many of its writes are broken. */
+const MARK = /^\d+, "\\[01]", 1, /;
+const MARKS = 4;
+
 /** A process that is killed leaves what the system has, so fewer places tell as much. */
 const KILL_STEP = 6;
 
@@ -48,9 +52,12 @@ beforeAll(async () => {
     join(folder, 'whole'),
   );
   const counts = new Map<string, number>();
-  for (const [, call] of readFileSync(trace, 'utf8').matchAll(/^\d+ +(\w+)\(/gm)) {
-    if (call === undefined) continue;
+  let marks = 0;
+  for (const [, call, given] of readFileSync(trace, 'utf8').matchAll(/^\d+ +(\w+)\((.*)/gm)) {
+    if (call === undefined || given === undefined) continue;
     counts.set(call, (counts.get(call) ?? 0) + 1);
+    // Around each write transaction a byte is written that only helps others; a few of them tell as much as all.
+    if (MARK.test(given) && ++marks > MARKS) continue;
     places.push({ call, number: counts.get(call) as number });
   }
   expect(places.length).toBeGreaterThan(100);
