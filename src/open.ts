@@ -18,6 +18,7 @@ import type { TlsClientOptions } from './wire/dial.ts';
 export interface OpenOptions {
   /**
    * The unit of atomicity: channels and KV of one space commit together, and no others. Letters, digits, `_` and `-`.
+   * The environment variable `HOLDFAST_SPACE` counts where it is left out.
    * @default 'default'
    */
   readonly space?: string;
@@ -174,7 +175,7 @@ function tlsOf(tls: OpenOptions['tls'] = {}): TlsClientOptions {
 
 /** @throws TypeError, RangeError */
 function settingsOf(target: Target, options: OpenOptions): HostSettings {
-  const { space = 'default', clock = systemClock, random = systemRandom } = options;
+  const { space = process.env['HOLDFAST_SPACE'] ?? 'default', clock = systemClock, random = systemRandom } = options;
   if (!/^[A-Za-z0-9_-]{1,64}$/.test(space)) {
     throw new RangeError(
       `Cannot use "${space}" as a space: its name may hold letters, digits, "_" and "-", at most 64`,

@@ -6,17 +6,7 @@ import type { Failure } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { parseMessageId } from '../model/message-id.ts';
 import { type EndedState, type Happening, type LiveState, nextState, type State } from '../model/states.ts';
-import type {
-  Channel,
-  DueClock,
-  EndedList,
-  EndedMessage,
-  Extra,
-  Lease,
-  Message,
-  PolicyRef,
-  Session,
-} from './memory.ts';
+import type { Channel, DueClock, EndedList, EndedMessage, Extra, Lease, Message, PolicyRef } from './memory.ts';
 import { backlogOf } from './channel.ts';
 import { findOrCreateChannel, internPolicy } from './channels.ts';
 import { queueConsumer, releaseFrom } from './consumers.ts';
@@ -277,7 +267,8 @@ function tellWaiters(
 ): void {
   const id = state.awaitedSeqs.get(seq);
   if (id === undefined) return;
-  for (const session of state.awaited.get(id) as Set<Session>) {
+  // A client that gives one id to several messages has heard of the first, and waits no more for the others.
+  for (const session of state.awaited.get(id) ?? []) {
     const notice = { kind: 'ended', id: parseMessageId(id), state: ended, result, failure } as const;
     state.changes.notices.push({ session, notice });
   }

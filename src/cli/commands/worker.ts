@@ -81,11 +81,14 @@ async function work(files: readonly string[], options: WorkerOptions): Promise<v
   if (min > processes) throw new RangeError(`Cannot keep ${min} processes of at most ${processes}: lower --min`);
   const paths = files.map((file) => resolve(file));
   const url = urlOf(options);
+  // What this process opens itself, and what its worker processes open, finds these in the environment.
+  if (options.token !== undefined) process.env['HOLDFAST_TOKEN'] = options.token;
+  if (options.space !== undefined) process.env['HOLDFAST_SPACE'] = options.space;
   const learned = new Learned(options.state ?? stateFolder(), paths, url ?? '');
   const logger = createLogger(logLevel);
   const supervisor = new Supervisor(
     { files: paths, processes, min, graceMs: grace, idleMs: idle, memoryBytes: maxMemory, url },
-    { clock: systemClock, random: systemRandom, logger, env: environment(url, options.token), learned },
+    { clock: systemClock, random: systemRandom, logger, env: environment(url), learned },
   );
   const missing = await firstMissing(paths);
   if (missing !== undefined) {
@@ -103,10 +106,9 @@ function urlOf({ url, data }: WorkerOptions): string | undefined {
 }
 
 /** What `open()` without arguments finds in a worker process. */
-function environment(url: string | undefined, token: string | undefined): NodeJS.ProcessEnv {
-  const given: NodeJS.ProcessEnv = { ...process.env, ...(token !== undefined && { HOLDFAST_TOKEN: token }) };
-  if (url === undefined) return given;
-  const { HOLDFAST_DATA: _data, ...env } = given;
+function environment(url: string | undefined): NodeJS.ProcessEnv {
+  if (url === undefined) return process.env;
+  const { HOLDFAST_DATA: _data, ...env } = process.env;
   return { ...env, HOLDFAST_URL: url };
 }
 

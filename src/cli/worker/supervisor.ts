@@ -88,7 +88,7 @@ export class Supervisor {
     const release = this.#tools.clock.keepAlive();
     try {
       const { url, min } = this.#options;
-      if (url?.startsWith('file:') === true) await this.#stores.hold(url, 'default');
+      if (url?.startsWith('file:') === true) await this.#stores.hold(url, process.env['HOLDFAST_SPACE'] ?? 'default');
       const places = min === 0 ? await this.#tools.learned.read() : undefined;
       if (this.#isEnding) return await this.#finished;
       if (places === undefined) {
