@@ -2,6 +2,9 @@
 import type { Value } from '../model/records.ts';
 import { openPack, type Pack } from '../machine/machine.ts';
 
+/** What an open pack takes beside its bytes, about: a small one is mostly this. */
+const PACK_BYTES = 1_024;
+
 export class PackCache {
   readonly #limitBytes: number;
   /** In the order of their last use, the oldest first. */
@@ -25,11 +28,11 @@ export class PackCache {
   }
 
   add(number: number, value: Value): Pack {
-    const pack = openPack(value);
+    const pack = openPack(alone(value));
     this.remove(number);
     this.#packs.set(number, pack);
     this.#newest = { number, pack };
-    this.#bytes += pack.bytes;
+    this.#bytes += pack.bytes + PACK_BYTES;
     for (const oldest of this.#packs.keys()) {
       if (this.#bytes <= this.#limitBytes || oldest === number) break;
       this.remove(oldest);
@@ -48,6 +51,11 @@ export class PackCache {
     if (pack === undefined) return;
     this.#packs.delete(number);
     if (this.#newest?.number === number) this.#newest = undefined;
-    this.#bytes -= pack.bytes;
+    this.#bytes -= pack.bytes + PACK_BYTES;
   }
+}
+
+/** The same bytes in memory of their own: a small value is part of a slab, which would be kept with all that is in it. */
+function alone(value: Value): Value {
+  return value.buffer.byteLength > value.length * 2 ? value.slice() : value;
 }
