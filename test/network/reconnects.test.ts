@@ -107,7 +107,8 @@ describe('a command whose answer was lost', () => {
     let swallowed = Promise.resolve();
     await workOf(hf).consume(
       ({ n }, { tx }) => {
-        swallowed = proxy.swallowAnswer();
+        // With the first one the channel of the effects is named, which has an answer of its own.
+        if (n > 0) swallowed = proxy.swallowAnswer();
         tx.produce(effectsOf(hf), { n, by: 'client' });
       },
       { onError: ({ code }) => errors.push(code) },
