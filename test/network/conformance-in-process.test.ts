@@ -1,5 +1,5 @@
 import type { ApiFactory } from 'holdfast/testing';
-import { afterAll, beforeAll, describe } from 'vitest';
+import { beforeAll, describe } from 'vitest';
 import { createHoldfast } from '#holdfast/api/holdfast.js';
 import { Client } from '#holdfast/client/client.js';
 import { startHost } from '#holdfast/host/host.js';
@@ -8,7 +8,7 @@ import { systemClock } from '#holdfast/model/clock.js';
 import type { Link } from '#holdfast/model/link.js';
 import { systemRandom } from '#holdfast/model/random.js';
 import { localLink } from '#holdfast/wire/local-link.js';
-import { folderOfFile, runAll, sharedBy } from './conformance.ts';
+import { endsBehindFile, folderOfFile, runAll, sharedBy } from './conformance.ts';
 import { startWorker } from './processes.ts';
 
 /** Several instances on one store in memory, which `open` gives only one of. */
@@ -40,6 +40,7 @@ describe.each([false, true])('in a folder, with a thread of its own: %s', (threa
 
 describe('in a folder that another process leads', () => {
   const url = `file:${folderOfFile()}`;
-  beforeAll(() => startWorker({ url, consume: false, endBehind: afterAll }));
+  const endBehind = endsBehindFile();
+  beforeAll(() => startWorker({ url, consume: false, endBehind }));
   runAll(sharedBy(() => url));
 });

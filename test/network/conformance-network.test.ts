@@ -2,19 +2,20 @@ import { join } from 'node:path';
 import type { OpenOptions } from 'holdfast';
 import { afterAll, beforeAll, describe } from 'vitest';
 import { makeAuthority } from './certificates.ts';
-import { folderOfFile, runAll, sharedBy } from './conformance.ts';
+import { endsBehindFile, folderOfFile, runAll, sharedBy } from './conformance.ts';
 import { type RunningServer, startServer } from './processes.ts';
 
 const authority = makeAuthority(afterAll);
 const { cert, key } = authority.certificate('server');
 const folder = folderOfFile();
+const endBehind = endsBehindFile();
 let server: RunningServer;
 let follower: RunningServer;
 
 beforeAll(async () => {
   const listen = [`unix:${join(folder, 'server.sock')}`, 'holdfast://127.0.0.1:0', 'holdfasts://127.0.0.1:0'];
   const more = ['--tls-cert', cert, '--tls-key', key];
-  const common = { sessionTimeoutMs: 30_000, endBehind: afterAll };
+  const common = { sessionTimeoutMs: 30_000, endBehind };
   server = await startServer({ ...common, folder: join(folder, 'data'), listen, more });
   follower = await startServer({ ...common, folder: join(folder, 'data') });
 });

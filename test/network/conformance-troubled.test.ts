@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect } from 'vitest';
-import { folderOfFile, runAll, sharedBy } from './conformance.ts';
+import { endsBehindFile, folderOfFile, runAll, sharedBy } from './conformance.ts';
 import { startServer } from './processes.ts';
 import { startTroubledProxy, type TroubledProxy } from './troubled-proxy.ts';
 
@@ -7,8 +7,10 @@ const SEED = 7;
 
 describe(`through a proxy that cuts, delays and doubles, seed ${SEED}`, () => {
   let proxy: TroubledProxy;
+  const folder = folderOfFile();
+  const endBehind = endsBehindFile();
   beforeAll(async () => {
-    const server = await startServer({ folder: folderOfFile(), sessionTimeoutMs: 30_000, endBehind: afterAll });
+    const server = await startServer({ folder, sessionTimeoutMs: 30_000, endBehind });
     proxy = await startTroubledProxy(server.port, SEED);
   });
   afterAll(() => {
