@@ -6,6 +6,7 @@
  * passing: they get no answer, and repeating them changes nothing.
  */
 import type { ErrorCode } from './errors.ts';
+import type { KvCheck, KvEffects, KvMutation, KvPage, KvRange, KvRecord } from './kv.ts';
 import type { MessageId } from './message-id.ts';
 import type { ChannelSettings, Policy } from './policy.ts';
 import type { EndedState, Happening, State } from './states.ts';
@@ -32,7 +33,10 @@ export type Command =
   | Inspect
   | CreateToken
   | RevokeToken
-  | Backup;
+  | Backup
+  | KvRead
+  | KvCommit
+  | KvWatch;
 
 /** Names a channel and a policy `ref` for this session's other commands, and creates the channel if it is new. */
 export interface Declare {
@@ -94,6 +98,11 @@ export interface Settle extends LeaseKey {
   readonly outcome: Outcome;
   /** Messages that are produced in the same commit, when the outcome is an ack. */
   readonly produced: readonly Omit<Produce, 'atomic'>[] | undefined;
+  /**
+   * What the handler read of KV, whatever the outcome, and what it writes, when that is an ack. Where a check does not
+   * hold nothing is settled: the lease stays, and the handler is to run again.
+   */
+  readonly effects: KvEffects | undefined;
 }
 
 export type Outcome =
@@ -237,6 +246,34 @@ export interface Backup {
   readonly stop: boolean;
 }
 
+/** Reads entries of KV, all as of one moment. Answer: `kvRead`. */
+export interface KvRead {
+  readonly kind: 'kvRead';
+  readonly keys: readonly Uint8Array[];
+  readonly ranges: readonly KvRange[];
+}
+
+/**
+ * Changes KV and produces messages, when all checks hold; else nothing. Answer: `kvCommitted`, `kvConflict`, or
+ * `refused` with `WRONG_TYPE`, `BACKLOG_FULL` or `FORBIDDEN`.
+ */
+export interface KvCommit extends KvEffects {
+  readonly kind: 'kvCommit';
+  readonly produced: readonly Omit<Produce, 'atomic'>[];
+}
+
+/**
+ * Reads entries and asks for the notice `kvChanged`, once: as soon as one of them is written or deleted after that.
+ * Whoever wants to hear more watches again, under the same number. Without keys the watch ends. A notice that finds no
+ * link is lost, so a client that comes back watches again. Answer: `kvRead`.
+ */
+export interface KvWatch {
+  readonly kind: 'kvWatch';
+  /** Chosen by the client, for its watches of this session. */
+  readonly watch: number;
+  readonly keys: readonly Uint8Array[];
+}
+
 export interface BackupView {
   /** What follows in the backup's file. */
   readonly bytes: Uint8Array;
@@ -251,8 +288,16 @@ export type Reply =
   | { readonly kind: 'done' }
   /** The exceptions among the messages of a produce; every other one is stored. */
   | { readonly kind: 'produced'; readonly exceptions: readonly ProduceException[] }
-  /** The positions of the leases that were no longer held; nothing of theirs had an effect. */
-  | { readonly kind: 'settled'; readonly lost: readonly number[] }
+  /**
+   * The positions of the leases that were no longer held; nothing of theirs had an effect. Then the positions of those
+   * whose handlers read what no longer holds.
+   */
+  | { readonly kind: 'settled'; readonly lost: readonly number[]; readonly conflicts: readonly number[] }
+  /** The entries of the keys, `undefined` where there is none, and of the ranges. */
+  | { readonly kind: 'kvRead'; readonly entries: readonly (KvRecord | undefined)[]; readonly pages: readonly KvPage[] }
+  | { readonly kind: 'kvCommitted'; readonly version: number }
+  /** A check did not hold. */
+  | { readonly kind: 'kvConflict' }
   | { readonly kind: 'value'; readonly value: unknown }
   | { readonly kind: 'refused'; readonly code: ErrorCode; readonly message: string };
 
@@ -266,6 +311,8 @@ export interface ProduceException {
 
 /** What the broker says unasked. */
 export type Notice =
+  /** An entry that is watched has changed; it is no longer watched. */
+  | { readonly kind: 'kvChanged'; readonly watch: number }
   /** There are events behind the end of those that the session has read; said once until it reads again. */
   | { readonly kind: 'events' }
   /** A lease was taken back; the handler's signal fires. */

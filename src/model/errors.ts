@@ -22,6 +22,8 @@
  * | `UNKNOWN_OUTCOME` | the session expired before the answer came: it may or may not have happened | look, then decide |
  * | `NOT_FOUND` | no message has this id any more | nothing |
  * | `WRONG_STATE` | the message is not in a state that allows this | look at `state` |
+ * | `WRONG_TYPE` | the entry or the operand is no number that this KV operation takes | see the message |
+ * | `CONFLICT` | what was read kept changing until the last try | try again later, or read less |
  * | `DEAD` | the message that a `request` waited for is dead or was cancelled | look at `cause` |
  * | `INVALID_MESSAGE` | the message does not match the channel's schema | mend the message |
  * | `UNDECODABLE` | stored bytes are not a message in a known codec | see `cause` |
@@ -47,6 +49,8 @@ export type ErrorCode =
   | 'UNKNOWN_OUTCOME'
   | 'NOT_FOUND'
   | 'WRONG_STATE'
+  | 'WRONG_TYPE'
+  | 'CONFLICT'
   | 'DEAD'
   | 'INVALID_MESSAGE'
   | 'UNDECODABLE'
