@@ -1,9 +1,9 @@
 /** One attempt: a delivery is decoded, checked, handed to the handler, and what came of it becomes an outcome. */
 import type { Client } from '../client/client.ts';
-import type { Work } from '../client/consumer.ts';
+import type { Settlement, Work } from '../client/consumer.ts';
 import { encode } from '../codec/bson.ts';
 import type { CancelTimer } from '../model/clock.ts';
-import type { Delivery, Outcome, Settle } from '../model/command.ts';
+import type { Delivery, Outcome } from '../model/command.ts';
 import { parseDuration } from '../model/duration.ts';
 import { describe, failureOf } from './failure.ts';
 import { AttemptContext, type HandlerContext } from './handler-context.ts';
@@ -17,8 +17,6 @@ export type Handler<Message, Result> = (
   message: Message,
   context: HandlerContext,
 ) => Result | HandlerOutcome | Promise<Result | HandlerOutcome>;
-
-type Settlement = Pick<Settle, 'outcome' | 'produced'>;
 
 /** Runs attempts of one channel's handler. */
 export function attemptRunner(
@@ -63,7 +61,7 @@ export function attemptRunner(
     try {
       const settlement = settlementOf(await returned);
       if (context.isPlain || settlement.outcome.kind !== 'ack') return settlement;
-      return { outcome: settlement.outcome, produced: await context.tx.effects() };
+      return { outcome: settlement.outcome, produced: await context.tx.effects(), effects: undefined };
     } catch (error) {
       return failure(error, delivery, options);
     }
@@ -81,7 +79,7 @@ function ackWith(result: Uint8Array | undefined): Settlement {
 }
 
 /** What most handlers come to. */
-const DONE: Settlement = { outcome: { kind: 'ack', result: undefined }, produced: undefined };
+const DONE: Settlement = { outcome: { kind: 'ack', result: undefined }, produced: undefined, effects: undefined };
 
 function isThenable(value: unknown): boolean {
   return typeof value === 'object' && value !== null && typeof (value as { then?: unknown }).then === 'function';
@@ -152,5 +150,5 @@ function createTimer(client: Client, work: Work, timeoutMs: number): HandlerTime
 }
 
 function settleWith(outcome: Outcome): Settlement {
-  return { outcome, produced: undefined };
+  return { outcome, produced: undefined, effects: undefined };
 }

@@ -2,7 +2,8 @@
  * Cold records for one command that waits for them: read from the store once, and kept current by every write
  * that is made until the command is applied. The broker is the only writer, so that is all it takes.
  */
-import type { ColdView, Need } from '../machine/machine.ts';
+import type { ColdView, Need, RangePart } from '../machine/machine.ts';
+import { textOf } from '../model/bytes.ts';
 import {
   compareKeys,
   type Entry,
@@ -21,18 +22,24 @@ export interface KnownPacks {
 }
 
 export class ColdRecords implements ColdView {
-  readonly #values: { readonly key: Key; value: Value | undefined }[] = [];
-  readonly #ranges: { readonly range: KeyRange; entries: Entry[] }[] = [];
+  /** By key, one character a byte. */
+  readonly #values = new Map<string, { readonly key: Key; value: Value | undefined }>();
+  readonly #ranges: LoadedRange[] = [];
   readonly #packs = new Map<number, Value | undefined>();
   /** Writes since the reading began; a reading may or may not have seen them, so they are put on top of it. */
   #since: Write[] = [];
 
   get(key: Key): { readonly value: Value | undefined } | undefined {
-    return this.#values.find((known) => compareKeys(known.key, key) === 0);
+    return this.#values.get(textOf(key));
   }
 
   range(range: KeyRange): readonly Entry[] | undefined {
-    return this.#ranges.find(({ range: known }) => sameRange(known, range))?.entries;
+    return this.#find(range)?.entries;
+  }
+
+  part(range: KeyRange): RangePart | undefined {
+    const found = this.#find(range);
+    return found && { entries: found.entries, isEnd: found.end === undefined };
   }
 
   /** A pack never changes but to become smaller, so it is as good as it was when it was loaded. */
@@ -44,13 +51,9 @@ export class ColdRecords implements ColdView {
     this.#since = [];
     await this.#loadPacks(store, epoch, need.packs ?? [], known);
     const values = await store.get(epoch, need.keys);
-    const ranges: { range: KeyRange; entries: Entry[] }[] = [];
-    for (const range of need.ranges) {
-      const entries: Entry[] = [];
-      for await (const chunk of store.range(epoch, range)) entries.push(...chunk);
-      ranges.push({ range, entries });
-    }
-    need.keys.forEach((key, i) => this.#values.push({ key, value: values[i] }));
+    const ranges: LoadedRange[] = [];
+    for (const range of need.ranges) ranges.push(await loadRange(store, epoch, range));
+    need.keys.forEach((key, i) => this.#values.set(textOf(key), { key, value: values[i] }));
     this.#ranges.push(...ranges);
     this.#apply(this.#since);
     this.#since = [];
@@ -76,24 +79,53 @@ export class ColdRecords implements ColdView {
 
   #apply(writes: readonly Write[]): void {
     for (const write of writes) {
-      for (const known of this.#values) {
-        if (write.kind === 'clear') {
-          if (isWithin(known.key, write)) known.value = undefined;
-        } else if (compareKeys(known.key, write.key) === 0) {
-          known.value = write.kind === 'put' ? write.value : undefined;
-        }
+      if (write.kind === 'clear') {
+        for (const known of this.#values.values()) if (isWithin(known.key, write)) known.value = undefined;
+      } else {
+        const known = this.#values.size === 0 ? undefined : this.#values.get(textOf(write.key));
+        if (known !== undefined) known.value = write.kind === 'put' ? write.value : undefined;
       }
-      for (const known of this.#ranges) known.entries = applyToRange(known.range, known.entries, write);
+      for (const known of this.#ranges) known.entries = applyToRange(known, write);
     }
+  }
+
+  #find(range: KeyRange): LoadedRange | undefined {
+    return this.#ranges.find(({ range: known }) => sameRange(known, range));
   }
 }
 
-function applyToRange(range: KeyRange, entries: Entry[], write: Write): Entry[] {
+interface LoadedRange {
+  readonly range: KeyRange;
+  /** The last key that was read, where the range may have more behind it: what is written there is not known here. */
+  readonly end: Key | undefined;
+  entries: Entry[];
+}
+
+/** A range with a limit is read up to about this many bytes. */
+const PART_BYTES: number = 4 * 1024 * 1024;
+
+async function loadRange(store: Store, epoch: Epoch, range: KeyRange): Promise<LoadedRange> {
+  const entries: Entry[] = [];
+  let bytes = 0;
+  for await (const chunk of store.range(epoch, range)) {
+    for (const entry of chunk) {
+      entries.push(entry);
+      bytes += entry.value.length;
+      if (range.limit !== undefined && bytes >= PART_BYTES) return { range, entries, end: entry.key };
+    }
+  }
+  return { range, entries, end: range.limit === entries.length ? entries.at(-1)?.key : undefined };
+}
+
+function applyToRange({ range, end, entries }: LoadedRange, write: Write): Entry[] {
   if (write.kind === 'clear') return entries.filter(({ key }) => !isWithin(key, write));
   if (!isWithin(write.key, range)) return entries;
+  const sign = range.reverse === true ? -1 : 1;
+  const order = (a: Key, b: Key): number => sign * compareKeys(a, b);
+  if (end !== undefined && order(write.key, end) > 0) return entries;
   const others = entries.filter(({ key }) => compareKeys(key, write.key) !== 0);
   if (write.kind === 'delete') return others;
-  const behind = others.findIndex(({ key }) => compareKeys(key, write.key) > 0);
+  const behind = others.findIndex(({ key }) => order(key, write.key) > 0);
   others.splice(behind < 0 ? others.length : behind, 0, { key: write.key, value: write.value });
   return others;
 }
@@ -103,5 +135,6 @@ function isWithin(key: Key, { from, to }: { readonly from: Key; readonly to: Key
 }
 
 function sameRange(a: KeyRange, b: KeyRange): boolean {
-  return compareKeys(a.from, b.from) === 0 && compareKeys(a.to, b.to) === 0;
+  const isSamePart = a.limit === b.limit && a.reverse === b.reverse;
+  return isSamePart && compareKeys(a.from, b.from) === 0 && compareKeys(a.to, b.to) === 0;
 }

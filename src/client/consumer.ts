@@ -20,7 +20,7 @@ export interface ConsumerOptions {
 }
 
 /** How a handler's message is to be settled. */
-export type Settlement = Pick<Settle, 'outcome' | 'produced'>;
+export type Settlement = Pick<Settle, 'outcome' | 'produced' | 'effects'>;
 
 /** Why a running handler should stop. */
 export type StopReason = 'cancelled' | 'timeout' | 'leaseLost' | 'closed';
@@ -264,11 +264,11 @@ class ClientConsumer implements Consumer {
     this.#quietNow();
   }
 
-  #settle(work: HeldMessage, { outcome, produced }: Settlement): void {
+  #settle(work: HeldMessage, { outcome, produced, effects }: Settlement): void {
     const { seq, token } = work.delivery;
     work.settling = true;
     this.#unsettled += 1;
-    this.#client.settle({ seq, token, outcome, produced }, work);
+    this.#client.settle({ seq, token, outcome, produced, effects }, work);
   }
 
   settled({ delivery }: HeldMessage, inTime: boolean): void {
@@ -279,7 +279,7 @@ class ClientConsumer implements Consumer {
   }
 
   #release(work: HeldMessage): void {
-    this.#settle(work, { outcome: { kind: 'release' }, produced: undefined });
+    this.#settle(work, { outcome: { kind: 'release' }, produced: undefined, effects: undefined });
   }
 
   /** Follows the handler's speed in steps, so that the broker hears of it rarely. */

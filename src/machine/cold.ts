@@ -19,10 +19,19 @@ export interface Need {
   readonly packs?: readonly number[];
 }
 
+/** The first entries of a range. */
+export interface RangePart {
+  readonly entries: readonly Entry[];
+  /** The range has no more. */
+  readonly isEnd: boolean;
+}
+
 /** The records that were asked for; `undefined` for a key, or a range, that was not loaded. */
 export interface ColdView {
   get(key: Key): { readonly value: Value | undefined } | undefined;
   range(range: KeyRange): readonly Entry[] | undefined;
+  /** Of a range with a limit, what was loaded: all of the limit or up to about 4 MiB. */
+  part(range: KeyRange): RangePart | undefined;
   pack(number: number): { readonly value: Value | undefined } | undefined;
 }
 
@@ -30,12 +39,17 @@ export interface ColdView {
 export function lacking({ keys, ranges }: Need, view: ColdView): Need | undefined {
   const missing = {
     keys: keys.filter((key) => view.get(key) === undefined),
-    ranges: ranges.filter((range) => view.range(range) === undefined),
+    ranges: ranges.filter((range) => view.part(range) === undefined),
   };
   return missing.keys.length + missing.ranges.length === 0 ? undefined : missing;
 }
 
-export const NOTHING_COLD: ColdView = { get: () => undefined, range: () => undefined, pack: () => undefined };
+export const NOTHING_COLD: ColdView = {
+  get: () => undefined,
+  range: () => undefined,
+  part: () => undefined,
+  pack: () => undefined,
+};
 
 /** Where a message's payload is. */
 export interface Location {

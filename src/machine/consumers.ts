@@ -2,6 +2,7 @@
 import type { Window } from '../model/command.ts';
 import type { Grant } from '../model/scopes.ts';
 import type { ChannelRef, Consumer, Session } from './memory.ts';
+import { endWatches } from './kv-watches.ts';
 import { KIND } from './layout.ts';
 import { createSession } from './session.ts';
 import { erase, type MachineState } from './state.ts';
@@ -88,6 +89,7 @@ export function forgetSession(state: MachineState, session: Session): void {
   if (state.sessions.get(session.id) === session) state.sessions.delete(session.id);
   state.changes.sessions.delete(session);
   state.journalReaders.delete(session);
+  endWatches(state, session);
   for (const channel of state.channels.values()) {
     channel.roomWanted.delete(session);
     channel.watchers.delete(session);

@@ -3,6 +3,7 @@ import { ByteWriter } from '../model/bytes.ts';
 import type { Write } from '../model/records.ts';
 import type { Page } from './memory.ts';
 import { encodeChannel } from './channels.ts';
+import { encodeEntry } from './kv-records.ts';
 import { KIND } from './layout.ts';
 import { writeEnded, writeMessage } from './message-record.ts';
 import { dropPage, PAGE_ORDERS } from './pages.ts';
@@ -44,6 +45,7 @@ export function flush(state: MachineState): Flushed {
     flushPages(state, writes);
     flushEnds(state, writes, commit);
     flushSlots(state, writes, commit);
+    flushKv(state, writes);
     flushJournal(state, writes, commit);
     for (const channel of changes.channels) {
       writes.push({ kind: 'put', key: state.layout.key(KIND.channel, channel.number), value: encodeChannel(channel) });
@@ -115,6 +117,13 @@ function flushSlots(state: MachineState, writes: Write[], commit: number): void 
   for (const slot of slots) slot.commit = commit;
   state.slotRecords.set(commit, slots.size);
   writes.push({ kind: 'put', key: state.layout.key(KIND.dedupe, commit), value: encodeSlots(slots) });
+}
+
+function flushKv({ layout, changes }: MachineState, writes: Write[]): void {
+  for (const { key: bytes, record } of changes.kv.values()) {
+    const key = layout.bytesKey(KIND.kv, bytes);
+    writes.push(record === undefined ? { kind: 'delete', key } : { kind: 'put', key, value: encodeEntry(record) });
+  }
 }
 
 function flushJournal(state: MachineState, writes: Write[], commit: number): void {

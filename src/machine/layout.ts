@@ -19,6 +19,8 @@
  * | ids | second, pack | four bytes of each id in the pack |
  * | pack | seq of its first message | payloads, as the producer encoded them |
  * | notes | seq | progress and log of a message |
+ * | kv | key of the entry | an entry of KV |
+ * | kvExpiry | time, key of the entry | nothing: the entry expires then |
  *
  * Everything before `ids` is read at open; what comes after is read when it is needed. To change a record,
  * raise its version byte, keep reading the old one, and write the new one only; to change a key, take a new kind.
@@ -40,6 +42,8 @@ export const KIND = {
   ids: 10,
   pack: 11,
   notes: 12,
+  kv: 13,
+  kvExpiry: 14,
 } as const;
 
 export type Kind = (typeof KIND)[keyof typeof KIND];
@@ -81,6 +85,20 @@ export class Layout {
       key[at++] = low;
     }
     return key;
+  }
+
+  /** A key of this kind that ends with bytes of its own, behind integers. */
+  bytesKey(kind: Kind, bytes: Uint8Array, ...numbers: number[]): Key {
+    const start = this.key(kind, ...numbers);
+    const key = allocate(start.length + bytes.length);
+    key.set(start);
+    key.set(bytes, start.length);
+    return key;
+  }
+
+  /** What stands in a key behind so many integers, as a view. */
+  bytesBehind(key: Key, numbers: number): Uint8Array {
+    return key.subarray(this.#prefix.length + 1 + numbers * NUMBER_BYTES);
   }
 
   /** All keys of this kind that start with these numbers. */

@@ -85,6 +85,9 @@ export interface EndOutcome {
 export function end(state: MachineState, message: Message, happening: Happening, outcome: EndOutcome): void {
   const next = nextState(message.state, happening);
   if (next !== 'completed' && next !== 'dead' && next !== 'cancelled') throw illegal(message.state, happening);
+  if (next === 'dead' && message.extra?.undelivered === true && message.extra.givenUp === undefined) {
+    return giveUp(state, message, happening === 'expired' ? 'expired' : 'failed', outcome.failure);
+  }
   const { channel, lease } = message;
   const claimedAt = lease?.claimedAt ?? 0;
   channel.totals[next] += 1;
@@ -120,6 +123,20 @@ export function end(state: MachineState, message: Message, happening: Happening,
   afterLeavingBacklog(state, message);
 }
 
+/** Ends a message later, in the commit that writes its keys of KV: for those its payload must be read first. */
+function giveUp(state: MachineState, message: Message, why: 'failed' | 'expired', failure: Failure | undefined): void {
+  const extra = extraOf(message);
+  if (extra.expiresAt !== 0) {
+    state.expiries.remove(message);
+    extra.expiresAt = 0;
+  }
+  extra.failure = failure ?? extra.failure;
+  extra.givenUp = why;
+  extra.suspect = false;
+  state.givenUp.add(message);
+  move(state, message, 'givenUp', {});
+}
+
 /** Brings a dead message back; its attempts are counted anew, its history goes on. */
 export function admitAgain(state: MachineState, channel: Channel, policy: PolicyRef, record: EndedRecord): void {
   const { seq, pack, second, priority } = record;
@@ -143,6 +160,7 @@ export function admitAgain(state: MachineState, channel: Channel, policy: Policy
   Object.assign(extra, {
     deaths: 0,
     undecodable: 0,
+    givenUp: undefined,
     dedupe: '',
     suspect: false,
     returned: true,
@@ -280,17 +298,6 @@ function stopWaiters(state: MachineState, seq: number): void {
   state.awaitedSeqs.delete(seq);
 }
 
-/** The bytes of a text that holds one byte a character. */
-export function bytesOf(latin1: string): Uint8Array {
-  const bytes = new Uint8Array(latin1.length);
-  for (let i = 0; i < latin1.length; i++) bytes[i] = latin1.charCodeAt(i);
-  return bytes;
-}
-
-export function textOf(bytes: Uint8Array): string {
-  return String.fromCharCode.apply(undefined, bytes as unknown as number[]);
-}
-
 function recordEnd(state: MachineState, record: EndedRecord): void {
   const records = state.changes.ended.get(record.pack);
   if (records === undefined) state.changes.ended.set(record.pack, [record]);
@@ -335,6 +342,7 @@ function moveToDeadLetters(state: MachineState, message: Message, name: string):
   extra.dedupe = '';
   extra.suspect = false;
   extra.expiresAt = 0;
+  extra.givenUp = undefined;
   extra.charges = [];
   message.channel.totals.produced += 1;
   state.changes.channels.add(message.channel).add(origin);

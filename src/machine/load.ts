@@ -169,6 +169,7 @@ export class Loader {
       const stored = readMessage(reader, number * PAGE_ORDERS);
       const message = this.#restore(stored, channel, priority, stored.dueAt, stored.dueClock);
       page.messages.push(message);
+      if (message.extra?.givenUp !== undefined) this.#state.givenUp.add(message);
       if (stored.state === 'waiting') channel.waiting.add(message);
       else if (stored.state === 'leased') this.#restoreLease(message, stored);
       else (message.extra?.suspect === true ? channel.suspects : channel.ready).add(message);

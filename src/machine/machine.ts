@@ -16,23 +16,25 @@ import { rightsOn } from '../model/scopes.ts';
 import { applyCreateToken, applyRevokeToken, expireTokens, tokenState } from './access-tokens.ts';
 import type { AccessToken, Channel, Session } from './memory.ts';
 import { findOrCreateChannel, internPolicy } from './channels.ts';
-import { type ColdView, lacking, lastEnd, locate, type Need, NOTHING_COLD } from './cold.ts';
+import { type ColdView, lacking, lastEnd, locate, type Need, NOTHING_COLD, type RangePart } from './cold.ts';
 import { applyCompaction, planCompaction } from './compact.ts';
 import { applyWindow, openSession, type Proof } from './consumers.ts';
 import { dispatch } from './dispatch.ts';
 import { applyEvents, planEvents } from './events.ts';
 import { flush, type Flushed, isDirty, pendingBytes } from './flush.ts';
 import { applyInspect, planInspect } from './inspect.ts';
+import { applyKvCommit, applyKvRead, applyKvWatch, applySweep, planKvEffects, planKvRead, planSweep } from './kv.ts';
 import { KIND } from './layout.ts';
 import { lookAgain } from './lifecycle.ts';
 import { Loader } from './load.ts';
 import { applyControl, applyManage, applyRedrive, keptMessage, planManage, planRedrive } from './manage.ts';
 import { notesKey, readNotes } from './notes.ts';
 import { applyProduce, awaitEnd, wantRoomAgain } from './produce.ts';
-import { type Refused, refusalFor, refusalOf, refusalOn } from './rights.ts';
+import { type Refused, refusalFor, refusalOf, refusalOn, refusalToProduce } from './rights.ts';
 import { confirmAnswers, keepAnswer, MAX_CONSUMERS, MAX_REFS, MAX_UNCONFIRMED_ANSWERS } from './session.ts';
 import { applyAnnotate, applyExtend, applyHolding, applySettle, applyStarted, heldMessage } from './settle.ts';
 import { type ClaimedMessage, createState, type MachineState, type SessionEnd } from './state.ts';
+import { applyUndelivered, planUndelivered } from './undelivered.ts';
 import { applyTick, closeSession, detachSession, nextWake, type WakeTimes } from './timers.ts';
 
 /** What comes in with a command from the world outside. */
@@ -63,14 +65,23 @@ export class Machine {
 
   /**
    * Whether a request can be applied although the body is still being loaded: one that was applied before, one that names
-   * a channel, and messages for which no other message counts.
+   * a channel, messages for which no other message counts, and KV.
    */
   isServedWhileLoading(session: Session, { request, command }: Request): boolean {
     if (request !== 0 && request <= session.applied && isRemembered(command)) return true;
-    if (command.kind === 'declare') return command.settings === undefined;
-    if (command.kind !== 'produce') return false;
-    const policy = session.refs.get(command.ref)?.policy.policy;
-    return policy === undefined || (policy.dedupe === undefined && policy.maxBacklog === 0);
+    switch (command.kind) {
+      case 'declare':
+        return command.settings === undefined;
+      case 'produce':
+        return isServedAlone(session, command.ref);
+      case 'kvCommit':
+        return command.produced.every(({ ref }) => isServedAlone(session, ref));
+      case 'kvRead':
+      case 'kvWatch':
+        return true;
+      default:
+        return false;
+    }
   }
 
   /** Whether the body is still being loaded. */
@@ -154,6 +165,18 @@ export class Machine {
           : planInspect(this.#state, command, view);
       case 'await':
         return command.stop ? undefined : this.#planAwait(command.id, view);
+      case 'kvRead':
+        return planKvRead(this.#state, command, view);
+      case 'kvWatch':
+        return planKvRead(this.#state, { keys: command.keys, ranges: [] }, view);
+      case 'kvCommit':
+        return planKvEffects(this.#state, [command], view);
+      case 'settle':
+        return planKvEffects(
+          this.#state,
+          command.settles.map(({ effects }) => effects),
+          view,
+        );
       case 'annotate': {
         const message = heldMessage(session, command);
         if (message?.extra?.annotated !== true) return undefined;
@@ -222,9 +245,7 @@ export class Machine {
 
   /** What the work under way needs from the store before the next tick. */
   planTick(view: ColdView = NOTHING_COLD): Need | undefined {
-    const channel = redriving(this.#state);
-    const need = channel === undefined ? planCompaction(this.#state) : planRedrive(this.#state, channel);
-    return need === undefined ? undefined : lacking(need, view);
+    return nextChore(this.#state)?.plan(view);
   }
 
   /** Does what is due by time, and a step of the work under way. */
@@ -232,11 +253,9 @@ export class Machine {
     this.#setTime(context);
     expireTokens(this.#state);
     applyTick(this.#state, context.random);
+    const chore = nextChore(this.#state);
     // What is due may have changed since the view was read; then this work waits for the next tick.
-    if (this.planTick(view) !== undefined) return;
-    const channel = redriving(this.#state);
-    if (channel !== undefined) applyRedrive(this.#state, channel, view);
-    else if (planCompaction(this.#state) !== undefined) applyCompaction(this.#state, view);
+    if (chore?.plan(view) === undefined) chore?.apply(view);
   }
 
   nextWake(): WakeTimes {
@@ -294,7 +313,7 @@ export class Machine {
       case 'produce': {
         const target = session.refs.get(command.ref);
         if (target === undefined) return unknownRef(session, command.ref);
-        return refusalOn(target, 'produce') ?? applyProduce(state, session, target, command);
+        return refusalToProduce(session, target, command.blocks) ?? applyProduce(state, session, target, command);
       }
       case 'window': {
         const target = session.refs.get(command.ref);
@@ -313,10 +332,11 @@ export class Machine {
         applyStarted(state, session, command);
         return DONE;
       case 'settle': {
-        const refs = command.settles.flatMap(({ produced }) => produced?.map(({ ref }) => ref) ?? []);
-        const unknown = refs.find((ref) => !session.refs.has(ref) && !session.refusedRefs.has(ref));
-        if (unknown !== undefined) return unknownRef(session, unknown);
-        return applySettle(state, session, command, context.random);
+        const unknown = unknownTarget(
+          session,
+          command.settles.flatMap(({ produced }) => produced ?? []),
+        );
+        return unknown ?? applySettle(state, session, command, context.random, view);
       }
       case 'extend':
         return applyExtend(state, session, command);
@@ -335,6 +355,12 @@ export class Machine {
         return this.#watch(session, command.channel);
       case 'backup':
         return { kind: 'refused', code: 'PROTOCOL', message: 'A backup is not for the machine' };
+      case 'kvRead':
+        return applyKvRead(state, command, view);
+      case 'kvWatch':
+        return applyKvWatch(state, session, command, view);
+      case 'kvCommit':
+        return unknownTarget(session, command.produced) ?? applyKvCommit(state, session, command, view);
       case 'inspect':
         return command.what === 'events'
           ? applyEvents(state, session, command, view)
@@ -442,18 +468,48 @@ export class Machine {
 
 export { NOTHING_COLD };
 export { openPack, type Pack } from './pack.ts';
-export type { ClaimedMessage as Claimed, ColdView, Flushed, Loader, Need, Proof, Session, SessionEnd };
+export type { ClaimedMessage as Claimed, ColdView, Flushed, Loader, Need, Proof, RangePart, Session, SessionEnd };
 
 const DONE: Reply = { kind: 'done' };
+
+/** Work that goes on in steps, each with cold records of its own. */
+interface Chore {
+  readonly plan: (view: ColdView) => Need | undefined;
+  readonly apply: (view: ColdView) => void;
+}
+
+/** The work whose turn it is; `undefined` when there is none. */
+function nextChore(state: MachineState): Chore | undefined {
+  const channel = redriving(state);
+  if (channel !== undefined) {
+    const plan = (view: ColdView): Need | undefined => lacking(planRedrive(state, channel), view);
+    return { plan, apply: (view) => applyRedrive(state, channel, view) };
+  }
+  if (state.givenUp.size > 0) {
+    return { plan: (view) => planUndelivered(state, view), apply: (view) => applyUndelivered(state, view) };
+  }
+  const compaction = planCompaction(state);
+  if (compaction !== undefined) {
+    return { plan: (view) => lacking(compaction, view), apply: (view) => applyCompaction(state, view) };
+  }
+  if (state.kvExpiresAt > state.now) return undefined;
+  return { plan: (view) => planSweep(state, view), apply: (view) => applySweep(state, view) };
+}
 
 function redriving(state: MachineState): Channel | undefined {
   for (const channel of state.busyChannels) if (channel.redriveLeft !== 0) return channel;
   return undefined;
 }
 
+/** Whether no other message counts for those that are produced under this name. */
+function isServedAlone(session: Session, ref: number): boolean {
+  const policy = session.refs.get(ref)?.policy.policy;
+  return policy === undefined || (policy.dedupe === undefined && policy.maxBacklog === 0);
+}
+
 /** Commands with an effect that must not happen twice; the others may be repeated at will. */
 function isRemembered({ kind }: Command): boolean {
-  const changesMessages = kind === 'produce' || kind === 'settle' || kind === 'annotate';
+  const changesMessages = kind === 'produce' || kind === 'settle' || kind === 'annotate' || kind === 'kvCommit';
   return changesMessages || kind === 'control' || kind === 'manage' || kind === 'createToken';
 }
 
@@ -480,6 +536,12 @@ function refusedTooMany(error: unknown): Refused {
 
 function tooMany(what: string, most: number): HoldfastError {
   return new HoldfastError('PROTOCOL', `Cannot have more than ${most} ${what} in one session`);
+}
+
+/** What to answer where messages are produced to a name that was never declared. */
+function unknownTarget(session: Session, produced: readonly { readonly ref: number }[]): Reply | undefined {
+  const unknown = produced.find(({ ref }) => !session.refs.has(ref) && !session.refusedRefs.has(ref));
+  return unknown === undefined ? undefined : unknownRef(session, unknown.ref);
 }
 
 function unknownRef({ refusedRefs }: Session, ref: number): Reply {

@@ -71,6 +71,10 @@ export interface Extra {
   suspect: boolean;
   /** It has a record of progress and log. */
   annotated: boolean;
+  /** Its producer named keys of KV for when it is given up. */
+  undelivered: boolean;
+  /** It was given up, for this reason, and waits for the commit that writes those keys. */
+  givenUp: 'failed' | 'expired' | undefined;
   /** It ended once before, so an older record of that end exists. */
   returned: boolean;
   /** The newest deaths that were counted, the oldest first: each can be taken back when its session turns out to live. */
@@ -183,8 +187,18 @@ export interface Session {
   expiresAt: number;
   /** When the next thing of a session without a client ends: first its leases, at `expiresAt` all of it. */
   wakesAt: number;
+  /** What it watches of KV, by the client's numbers. */
+  readonly kvWatches: Map<number, KvWatcher>;
   /** Its client has not come back since the broker before this one, with whom it died which of its handlers had started. */
   restored: boolean;
+}
+
+/** A session that wants to hear, once, when one of these keys changes. */
+export interface KvWatcher {
+  readonly session: Session;
+  readonly number: number;
+  /** One character a byte. */
+  readonly keys: readonly string[];
 }
 
 export interface ChannelRef {

@@ -191,6 +191,9 @@ function readLease(reader: ByteReader, flags: number): StoredLease {
   };
 }
 
+/** Why a message was given up. */
+const GIVEN_UP = ['failed', 'expired'] as const;
+
 function writeExtra(writer: ByteWriter, extra: Extra): void {
   writer.u8(
     (extra.suspect ? 1 : 0) |
@@ -198,7 +201,9 @@ function writeExtra(writer: ByteWriter, extra: Extra): void {
       (extra.returned ? 4 : 0) |
       (extra.failure === undefined ? 0 : 8) |
       (extra.dedupe === '' ? 0 : 16) |
-      (extra.charges.length === 0 ? 0 : 32),
+      (extra.charges.length === 0 ? 0 : 32) |
+      (extra.undelivered ? 64 : 0) |
+      (extra.givenUp === undefined ? 0 : 128),
   );
   writer.varint(extra.deaths);
   writer.varint(extra.undecodable);
@@ -212,6 +217,7 @@ function writeExtra(writer: ByteWriter, extra: Extra): void {
     writer.varint(entry.attempt);
     writer.text(entry.note ?? '');
   }
+  if (extra.givenUp !== undefined) writer.u8(GIVEN_UP.indexOf(extra.givenUp));
   if (extra.charges.length === 0) return;
   writer.varint(extra.charges.length);
   for (const { token, session, deliveries, alone } of extra.charges) {
@@ -237,6 +243,7 @@ function readExtra(reader: ByteReader): Extra {
     const note = reader.text();
     history.push({ at, what, attempt, note: note === '' ? undefined : note });
   }
+  const givenUp = flags & 128 ? GIVEN_UP[reader.u8()] : undefined;
   const charges: Charge[] = [];
   for (let left = flags & 32 ? reader.varint() : 0; left > 0; left--) {
     const [token, session, deliveries] = [reader.varint(), reader.varint(), reader.varint()];
@@ -252,6 +259,8 @@ function readExtra(reader: ByteReader): Extra {
     suspect: (flags & 1) !== 0,
     annotated: (flags & 2) !== 0,
     returned: (flags & 4) !== 0,
+    undelivered: (flags & 64) !== 0,
+    givenUp,
     charges,
   };
 }

@@ -17,6 +17,8 @@ export function extraOf(message: Message): Extra {
     dedupe: '',
     suspect: false,
     annotated: false,
+    undelivered: false,
+    givenUp: undefined,
     returned: false,
     charges: [],
   };

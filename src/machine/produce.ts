@@ -1,6 +1,6 @@
 /** Produce: messages of a client's blocks become messages of a channel. */
 import { BlockReader } from '../model/block.ts';
-import { allocate } from '../model/bytes.ts';
+import { allocate, bytesOf, textOf } from '../model/bytes.ts';
 import type { Produce, ProduceException, Reply } from '../model/command.ts';
 import { messageIdText } from '../model/message-id.ts';
 import type { DedupeRule } from '../model/policy.ts';
@@ -8,7 +8,7 @@ import type { Channel, ChannelRef, DedupeSlot, DueClock, Message, PolicyRef, Ses
 import { backlogOf } from './channel.ts';
 import { findSlot, rewriteSlot, takeSlot } from './dedupe.ts';
 import { KIND } from './layout.ts';
-import { admit, bytesOf, end, releasePack, textOf } from './lifecycle.ts';
+import { admit, end, releasePack } from './lifecycle.ts';
 import { extraOf } from './message.ts';
 import { encodePack } from './pack.ts';
 import { type MachineState, put } from './state.ts';
@@ -64,7 +64,8 @@ export function produceBlocks(
   return exceptions;
 }
 
-function countOf(blocks: readonly Uint8Array[]): number {
+/** How many messages the blocks hold. */
+export function countOf(blocks: readonly Uint8Array[]): number {
   return blocks.reduce((sum, block) => sum + new BlockReader(block).count, 0);
 }
 
@@ -209,6 +210,7 @@ function createMessage(
     lease: undefined,
     extra: undefined,
   };
+  if (item.undelivered) extraOf(message).undelivered = true;
   const { timeToLiveMs } = policy.policy;
   if (timeToLiveMs !== 0) extraOf(message).expiresAt = state.now + timeToLiveMs;
   return message;

@@ -10,8 +10,9 @@ const RECORD_VERSION = 1;
 /** Version 2 names the access token; before it there were none. */
 const SESSION_VERSION = 2;
 
-/** Version 2 names the broker's process; before it there were no others. Version 3 says up to where the journal was trimmed. */
-const META_VERSION = 3;
+/** Version 2 names the broker's process; before it there were no others. Version 3 says up to where the journal was trimmed,
+ * version 4 the version of the next commit to KV. */
+const META_VERSION = 4;
 
 const scratch = new ByteWriter(1_024);
 
@@ -25,11 +26,15 @@ export function encodeMeta(state: MachineState): Uint8Array {
   for (const counter of COUNTERS) record.varint(state[counter]);
   record.text(state.brokerHost ?? '');
   record.varint(state.journalTrimmed);
+  record.varint(state.nextVersion);
   return record.finish();
 }
 
 /** What the record of the counters holds. */
-export type Meta = Pick<MachineState, 'now' | 'brokerHost' | 'journalTrimmed' | (typeof COUNTERS)[number]>;
+export type Meta = Pick<
+  MachineState,
+  'now' | 'brokerHost' | 'journalTrimmed' | 'nextVersion' | (typeof COUNTERS)[number]
+>;
 
 export function readMeta(state: Meta, value: Uint8Array): void {
   const reader = new ByteReader(value, 1);
@@ -38,6 +43,7 @@ export function readMeta(state: Meta, value: Uint8Array): void {
   const [version = 0] = value;
   state.brokerHost = version >= 2 ? reader.text() : undefined;
   state.journalTrimmed = version >= 3 ? reader.varint() : 0;
+  state.nextVersion = version >= 4 ? reader.varint() : 1;
 }
 
 /** Only control commands answer with a value that is remembered, and theirs are counts. */

@@ -1,6 +1,16 @@
 /** Rights: what a session may not do, and what it is told then. */
-import type { Command, Reply } from '../model/command.ts';
-import { type ChannelRight, hasRight, type RightSet, rightsOn } from '../model/scopes.ts';
+import { BlockReader } from '../model/block.ts';
+import type { Command, KvRead, KvWatch, Reply } from '../model/command.ts';
+import type { KvEffects } from '../model/kv.ts';
+import {
+  type ChannelRight,
+  type Grant,
+  hasRight,
+  mayReadRange,
+  mayUseKey,
+  type RightSet,
+  rightsOn,
+} from '../model/scopes.ts';
 import type { ChannelRef, Session } from './memory.ts';
 
 export type Refused = Extract<Reply, { kind: 'refused' }>;
@@ -36,6 +46,11 @@ export function refusalOf({ grant }: Session, command: Command): Refused | undef
       return hasRight(rightsOn(grant, command.channel ?? ''), 'read')
         ? undefined
         : lacksRight('look into', command.channel ?? '', 'read');
+    case 'kvRead':
+    case 'kvWatch':
+      return refusalToRead(grant, command);
+    case 'kvCommit':
+      return refusalOnKv({ grant }, command);
     case 'createToken':
       return lacks('create an access token', 'server:admin');
     case 'backup':
@@ -45,6 +60,42 @@ export function refusalOf({ grant }: Session, command: Command): Refused | undef
     default:
       return undefined;
   }
+}
+
+/** Why what a commit checks and changes is not for this session; `undefined` when it is. */
+export function refusalOnKv({ grant }: Pick<Session, 'grant'>, { checks, mutations }: KvEffects): Refused | undefined {
+  if (grant.isAdmin) return undefined;
+  if (!checks.every(({ key }) => mayUseKey(grant, key, 'r'))) return lacks('read this key', 'kv:PREFIX:r for it');
+  if (mutations.every(({ key }) => mayUseKey(grant, key, 'w'))) return undefined;
+  return lacks('write this key', 'kv:PREFIX:w for it');
+}
+
+function refusalToRead(grant: Grant, command: KvRead | KvWatch): Refused | undefined {
+  if (!command.keys.every((key) => mayUseKey(grant, key, 'r'))) return lacks('read this key', 'kv:PREFIX:r for it');
+  if (command.kind === 'kvWatch' || command.ranges.every(({ from, to }) => mayReadRange(grant, from, to)))
+    return undefined;
+  return lacks('read this range', 'kv:PREFIX:r for it');
+}
+
+/**
+ * Why these messages are not to be produced to a declared channel; `undefined` when they are. Keys that they name for
+ * when they are given up are written on behalf of their producer.
+ */
+export function refusalToProduce(
+  { grant }: Session,
+  target: ChannelRef,
+  blocks: readonly Uint8Array[],
+): Refused | undefined {
+  const refusal = refusalOn(target, 'produce');
+  if (refusal !== undefined || grant.isAdmin) return refusal;
+  for (const block of blocks) {
+    for (const reader = new BlockReader(block); reader.next();) {
+      if (!reader.undelivered) continue;
+      if (BlockReader.undeliveredOf(reader.item).every((key) => mayUseKey(grant, key, 'w'))) continue;
+      return lacks('write the key of an undelivered message', 'kv:PREFIX:w for it');
+    }
+  }
+  return undefined;
 }
 
 /** Why a declared channel is not for this; `undefined` when it is. */

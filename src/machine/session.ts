@@ -35,6 +35,7 @@ export function createSession(number: number, id: string, host: string, accessTo
     answeredUpTo: 0,
     expiresAt: 0,
     wakesAt: 0,
+    kvWatches: new Map(),
     restored: false,
   };
 }

@@ -13,27 +13,37 @@ import {
   type Started,
 } from '../model/command.ts';
 import { backoffDelayMs } from '../model/backoff.ts';
+import type { ColdView } from './cold.ts';
+import { checksHold, prepare, write } from './kv.ts';
 import type { ChannelRef, Message, Session } from './memory.ts';
 import { amend, end, move } from './lifecycle.ts';
 import { attemptNumber, extraOf, remember } from './message.ts';
 import { encodeNotes, type Notes, notesKey } from './notes.ts';
 import { touchPage } from './pages.ts';
 import { produceBlocks } from './produce.ts';
-import { type Refused, refusalOn } from './rights.ts';
+import { type Refused, refusalOnKv, refusalToProduce } from './rights.ts';
 import { type MachineState, put } from './state.ts';
 
 /** How much later than the client the broker ends a handler's time, in milliseconds: the client's word comes first. */
 const TIMEOUT_GRACE_MS = 1_000;
 
 /** Settles each lease for itself; a stale token changes nothing, and its position is in the answer. */
-export function applySettle(state: MachineState, session: Session, command: SettleSet, random: () => number): Reply {
+export function applySettle(
+  state: MachineState,
+  session: Session,
+  command: SettleSet,
+  random: () => number,
+  view: ColdView,
+): Reply {
   const lost: number[] = [];
+  const conflicts: number[] = [];
   command.settles.forEach((settle, i) => {
     const message = heldMessage(session, settle);
     if (message === undefined) lost.push(i);
-    else settleOne(state, session, message, settle, random);
+    else if (settle.effects !== undefined && !checksHold(state, settle.effects.checks, view)) conflicts.push(i);
+    else settleOne(state, session, message, settle, random, view);
   });
-  return { kind: 'settled', lost };
+  return { kind: 'settled', lost, conflicts };
 }
 
 /**
@@ -67,22 +77,22 @@ export function applyStarted(state: MachineState, session: Session, command: Sta
 
 export function applyExtend(state: MachineState, session: Session, command: Extend): Reply {
   const message = heldMessage(session, command);
-  if (message === undefined) return { kind: 'settled', lost: [0] };
+  if (message === undefined) return { kind: 'settled', lost: [0], conflicts: [] };
   setDeadline(state, message, command.forMs);
-  return { kind: 'settled', lost: [] };
+  return { kind: 'settled', lost: [], conflicts: [] };
 }
 
 /** Keeps progress and a line of the log; `notes` is what stood before. */
 export function applyAnnotate(state: MachineState, session: Session, command: Annotate, notes: Notes): Reply {
   const message = heldMessage(session, command);
-  if (message === undefined) return { kind: 'settled', lost: [0] };
+  if (message === undefined) return { kind: 'settled', lost: [0], conflicts: [] };
   put(state, notesKey(state.layout, message), encodeNotes(notes, command));
   state.annotatedPacks.add(message.pack);
   if (message.extra?.annotated !== true) {
     extraOf(message).annotated = true;
     touchPage(state, message);
   }
-  return { kind: 'settled', lost: [] };
+  return { kind: 'settled', lost: [], conflicts: [] };
 }
 
 export function heldMessage(session: Session, key: LeaseKey): Message | undefined {
@@ -191,17 +201,20 @@ function settleOne(
   state: MachineState,
   session: Session,
   message: Message,
-  { outcome, produced }: Settle,
+  { outcome, produced, effects }: Settle,
   random: () => number,
+  view: ColdView,
 ): void {
   switch (outcome.kind) {
     case 'ack':
-      for (const { ref } of produced ?? []) {
-        const refusal = produceRefusal(session, ref);
-        if (refusal === undefined) continue;
-        // All of it or none: without its messages the attempt has not been a success, and its failure says why.
-        const failure = { name: refusal.code, message: refusal.message, stack: undefined };
-        return failAttempt(state, message, failure, undefined, random);
+      for (const { ref, blocks } of produced ?? []) {
+        const refusal = produceRefusal(session, ref, blocks);
+        if (refusal !== undefined) return failRefused(state, message, refusal, random);
+      }
+      if (effects !== undefined) {
+        const prepared = refusalOnKv(session, effects) ?? prepare(state, effects.mutations, view);
+        if ('kind' in prepared) return failRefused(state, message, prepared, random);
+        if (prepared.length > 0) write(state, prepared);
       }
       for (const part of produced ?? []) {
         const target = session.refs.get(part.ref) as ChannelRef;
@@ -240,10 +253,15 @@ function settleOne(
   }
 }
 
-/** Why the session may not produce to what it calls `ref`, which it has declared. */
-function produceRefusal(session: Session, ref: number): Refused | undefined {
+/** All of it or none: without its effects the attempt has not been a success, and its failure says why. */
+function failRefused(state: MachineState, message: Message, refusal: Refused, random: () => number): void {
+  failAttempt(state, message, { name: refusal.code, message: refusal.message, stack: undefined }, undefined, random);
+}
+
+/** Why the session may not produce this to what it calls `ref`, which it has declared. */
+function produceRefusal(session: Session, ref: number, blocks: readonly Uint8Array[]): Refused | undefined {
   const target = session.refs.get(ref);
-  return target === undefined ? session.refusedRefs.get(ref) : refusalOn(target, 'produce');
+  return target === undefined ? session.refusedRefs.get(ref) : refusalToProduce(session, target, blocks);
 }
 
 function failDecoding(state: MachineState, message: Message, failure: Failure): void {

@@ -2,6 +2,7 @@
 import type { Write } from '../model/records.ts';
 import { ByteWriter } from '../model/bytes.ts';
 import type { Failure, Notice } from '../model/command.ts';
+import type { KvRecord } from '../model/kv.ts';
 import type { EndedState, Happening } from '../model/states.ts';
 import { HAPPENINGS } from '../model/states.ts';
 import { Layout } from './layout.ts';
@@ -12,6 +13,7 @@ import type {
   EndedList,
   EndedMessage,
   Extra,
+  KvWatcher,
   Message,
   Page,
   PolicyRef,
@@ -44,6 +46,12 @@ export interface MachineState {
   nextPolicy: number;
   nextSession: number;
   nextCommit: number;
+  /** The version of the next commit to KV. */
+  nextVersion: number;
+  /** When the next entry of KV may expire, in machine time; 0 while that is not known, `Infinity` for never. */
+  kvExpiresAt: number;
+  /** Who wants to hear of changes of an entry, by its key, one character a byte. */
+  readonly kvWatchers: Map<string, Set<KvWatcher>>;
 
   readonly channels: Map<string, Channel>;
   readonly channelNumbers: Map<number, Channel>;
@@ -93,6 +101,8 @@ export interface MachineState {
   readonly dispatchable: Set<Channel>;
   /** Channels for whose suspects a session is being emptied, or was a short while ago. */
   readonly reservations: Set<Channel>;
+  /** Messages that were given up and wait for the commit that writes their keys of KV. */
+  readonly givenUp: Set<Message>;
   /** Channels with a purge or redrive under way. */
   readonly busyChannels: Set<Channel>;
   readonly changes: Changes;
@@ -118,6 +128,8 @@ export interface Changes {
   ended: Map<number, EndedRecord[]>;
   channels: Set<Channel>;
   sessions: Set<Session>;
+  /** Entries of KV, by key. */
+  kv: Map<string, KvChange>;
   slots: Set<DedupeSlot>;
   freedSlotRecords: number[];
   journal: ByteWriter;
@@ -125,6 +137,17 @@ export interface Changes {
   /** What is to be handed to consumers, and told to sessions, once the commit is durable. */
   deliveries: ClaimedMessage[];
   notices: SessionNotice[];
+}
+
+/** An entry of KV that was written or, without a record, deleted. */
+export interface KvChange {
+  readonly key: Uint8Array;
+  readonly record: StoredKv | undefined;
+}
+
+export interface StoredKv extends KvRecord {
+  /** In machine time; 0 for never. */
+  readonly expiresAt: number;
 }
 
 /** A delivery without its payload. */
@@ -176,6 +199,9 @@ export function createState(space: string): MachineState {
     nextPolicy: 1,
     nextSession: 1,
     nextCommit: 1,
+    nextVersion: 1,
+    kvExpiresAt: 0,
+    kvWatchers: new Map(),
     channels: new Map(),
     channelNumbers: new Map(),
     policies: new Map(),
@@ -205,6 +231,7 @@ export function createState(space: string): MachineState {
     expiringSessions: new OrderedIndex((a, b) => a.wakesAt - b.wakesAt || a.number - b.number),
     dispatchable: new Set(),
     reservations: new Set(),
+    givenUp: new Set(),
     busyChannels: new Set(),
     changes: createChanges(),
   };
@@ -220,6 +247,7 @@ function createChanges(): Changes {
     ended: new Map(),
     channels: new Set(),
     sessions: new Set(),
+    kv: new Map(),
     slots: new Set(),
     freedSlotRecords: [],
     journal: new ByteWriter(512),
@@ -239,6 +267,7 @@ export function resetChanges(changes: Changes): void {
   changes.ended.clear();
   changes.channels.clear();
   changes.sessions.clear();
+  changes.kv.clear();
   changes.slots.clear();
   changes.freedSlotRecords = [];
   changes.journal.clear();

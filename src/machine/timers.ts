@@ -18,7 +18,7 @@ export interface WakeTimes {
 }
 
 export function nextWake(state: MachineState): WakeTimes {
-  if (state.busyChannels.size > 0) return { machine: state.now, wall: Infinity };
+  if (state.busyChannels.size + state.givenUp.size > 0) return { machine: state.now, wall: Infinity };
   const tokenExpiresAt = state.tokenExpiries.first()?.expiresAt ?? Infinity;
   const machine = Math.min(
     state.due[0].first()?.dueAt ?? Infinity,
@@ -29,6 +29,7 @@ export function nextWake(state: MachineState): WakeTimes {
     state.expiringSessions.first()?.wakesAt ?? Infinity,
     tokenExpiresAt,
     state.compactions[0]?.at ?? Infinity,
+    state.kvExpiresAt,
     ...[...state.reservations].map(({ reservedUntil }) => reservedUntil),
   );
   return { machine, wall: Math.min(state.due[1].first()?.dueAt ?? Infinity, tokenExpiresAt) };

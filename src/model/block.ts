@@ -5,7 +5,8 @@
  *
  * ```
  * block = version(u8) codec(u8) second(varint) count(u32) item*
- * item  = flags(u8) id(16) [delayMs(f64)] [dueAt(f64)] [priority(signed)] [dedupe(16)] length(varint) payload
+ * item  = flags(u8) id(16) [delayMs(f64)] [dueAt(f64)] [priority(signed)] [dedupe(16)] [undelivered] length(varint) payload
+ * undelivered = length(varint) (length(varint) key)*
  * ```
  *
  * All ids of a block come from one second (counted from 2020), which keeps the index from ids to blocks small.
@@ -13,12 +14,15 @@
  * To change the form, raise `BLOCK_VERSION`, keep reading the old one (stored blocks live as long as their
  * messages), and describe both here and in `docs/protocol.md`.
  */
-import { ByteReader, ByteWriter, small31 } from './bytes.ts';
+import { ByteReader, ByteWriter, small31, textOf } from './bytes.ts';
 import { MAX_DURATION_MS } from './duration.ts';
 import { HoldfastError } from './errors.ts';
+import { MAX_KV_KEY_BYTES } from './kv.ts';
 import { isMessageId, MESSAGE_ID_BYTES, messageIdTime } from './message-id.ts';
 
-const BLOCK_VERSION = 1;
+/** Version 2 has items with keys that are written when the message is given up. */
+const BLOCK_VERSION = 2;
+const OLDEST_BLOCK_VERSION = 1;
 
 /** A block is closed when it holds this many bytes, so that reading one message never reads much more. */
 export const BLOCK_BYTES: number = 64 * 1024;
@@ -26,7 +30,7 @@ export const BLOCK_BYTES: number = 64 * 1024;
 /** The bytes of a dedupe key's hash: the first 128 bits of SHA-256. */
 export const DEDUPE_BYTES = 16;
 
-const FLAG = { delay: 1, dueAt: 2, priority: 4, dedupe: 8, lifo: 16, awaited: 32 } as const;
+const FLAG = { delay: 1, dueAt: 2, priority: 4, dedupe: 8, lifo: 16, awaited: 32, undelivered: 64 } as const;
 
 const EPOCH_2020_SECONDS = 1_577_836_800;
 
@@ -44,6 +48,8 @@ export interface ItemOptions {
   readonly dedupe?: Uint8Array | undefined;
   /** The producer waits for the result. */
   readonly awaited?: boolean | undefined;
+  /** Keys of KV that get the payload as their value in the commit that gives the message up. */
+  readonly undelivered?: readonly Uint8Array[] | undefined;
 }
 
 /** The second of an id, as blocks and the id index count it. */
@@ -93,7 +99,7 @@ export class BlockWriter {
   }
 
   add(id: Uint8Array, payload: Uint8Array, options: ItemOptions): void {
-    const { delayMs, dueAt, priority, dedupe } = options;
+    const { delayMs, dueAt, priority, dedupe, undelivered = NO_KEYS } = options;
     const items = this.#block;
     items.u8(
       (delayMs ? FLAG.delay : 0) |
@@ -101,13 +107,15 @@ export class BlockWriter {
         (priority ? FLAG.priority : 0) |
         (dedupe === undefined ? 0 : FLAG.dedupe) |
         (options.lifo === true ? FLAG.lifo : 0) |
-        (options.awaited === true ? FLAG.awaited : 0),
+        (options.awaited === true ? FLAG.awaited : 0) |
+        (undelivered.length > 0 ? FLAG.undelivered : 0),
     );
     items.raw(id);
     if (delayMs) items.f64(delayMs);
     if (dueAt !== undefined) items.f64(dueAt);
     if (priority) items.signed(priority);
     if (dedupe !== undefined) items.raw(dedupe);
+    if (undelivered.length > 0) items.bytes(encodeKeys(undelivered));
     items.bytes(payload);
     this.#count += 1;
   }
@@ -136,6 +144,7 @@ export class BlockReader {
   priority = 0;
   lifo = false;
   awaited = false;
+  undelivered = false;
   /** The dedupe hash as a string of 16 characters, one a byte; empty when there is none. */
   dedupe = '';
 
@@ -144,7 +153,8 @@ export class BlockReader {
     this.#bytes = bytes;
     this.#reader = new ByteReader(bytes, at);
     const version = this.#reader.u8();
-    if (version !== BLOCK_VERSION) throw new HoldfastError('PROTOCOL', `Cannot read a block of version ${version}`);
+    if (version < OLDEST_BLOCK_VERSION || version > BLOCK_VERSION)
+      throw new HoldfastError('PROTOCOL', `Cannot read a block of version ${version}`);
     this.codec = this.#reader.u8();
     this.second = this.#reader.varint();
     this.count = this.#reader.u32();
@@ -157,12 +167,23 @@ export class BlockReader {
     let at = itemStart + 1 + MESSAGE_ID_BYTES + (flags & FLAG.delay ? 8 : 0) + (flags & FLAG.dueAt ? 8 : 0);
     if (flags & FLAG.priority) at = behindVarint(bytes, at);
     if (flags & FLAG.dedupe) at += DEDUPE_BYTES;
+    if (flags & FLAG.undelivered) at = behindBytes(bytes, at);
     return behindVarint(bytes, at);
   }
 
   /** The payload of one item on its own. */
   static payloadOf(item: Uint8Array): Uint8Array {
     return item.subarray(BlockReader.payloadStart(item, 0));
+  }
+
+  /** The keys of KV that one item on its own names for when it is given up. */
+  static undeliveredOf(item: Uint8Array): Uint8Array[] {
+    const flags = item[0] as number;
+    if ((flags & FLAG.undelivered) === 0) return [];
+    let at = 1 + MESSAGE_ID_BYTES + (flags & FLAG.delay ? 8 : 0) + (flags & FLAG.dueAt ? 8 : 0);
+    if (flags & FLAG.priority) at = behindVarint(item, at);
+    if (flags & FLAG.dedupe) at += DEDUPE_BYTES;
+    return decodeKeys(new ByteReader(item, at).bytes());
   }
 
   next(): boolean {
@@ -175,9 +196,11 @@ export class BlockReader {
     this.delayMs = flags & FLAG.delay ? reader.f64() : 0;
     this.dueAt = flags & FLAG.dueAt ? reader.f64() : 0;
     this.priority = flags & FLAG.priority ? reader.signed() : 0;
-    this.dedupe = flags & FLAG.dedupe ? latin1(reader.raw(DEDUPE_BYTES)) : '';
+    this.dedupe = flags & FLAG.dedupe ? textOf(reader.raw(DEDUPE_BYTES)) : '';
     this.lifo = (flags & FLAG.lifo) !== 0;
     this.awaited = (flags & FLAG.awaited) !== 0;
+    this.undelivered = (flags & FLAG.undelivered) !== 0;
+    if (this.undelivered) reader.skip(reader.varint());
     const length = reader.varint();
     this.payloadStart = reader.at;
     reader.skip(length);
@@ -212,9 +235,33 @@ export class BlockReader {
       this.delayMs >= 0 &&
       this.delayMs <= MAX_DURATION_MS &&
       Math.abs(this.dueAt) <= MAX_DUE_AT &&
-      Math.abs(this.priority) <= MAX_PRIORITY
+      Math.abs(this.priority) <= MAX_PRIORITY &&
+      (!this.undelivered || areKeysSound(this.item))
     );
   }
+}
+
+const NO_KEYS: readonly Uint8Array[] = [];
+
+/** A message names at most this many keys, of at most as many bytes as a key of KV has. */
+export const MAX_UNDELIVERED_KEYS = 10_000;
+
+function encodeKeys(keys: readonly Uint8Array[]): Uint8Array {
+  const writer = new ByteWriter();
+  for (const key of keys) writer.bytes(key);
+  return writer.take();
+}
+
+function decodeKeys(bytes: Uint8Array): Uint8Array[] {
+  const keys: Uint8Array[] = [];
+  for (const reader = new ByteReader(bytes); reader.left > 0;) keys.push(reader.bytes());
+  return keys;
+}
+
+/** Whether an item's keys are such as KV can have. */
+function areKeysSound(item: Uint8Array): boolean {
+  const keys = BlockReader.undeliveredOf(item);
+  return keys.length <= MAX_UNDELIVERED_KEYS && keys.every(({ length }) => length > 0 && length <= MAX_KV_KEY_BYTES);
 }
 
 /** The last moment that a Date can hold, in epoch milliseconds; nothing is due later. */
@@ -223,12 +270,14 @@ export const MAX_DUE_AT = 8.64e15;
 /** Priorities go from minus this to this. */
 export const MAX_PRIORITY: number = 2 ** 21;
 
+function behindBytes(bytes: Uint8Array, at: number): number {
+  const reader = new ByteReader(bytes, at);
+  reader.skip(reader.varint());
+  return reader.at;
+}
+
 function behindVarint(bytes: Uint8Array, at: number): number {
   let end = at;
   while ((bytes[end++] as number) >= 0x80);
   return end;
-}
-
-function latin1(bytes: Uint8Array): string {
-  return String.fromCharCode.apply(undefined, bytes as unknown as number[]);
 }

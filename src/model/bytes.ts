@@ -26,6 +26,18 @@ export function allocate(bytes: number): Uint8Array {
   return slab.subarray(slabUsed - bytes, slabUsed);
 }
 
+/** The bytes of a text that holds one byte a character. */
+export function bytesOf(latin1: string): Uint8Array {
+  const bytes = new Uint8Array(latin1.length);
+  for (let i = 0; i < latin1.length; i++) bytes[i] = latin1.charCodeAt(i);
+  return bytes;
+}
+
+/** Up to a few thousand bytes as a text of one character a byte, to find things by. */
+export function textOf(bytes: Uint8Array): string {
+  return String.fromCharCode.apply(undefined, bytes as unknown as number[]);
+}
+
 /** A double seen as its bytes: quicker than a DataView for each buffer. */
 const double = new Float64Array(1);
 const doubleBytes = new Uint8Array(double.buffer);

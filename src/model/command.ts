@@ -6,7 +6,7 @@
  * passing: they get no answer, and repeating them changes nothing.
  */
 import type { ErrorCode } from './errors.ts';
-import type { KvCheck, KvEffects, KvMutation, KvPage, KvRange, KvRecord } from './kv.ts';
+import type { KvEffects, KvPage, KvRange, KvRecord } from './kv.ts';
 import type { MessageId } from './message-id.ts';
 import type { ChannelSettings, Policy } from './policy.ts';
 import type { EndedState, Happening, State } from './states.ts';

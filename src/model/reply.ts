@@ -5,9 +5,20 @@
 import type { ByteReader, ByteWriter } from './bytes.ts';
 import type { ProduceException, Reply } from './command.ts';
 import { type ErrorCode, HoldfastError } from './errors.ts';
+import type { KvEncoding, KvEntry, KvPage, KvRecord } from './kv.ts';
 import { MESSAGE_ID_BYTES } from './message-id.ts';
 
-const TAG = { done: 0, produced: 1, settled: 2, value: 3, refused: 4 } as const;
+const TAG = {
+  done: 0,
+  produced: 1,
+  settled: 2,
+  value: 3,
+  refused: 4,
+  kvRead: 5,
+  kvCommitted: 6,
+  kvConflict: 7,
+  settledInPart: 8,
+} as const;
 
 export interface ValueCodec {
   write(writer: ByteWriter, value: unknown): void;
@@ -15,7 +26,7 @@ export interface ValueCodec {
 }
 
 export function writeReply(writer: ByteWriter, reply: Reply, values: ValueCodec): void {
-  writer.u8(TAG[reply.kind]);
+  writer.u8(reply.kind === 'settled' && reply.conflicts.length > 0 ? TAG.settledInPart : TAG[reply.kind]);
   switch (reply.kind) {
     case 'done':
       break;
@@ -27,8 +38,19 @@ export function writeReply(writer: ByteWriter, reply: Reply, values: ValueCodec)
       }
       break;
     case 'settled':
-      writer.varint(reply.lost.length);
-      for (const position of reply.lost) writer.varint(position);
+      writePositions(writer, reply.lost);
+      if (reply.conflicts.length > 0) writePositions(writer, reply.conflicts);
+      break;
+    case 'kvRead':
+      writer.varint(reply.entries.length);
+      for (const record of reply.entries) writeRecord(writer, record);
+      writer.varint(reply.pages.length);
+      for (const page of reply.pages) writePage(writer, page);
+      break;
+    case 'kvCommitted':
+      writer.varint(reply.version);
+      break;
+    case 'kvConflict':
       break;
     case 'value':
       values.write(writer, reply.value);
@@ -48,7 +70,15 @@ export function readReply(reader: ByteReader, values: ValueCodec): Reply {
     case TAG.produced:
       return { kind: 'produced', exceptions: readList(reader, readException) };
     case TAG.settled:
-      return { kind: 'settled', lost: readList(reader, (from) => from.varint()) };
+      return { kind: 'settled', lost: readPositions(reader), conflicts: [] };
+    case TAG.settledInPart:
+      return { kind: 'settled', lost: readPositions(reader), conflicts: readPositions(reader) };
+    case TAG.kvRead:
+      return { kind: 'kvRead', entries: readList(reader, readRecord), pages: readList(reader, readPage) };
+    case TAG.kvCommitted:
+      return { kind: 'kvCommitted', version: reader.varint() };
+    case TAG.kvConflict:
+      return { kind: 'kvConflict' };
     case TAG.value:
       return { kind: 'value', value: values.read(reader) };
     case TAG.refused:
@@ -65,6 +95,50 @@ export function readList<T>(reader: ByteReader, read: (reader: ByteReader) => T)
   const items: T[] = [];
   for (let i = 0; i < count; i++) items.push(read(reader));
   return items;
+}
+
+function writePositions(writer: ByteWriter, positions: readonly number[]): void {
+  writer.varint(positions.length);
+  for (const position of positions) writer.varint(position);
+}
+
+function readPositions(reader: ByteReader): number[] {
+  return readList(reader, (from) => from.varint());
+}
+
+/** An absent entry is a zero. */
+function writeRecord(writer: ByteWriter, record: KvRecord | undefined): void {
+  writer.u8(record?.encoding ?? 0);
+  if (record === undefined) return;
+  writer.varint(record.version);
+  writer.bytes(record.bytes);
+}
+
+function readRecord(reader: ByteReader): KvRecord | undefined {
+  const encoding = reader.u8();
+  if (encoding === 0) return undefined;
+  const version = reader.varint();
+  return { encoding: encoding as KvEncoding, version, bytes: reader.bytes() };
+}
+
+function writePage(writer: ByteWriter, { entries, isEnd }: KvPage): void {
+  writer.u8(isEnd ? 1 : 0);
+  writer.varint(entries.length);
+  for (const entry of entries) {
+    writer.bytes(entry.key);
+    writeRecord(writer, entry);
+  }
+}
+
+function readPage(reader: ByteReader): KvPage {
+  const isEnd = reader.u8() === 1;
+  const entries = readList(reader, (from): KvEntry => {
+    const key = from.bytes();
+    const record = readRecord(from);
+    if (record === undefined) throw new HoldfastError('PROTOCOL', 'Cannot read a page: an entry has no value');
+    return { key, ...record };
+  });
+  return { entries, isEnd };
 }
 
 function readException(reader: ByteReader): ProduceException {

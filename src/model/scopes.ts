@@ -3,7 +3,7 @@
  *
  * ```
  * channel:GLOB:RIGHT[,RIGHT…]   produce, consume, read or admin on the channels whose names match
- * kv:PREFIX:r|w|r,w             reading or writing the keys that begin with the prefix
+ * kv:PREFIX:r|w|r,w             reading or writing the keys whose first parts are these texts, with / between them
  * server:admin                  everything, access tokens and backups included
  * ```
  *
@@ -86,12 +86,19 @@ export interface Grant {
   /** Everything. */
   readonly isAdmin: boolean;
   readonly channels: readonly Extract<Scope, { kind: 'channel' }>[];
+  readonly keys: readonly KeyGrant[];
+}
+
+/** Rights on the keys of KV that begin with these bytes. */
+interface KeyGrant {
+  readonly prefix: Uint8Array;
+  readonly rights: readonly (typeof KV_RIGHTS)[number][];
 }
 
 /** Of a session whose way in is proof enough. */
-export const EVERYTHING: Grant = { isAdmin: true, channels: [] };
+export const EVERYTHING: Grant = { isAdmin: true, channels: [], keys: [] };
 
-export const NOTHING: Grant = { isAdmin: false, channels: [] };
+export const NOTHING: Grant = { isAdmin: false, channels: [], keys: [] };
 
 /** What the scopes allow together. @throws TypeError, RangeError when one of them is none */
 export function grantOf(scopes: readonly string[]): Grant {
@@ -99,7 +106,32 @@ export function grantOf(scopes: readonly string[]): Grant {
   return {
     isAdmin: parsed.some(({ kind }) => kind === 'server'),
     channels: parsed.filter((scope) => scope.kind === 'channel'),
+    keys: parsed
+      .filter((scope) => scope.kind === 'kv')
+      .map(({ prefix, rights }) => ({ prefix: keyPrefix(prefix), rights })),
   };
+}
+
+/** Whether the key may be read, or written. */
+export function mayUseKey({ isAdmin, keys }: Grant, key: Uint8Array, right: (typeof KV_RIGHTS)[number]): boolean {
+  return isAdmin || keys.some(({ prefix, rights }) => rights.includes(right) && startsWith(key, prefix));
+}
+
+/** Whether all keys from `from` (included) to `to` (excluded) may be read. */
+export function mayReadRange({ isAdmin, keys }: Grant, from: Uint8Array, to: Uint8Array): boolean {
+  if (isAdmin) return true;
+  return keys.some(({ prefix, rights }) => rights.includes('r') && startsWith(from, prefix) && startsWith(to, prefix));
+}
+
+/** The bytes with which the keys begin whose first parts are these texts; see `kv-key.ts`. */
+function keyPrefix(texts: string): Uint8Array {
+  if (texts === '') return new Uint8Array();
+  const parts = texts.split('/').map((text) => `\u0002${text}\0`);
+  return new TextEncoder().encode(parts.join(''));
+}
+
+function startsWith(key: Uint8Array, prefix: Uint8Array): boolean {
+  return key.length >= prefix.length && prefix.every((byte, i) => key[i] === byte);
 }
 
 /** Rights on one channel, a bit each: quick to ask at every message. */

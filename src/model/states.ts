@@ -6,7 +6,7 @@ export const STATES = ['ready', 'delayed', 'leased', 'waiting', 'completed', 'de
  * - `ready`: can be claimed.
  * - `delayed`: waits for its time.
  * - `leased`: a consumer holds it.
- * - `waiting`: waits for another message to end.
+ * - `waiting`: waits for another message to end, or has been given up and waits for the commit that says so in KV.
  * - `completed`, `dead`, `cancelled`: ended, kept as long as the retention says.
  */
 export type State = (typeof STATES)[number];
@@ -34,13 +34,21 @@ export const HAPPENINGS = [
   'replaced',
   'purged',
   'moved',
+  'givenUp',
 ] as const;
 
 export type Happening = (typeof HAPPENINGS)[number];
 
 const TRANSITIONS: Readonly<Record<State, Partial<Record<Happening, State>>>> = {
-  ready: { claimed: 'leased', replaced: 'cancelled', cancelled: 'cancelled', expired: 'dead' },
-  delayed: { due: 'ready', promoted: 'ready', replaced: 'cancelled', cancelled: 'cancelled', expired: 'dead' },
+  ready: { claimed: 'leased', replaced: 'cancelled', cancelled: 'cancelled', expired: 'dead', givenUp: 'waiting' },
+  delayed: {
+    due: 'ready',
+    promoted: 'ready',
+    replaced: 'cancelled',
+    cancelled: 'cancelled',
+    expired: 'dead',
+    givenUp: 'waiting',
+  },
   leased: {
     acked: 'completed',
     nacked: 'delayed',
@@ -49,8 +57,17 @@ const TRANSITIONS: Readonly<Record<State, Partial<Record<Happening, State>>>> = 
     snoozed: 'delayed',
     failed: 'dead',
     cancelled: 'cancelled',
+    givenUp: 'waiting',
   },
-  waiting: { unblocked: 'ready', postponed: 'delayed', replaced: 'cancelled', cancelled: 'cancelled', expired: 'dead' },
+  waiting: {
+    unblocked: 'ready',
+    postponed: 'delayed',
+    replaced: 'cancelled',
+    cancelled: 'cancelled',
+    expired: 'dead',
+    failed: 'dead',
+    givenUp: 'waiting',
+  },
   completed: {},
   dead: { redriven: 'ready' },
   cancelled: {},

@@ -11,6 +11,7 @@
  * awaitRefused    = 7 id(16) code(text) message(text)
  * wanted          = 8 channel(text)
  * events          = 9
+ * kvChanged       = 10 watch
  * ```
  */
 import { decode, encode } from '../codec/bson.ts';
@@ -32,6 +33,7 @@ const EVENT = {
   awaitRefused: 7,
   wanted: 8,
   events: 9,
+  kvChanged: 10,
 } as const;
 
 const ENDED_STATES = ['completed', 'dead', 'cancelled'] as const;
@@ -117,6 +119,10 @@ export class EventsWriter {
       case 'events':
         frame.u8(EVENT.events);
         break;
+      case 'kvChanged':
+        frame.u8(EVENT.kvChanged);
+        frame.varint(notice.watch);
+        break;
     }
   }
 
@@ -153,6 +159,7 @@ export function decodeEvents(bytes: Uint8Array, receiver: EventsReceiver): void 
       case EVENT.awaitRefused:
       case EVENT.wanted:
       case EVENT.events:
+      case EVENT.kvChanged:
         receiver.notice(readNotice(frame, event));
         break;
       default:
@@ -179,6 +186,7 @@ function readDelivery(frame: ByteReader, bytes: Uint8Array): Delivery {
 
 function readNotice(frame: ByteReader, event: number): Notice {
   if (event === EVENT.events) return { kind: 'events' };
+  if (event === EVENT.kvChanged) return { kind: 'kvChanged', watch: frame.varint() };
   if (event === EVENT.room) return { kind: 'room', channel: frame.text() };
   if (event === EVENT.wanted) return { kind: 'wanted', channel: frame.text() };
   if (event === EVENT.revoked) {

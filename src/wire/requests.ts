@@ -8,25 +8,38 @@
  * blocks   = count(varint) (length(varint) block)*
  * window   = consumer(varint) ref(varint) size(varint)
  * started, holding = count(varint) (seq(varint) token(varint))*
- * settle   = count(varint) (seq token outcome(u8) [fields] [produced])*
+ * settle   = count(varint) (seq token outcome(u8) [fields] [produced] [effects])*
+ * kvRead, kvCommit, kvWatch, effects                                   see kv.ts
  * ```
  */
 import { decode, encode } from '../codec/bson.ts';
 import { BlockReader } from '../model/block.ts';
 import { ByteReader, ByteWriter } from '../model/bytes.ts';
-import type { Command, Failure, LeaseKey, Outcome, Request, Settle } from '../model/command.ts';
+import type { Command, Failure, LeaseKey, Outcome, Produce, Request, Settle } from '../model/command.ts';
 import { MAX_DURATION_MS } from '../model/duration.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { MAX_VALUE_BYTES } from '../model/records.ts';
 import { readList } from '../model/reply.ts';
 import { checkDocument } from './documents.ts';
 import { FRAME } from './frames.ts';
+import { effectsBytes, readEffects, readKeys, readRanges, writeEffects, writeKeys, writeRanges } from './kv.ts';
 
-const KIND = { produce: 1, window: 2, started: 3, settle: 4, document: 5, holding: 6 } as const;
+const KIND = {
+  produce: 1,
+  window: 2,
+  started: 3,
+  settle: 4,
+  document: 5,
+  holding: 6,
+  kvRead: 7,
+  kvCommit: 8,
+  kvWatch: 9,
+} as const;
 
 const OUTCOMES = ['ack', 'nack', 'undecodable', 'release', 'snooze', 'fail', 'died'] as const;
 
-/** Set in an outcome's byte when messages come with it, or when it has a result or a delay. */
+/** Set in an outcome's byte when effects on KV or messages come with it, or when it has a result or a delay. */
+const WITH_EFFECTS = 0x20;
 const WITH_PRODUCED = 0x40;
 const WITH_VALUE = 0x80;
 
@@ -41,11 +54,11 @@ const MAX_PAYLOAD_BYTES: number = 4 * 1024 * 1024;
 const MAX_BLOCK_BYTES: number = MAX_VALUE_BYTES - 1_024;
 
 /**
- * What a frame may hold: each request counts as 8, each settle as 4, each lease as 1. Their smallest forms take far less
+ * What a frame may hold: each request counts as 8, each settle, and each key, check or mutation of KV, as 4, each lease as 1. Their smallest forms take far less
  * in a frame than in memory.
  */
 const MAX_COST = 1_000_000;
-const COST = { request: 8, settle: 4, lease: 1 } as const;
+const COST = { request: 8, settle: 4, key: 4, lease: 1 } as const;
 
 /** What one of these costs takes in memory, roughly, in bytes. */
 const COST_BYTES = 64;
@@ -93,13 +106,20 @@ function spend(cost: Cost, spent: number): void {
 export function roughBytes(command: Command): number {
   if (command.kind === 'produce') return command.blocks.reduce((sum, block) => sum + block.length + 8, 32);
   if (command.kind === 'settle') return command.settles.reduce((sum, settle) => sum + settleBytes(settle), 16);
+  if (command.kind === 'kvCommit') return effectsBytes(command) + producedBytes(command.produced);
   return 256;
 }
 
-function settleBytes({ outcome, produced }: Settle): number {
-  let bytes = 16;
+function settleBytes({ outcome, produced, effects }: Settle): number {
+  let bytes = 16 + producedBytes(produced ?? []);
   if (outcome.kind === 'ack') bytes += outcome.result?.length ?? 0;
-  for (const part of produced ?? []) for (const block of part.blocks) bytes += block.length + 8;
+  if (effects !== undefined) bytes += effectsBytes(effects);
+  return bytes;
+}
+
+function producedBytes(produced: readonly Omit<Produce, 'atomic'>[]): number {
+  let bytes = 0;
+  for (const { blocks } of produced) for (const block of blocks) bytes += block.length + 8;
   return bytes;
 }
 
@@ -135,6 +155,24 @@ function writeRequest(frame: ByteWriter, { request, command }: Request): void {
       frame.varint(command.settles.length);
       for (const settle of command.settles) writeSettle(frame, settle);
       break;
+    case 'kvRead':
+      frame.u8(KIND.kvRead);
+      frame.varint(request);
+      writeKeys(frame, command.keys);
+      writeRanges(frame, command.ranges);
+      break;
+    case 'kvCommit':
+      frame.u8(KIND.kvCommit);
+      frame.varint(request);
+      writeEffects(frame, command);
+      writeProduced(frame, command.produced);
+      break;
+    case 'kvWatch':
+      frame.u8(KIND.kvWatch);
+      frame.varint(request);
+      frame.varint(command.watch);
+      writeKeys(frame, command.keys);
+      break;
     default:
       frame.u8(KIND.document);
       frame.varint(request);
@@ -149,6 +187,7 @@ function readRequest(frame: ByteReader, cost: Cost): Request {
 }
 
 function readCommand(frame: ByteReader, kind: number, cost: Cost): Command {
+  const spendKey = (): void => spend(cost, COST.key);
   switch (kind) {
     case KIND.produce:
       return { kind: 'produce', ref: frame.varint(), atomic: frame.u8() === 1, blocks: readBlocks(frame) };
@@ -160,6 +199,12 @@ function readCommand(frame: ByteReader, kind: number, cost: Cost): Command {
       return { kind: 'holding', leases: readLeases(frame, cost) };
     case KIND.settle:
       return { kind: 'settle', settles: readList(frame, (from) => readSettle(from, cost)) };
+    case KIND.kvRead:
+      return { kind: 'kvRead', keys: readKeys(frame, spendKey), ranges: readRanges(frame, spendKey) };
+    case KIND.kvCommit:
+      return { kind: 'kvCommit', ...readEffects(frame, spendKey), produced: readProduced(frame) };
+    case KIND.kvWatch:
+      return { kind: 'kvWatch', watch: frame.varint(), keys: readKeys(frame, spendKey) };
     case KIND.document:
       return readDocument(frame.bytes());
     default:
@@ -202,16 +247,25 @@ function readBlocks(frame: ByteReader): Uint8Array[] {
   });
 }
 
-function writeSettle(frame: ByteWriter, { seq, token, outcome, produced }: Settle): void {
+function writeSettle(frame: ByteWriter, { seq, token, outcome, produced, effects }: Settle): void {
   frame.varint(seq);
   frame.varint(token);
   const value =
     outcome.kind === 'ack' ? outcome.result !== undefined : 'delayMs' in outcome && outcome.delayMs !== undefined;
-  frame.u8(OUTCOMES.indexOf(outcome.kind) | (produced === undefined ? 0 : WITH_PRODUCED) | (value ? WITH_VALUE : 0));
+  frame.u8(
+    OUTCOMES.indexOf(outcome.kind) |
+      (effects === undefined ? 0 : WITH_EFFECTS) |
+      (produced === undefined ? 0 : WITH_PRODUCED) |
+      (value ? WITH_VALUE : 0),
+  );
   if (outcome.kind === 'ack' && outcome.result !== undefined) frame.bytes(outcome.result);
   if ('delayMs' in outcome && outcome.delayMs !== undefined) frame.f64(outcome.delayMs);
   if ('failure' in outcome) writeFailure(frame, outcome.failure);
-  if (produced === undefined) return;
+  if (produced !== undefined) writeProduced(frame, produced);
+  if (effects !== undefined) writeEffects(frame, effects);
+}
+
+function writeProduced(frame: ByteWriter, produced: readonly Omit<Produce, 'atomic'>[]): void {
   frame.varint(produced.length);
   for (const { ref, blocks } of produced) {
     frame.varint(ref);
@@ -219,17 +273,19 @@ function writeSettle(frame: ByteWriter, { seq, token, outcome, produced }: Settl
   }
 }
 
+function readProduced(frame: ByteReader): Omit<Produce, 'atomic'>[] {
+  return readList(frame, (from) => ({ kind: 'produce', ref: from.varint(), blocks: readBlocks(from) }));
+}
+
 function readSettle(frame: ByteReader, cost: Cost): Settle {
   spend(cost, COST.settle);
   const seq = frame.varint();
   const token = frame.varint();
   const flags = frame.u8();
-  const outcome = readOutcome(frame, OUTCOMES[flags & 0x3f], (flags & WITH_VALUE) !== 0);
-  const produced =
-    flags & WITH_PRODUCED
-      ? readList(frame, (from) => ({ kind: 'produce' as const, ref: from.varint(), blocks: readBlocks(from) }))
-      : undefined;
-  return { seq, token, outcome, produced };
+  const outcome = readOutcome(frame, OUTCOMES[flags & 0x1f], (flags & WITH_VALUE) !== 0);
+  const produced = flags & WITH_PRODUCED ? readProduced(frame) : undefined;
+  const effects = flags & WITH_EFFECTS ? readEffects(frame, () => spend(cost, COST.key)) : undefined;
+  return { seq, token, outcome, produced, effects };
 }
 
 function readOutcome(frame: ByteReader, kind: (typeof OUTCOMES)[number] | undefined, value: boolean): Outcome {

@@ -181,7 +181,7 @@ function example(): Uint8Array[] {
     itemEnd: item.length,
   });
   const outcome = { kind: 'ack', result: undefined } as const;
-  const settles = [{ seq: 129, token: 7, outcome, produced: undefined }];
+  const settles = [{ seq: 129, token: 7, outcome, produced: undefined, effects: undefined }];
   const settle = encodeRequests({ answeredUpTo: 2, requests: [{ request: 3, command: { kind: 'settle', settles } }] });
   const onStream = (frame: Uint8Array): Uint8Array => Buffer.concat(recordOf(frame));
   return [Buffer.concat([PREAMBLE, onStream(hello)]), onStream(welcome), produce, events.finish(), settle];

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { encode } from '#holdfast/codec/bson.js';
 import { BlockWriter, idSecond } from '#holdfast/model/block.js';
 import type { Command, Delivery, Failure, LeaseKey, Notice, Outcome, Reply, Settle } from '#holdfast/model/command.js';
+import type { KvEffects } from '#holdfast/model/kv.js';
 import { MessageIdSource } from '#holdfast/model/message-id.js';
 import { DEFAULT_POLICY, DEFAULT_SETTINGS } from '#holdfast/model/policy.js';
 import { seededRandom } from '#holdfast/model/random.js';
@@ -60,11 +61,49 @@ const produced = fc.record({
   blocks: fc.array(block, { minLength: 1, maxLength: 3 }),
 });
 
+const key = fc.uint8Array({ minLength: 1, maxLength: 40 });
+const keys = fc.array(key, { maxLength: 4 });
+const kvValue = fc.oneof(
+  fc.record({ encoding: fc.constantFrom(1 as const, 3 as const), bytes }),
+  fc.record({ encoding: fc.constant(2 as const), bytes: fc.uint8Array({ minLength: 8, maxLength: 8 }) }),
+);
+const bound = fc.option(bytes, { nil: undefined });
+
+const effects: fc.Arbitrary<KvEffects> = fc.record({
+  checks: fc.array(fc.record({ key, version: count }), { maxLength: 3 }),
+  mutations: fc.array(
+    fc.oneof(
+      fc.record({
+        kind: fc.constant('set' as const),
+        key,
+        value: kvValue,
+        expireInMs: fc.option(delayMs, { nil: undefined }),
+        isStamped: fc.boolean(),
+      }),
+      fc.record({ kind: fc.constant('delete' as const), key }),
+      fc.record({
+        kind: fc.constant('sum' as const),
+        key,
+        value: kvValue,
+        limits: fc.option(
+          fc
+            .record({ min: bound, max: bound, isClamped: fc.boolean() })
+            .filter(({ min, max }) => min !== undefined || max !== undefined),
+          { nil: undefined },
+        ),
+      }),
+      fc.record({ kind: fc.constantFrom('min' as const, 'max' as const), key, value: kvValue }),
+    ),
+    { maxLength: 4 },
+  ),
+});
+
 const settle: fc.Arbitrary<Settle> = fc.record({
   seq: count,
   token: count,
   outcome,
   produced: fc.option(fc.array(produced, { minLength: 1, maxLength: 3 }), { nil: undefined }),
+  effects: fc.option(effects, { nil: undefined }),
 });
 
 const retention = fc.record({
@@ -182,7 +221,21 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
     offset: fc.nat(),
     limit: fc.integer({ min: 1, max: 100 }),
   }),
+  fc.record({
+    kind: fc.constant('kvRead' as const),
+    keys,
+    ranges: fc.array(
+      fc.record({ from: key, to: key, limit: fc.integer({ min: 1, max: 1_000 }), reverse: fc.boolean() }),
+      { maxLength: 3 },
+    ),
+  }),
+  fc
+    .record({ effects, parts: fc.array(produced, { maxLength: 2 }) })
+    .map(({ effects: changes, parts }) => ({ kind: 'kvCommit' as const, ...changes, produced: parts })),
+  fc.record({ kind: fc.constant('kvWatch' as const), watch: count, keys }),
 );
+
+const record = fc.record({ encoding: fc.constantFrom(1 as const, 2 as const, 3 as const), version: count, bytes });
 
 /** Every kind of reply. */
 export const replies: fc.Arbitrary<Reply> = fc.oneof(
@@ -196,7 +249,19 @@ export const replies: fc.Arbitrary<Reply> = fc.oneof(
       ),
     ),
   }),
-  fc.record({ kind: fc.constant('settled' as const), lost: fc.array(small) }),
+  fc.record({ kind: fc.constant('settled' as const), lost: fc.array(small), conflicts: fc.array(small) }),
+  fc.record({
+    kind: fc.constant('kvRead' as const),
+    entries: fc.array(fc.option(record, { nil: undefined })),
+    pages: fc.array(
+      fc.record({
+        entries: fc.array(fc.record({ key, rest: record }).map(({ key: at, rest }) => ({ key: at, ...rest }))),
+        isEnd: fc.boolean(),
+      }),
+    ),
+  }),
+  fc.record({ kind: fc.constant('kvCommitted' as const), version: count }),
+  fc.constant({ kind: 'kvConflict' as const }),
   fc.record({
     kind: fc.constant('value' as const),
     value: fc.oneof(fc.nat(), text, fc.array(text), fc.constant(null)),

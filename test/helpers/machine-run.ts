@@ -6,6 +6,7 @@ import {
   Machine,
   type Need,
   type Proof,
+  type RangePart,
   type Session,
 } from '#holdfast/machine/machine.js';
 import { itemOf, openPack } from '#holdfast/machine/pack.js';
@@ -284,9 +285,10 @@ export class MachineClient {
     lease: { readonly seq: number; readonly token: number },
     outcome: Outcome,
     produced?: Settle['produced'],
+    effects?: Settle['effects'],
   ): Reply {
     const { seq, token } = lease;
-    return this.ask({ kind: 'settle', settles: [{ seq, token, outcome, produced }] });
+    return this.ask({ kind: 'settle', settles: [{ seq, token, outcome, produced, effects }] });
   }
 
   ack(lease: { readonly seq: number; readonly token: number }): Reply {
@@ -388,6 +390,11 @@ class AskedView implements ColdView {
   range({ from, to }: KeyRange): readonly Entry[] | undefined {
     return this.#ranges.find((known) => compareKeys(known.from, from) === 0 && compareKeys(known.to, to) === 0)
       ?.entries;
+  }
+
+  part(range: KeyRange): RangePart | undefined {
+    const entries = this.range(range);
+    return entries && { entries, isEnd: entries.length !== range.limit };
   }
 }
 

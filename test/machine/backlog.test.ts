@@ -91,6 +91,7 @@ describe('produce with the ack', () => {
     expect(client.settle({ seq: delivered?.seq ?? 0, token: 0 }, ack, produced)).toEqual({
       kind: 'settled',
       lost: [0],
+      conflicts: [],
     });
     expect(viewOf(client, 'other')).toMatchObject({ ready: 0 });
     client.settle(delivered as Delivered, ack, produced);

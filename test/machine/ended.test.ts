@@ -299,7 +299,7 @@ describe('cancel and promote', () => {
       session: 'client',
       notice: { kind: 'revoked', seq: lease?.seq, token: lease?.token, reason: 'cancelled' },
     });
-    expect(client.ack(lease as Delivered)).toEqual({ kind: 'settled', lost: [0] });
+    expect(client.ack(lease as Delivered)).toEqual({ kind: 'settled', lost: [0], conflicts: [] });
     expect(client.ask({ kind: 'manage', id: parseMessageId(running), action: 'cancel' })).toMatchObject({
       code: 'WRONG_STATE',
     });

@@ -328,6 +328,7 @@ describe('settle with messages for other channels', () => {
     expect(worker.settle(lease, { kind: 'ack', result: undefined }, produced(run, other))).toEqual({
       kind: 'settled',
       lost: [],
+      conflicts: [],
     });
     expect(viewOf(trusted, 'other')).toMatchObject({ ready: 1 });
     expect(viewOf(trusted, 'mail')).toMatchObject({ completed: 1 });
@@ -364,8 +365,9 @@ describe('settle with messages for other channels', () => {
       token,
       outcome: { kind: 'ack', result: undefined } as const,
       produced: i === 1 ? produced(rig.run, other) : undefined,
+      effects: undefined,
     }));
-    expect(worker.ask({ kind: 'settle', settles })).toEqual({ kind: 'settled', lost: [] });
+    expect(worker.ask({ kind: 'settle', settles })).toEqual({ kind: 'settled', lost: [], conflicts: [] });
     expect(viewOf(rig.trusted, 'mail')).toMatchObject({ completed: 2, leased: 0, totals: { completed: 2 } });
   });
 });
@@ -377,14 +379,15 @@ describe('leases', () => {
     worker.window(1, worker.declare('mail'), 1);
     const { seq, token } = worker.take()[0] as Delivered;
     const thief = clientWith('channel:mail:produce,consume,read,admin');
-    expect(thief.ack({ seq, token })).toEqual({ kind: 'settled', lost: [0] });
-    expect(thief.ask({ kind: 'extend', seq, token, forMs: 5 })).toEqual({ kind: 'settled', lost: [0] });
+    expect(thief.ack({ seq, token })).toEqual({ kind: 'settled', lost: [0], conflicts: [] });
+    expect(thief.ask({ kind: 'extend', seq, token, forMs: 5 })).toEqual({ kind: 'settled', lost: [0], conflicts: [] });
     expect(thief.ask({ kind: 'annotate', seq, token, progress: undefined, line: 'mine' })).toEqual({
       kind: 'settled',
       lost: [0],
+      conflicts: [],
     });
     expect(messageOf(trusted, ready)).toMatchObject({ state: 'leased', log: [] });
-    expect(worker.ack({ seq, token })).toEqual({ kind: 'settled', lost: [] });
+    expect(worker.ack({ seq, token })).toEqual({ kind: 'settled', lost: [], conflicts: [] });
   });
 });
 

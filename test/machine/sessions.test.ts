@@ -112,16 +112,16 @@ describe('leases', () => {
     const [again] = client.take();
     for (const outcome of ['ack', 'release'] as const) {
       const settle = outcome === 'ack' ? ({ kind: 'ack', result: undefined } as const) : ({ kind: 'release' } as const);
-      expect(client.settle(delivered, settle)).toEqual({ kind: 'settled', lost: [0] });
+      expect(client.settle(delivered, settle)).toEqual({ kind: 'settled', lost: [0], conflicts: [] });
     }
     expect(messageOf(client, id)).toMatchObject({ state: 'leased' });
-    expect(client.ack(again as Delivered)).toEqual({ kind: 'settled', lost: [] });
-    expect(client.ack(again as Delivered)).toEqual({ kind: 'settled', lost: [0] });
+    expect(client.ack(again as Delivered)).toEqual({ kind: 'settled', lost: [], conflicts: [] });
+    expect(client.ack(again as Delivered)).toEqual({ kind: 'settled', lost: [0], conflicts: [] });
   });
 
   test('settle() refuses the token of another session', () => {
     const { run, delivered } = held();
-    expect(run.client('thief').ack(delivered)).toEqual({ kind: 'settled', lost: [0] });
+    expect(run.client('thief').ack(delivered)).toEqual({ kind: 'settled', lost: [0], conflicts: [] });
   });
 
   test('settle() settles each for itself, and says which were lost', () => {
@@ -129,13 +129,13 @@ describe('leases', () => {
     client.window(1, ref, 2);
     client.produce(ref);
     const [second] = client.take();
-    const ack = { outcome: { kind: 'ack', result: undefined }, produced: undefined } as const;
+    const ack = { outcome: { kind: 'ack', result: undefined }, produced: undefined, effects: undefined } as const;
     const settles = [
       { seq: 99, token: 1, ...ack },
       { ...keyOf(delivered), ...ack },
       { ...keyOf(second), token: 0, ...ack },
     ];
-    expect(client.ask({ kind: 'settle', settles })).toEqual({ kind: 'settled', lost: [0, 2] });
+    expect(client.ask({ kind: 'settle', settles })).toEqual({ kind: 'settled', lost: [0, 2], conflicts: [] });
     expect(viewOf(client, 'mail')).toMatchObject({ completed: 1, leased: 1 });
   });
 
@@ -155,7 +155,7 @@ describe('leases', () => {
   test('a lease outlives a restart with its session, and its token still counts', () => {
     const { run, client, delivered } = held();
     run.reload();
-    expect(client.ack(delivered)).toEqual({ kind: 'settled', lost: [] });
+    expect(client.ack(delivered)).toEqual({ kind: 'settled', lost: [], conflicts: [] });
     expect(viewOf(client, 'mail')).toMatchObject({ completed: 1, leased: 0 });
   });
 
@@ -163,7 +163,7 @@ describe('leases', () => {
     const { run, client, delivered } = held();
     client.nack(delivered, 0);
     run.reload();
-    expect(client.ack(delivered)).toEqual({ kind: 'settled', lost: [0] });
+    expect(client.ack(delivered)).toEqual({ kind: 'settled', lost: [0], conflicts: [] });
   });
 
   test('holding() gives back, uncharged, what the client does not know of', () => {
@@ -182,7 +182,7 @@ describe('leases', () => {
     client.note({ kind: 'holding', leases: [keyOf(delivered)] });
     client.window(1, ref, 2);
     expect(client.take()).toHaveLength(1);
-    expect(client.ack(delivered)).toEqual({ kind: 'settled', lost: [] });
+    expect(client.ack(delivered)).toEqual({ kind: 'settled', lost: [], conflicts: [] });
   });
 
   test('a session whose client stays away loses its leases after the session timeout', () => {
@@ -299,8 +299,8 @@ describe('a death that was counted because a connection was gone', () => {
     const [again] = other.take();
     comeBack(client, [keyOf(delivered)]);
     expect(messageOf(other, id)).toMatchObject({ state: 'leased', deaths: 0 });
-    expect(client.ack(delivered)).toEqual({ kind: 'settled', lost: [0] });
-    expect(other.ack(again as Delivered)).toEqual({ kind: 'settled', lost: [] });
+    expect(client.ack(delivered)).toEqual({ kind: 'settled', lost: [0], conflicts: [] });
+    expect(other.ack(again as Delivered)).toEqual({ kind: 'settled', lost: [], conflicts: [] });
   });
 
   test('is taken back while the message is delayed, and is stored so', () => {

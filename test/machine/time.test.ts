@@ -193,7 +193,7 @@ describe('timeouts', () => {
       session: 'client',
       notice: { kind: 'revoked', seq: delivered?.seq, token: delivered?.token, reason: 'timeout' },
     });
-    expect(client.ack(delivered as Delivered)).toEqual({ kind: 'settled', lost: [0] });
+    expect(client.ack(delivered as Delivered)).toEqual({ kind: 'settled', lost: [0], conflicts: [] });
     expect(messageOf(client, id)).toMatchObject({ attempts: 1, failure: { name: 'TimeoutError' } });
     expect(client.take()).toMatchObject([{ attempt: 2 }]);
   });
@@ -212,12 +212,20 @@ describe('timeouts', () => {
     client.produce(ref);
     const { seq, token } = client.take()[0] as Delivered;
     client.started([{ seq, token }]);
-    expect(client.ask({ kind: 'extend', seq, token, forMs: 10_000 })).toEqual({ kind: 'settled', lost: [] });
+    expect(client.ask({ kind: 'extend', seq, token, forMs: 10_000 })).toEqual({
+      kind: 'settled',
+      lost: [],
+      conflicts: [],
+    });
     run.reload();
     run.advance(10_999);
     expect(counts(viewOf(client, 'mail'))).toMatchObject({ leased: 1 });
     run.advance(1);
-    expect(client.ask({ kind: 'extend', seq, token, forMs: 10_000 })).toEqual({ kind: 'settled', lost: [0] });
+    expect(client.ask({ kind: 'extend', seq, token, forMs: 10_000 })).toEqual({
+      kind: 'settled',
+      lost: [0],
+      conflicts: [],
+    });
   });
 });
 

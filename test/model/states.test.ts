@@ -24,6 +24,11 @@ const LEGAL: readonly (readonly [from: State, happening: Happening, to: State])[
   ['waiting', 'replaced', 'cancelled'],
   ['waiting', 'cancelled', 'cancelled'],
   ['waiting', 'expired', 'dead'],
+  ['waiting', 'failed', 'dead'],
+  ['ready', 'givenUp', 'waiting'],
+  ['delayed', 'givenUp', 'waiting'],
+  ['leased', 'givenUp', 'waiting'],
+  ['waiting', 'givenUp', 'waiting'],
   ['dead', 'redriven', 'ready'],
 ];
 

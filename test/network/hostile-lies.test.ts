@@ -227,21 +227,25 @@ describe('a client that uses what is not its own', () => {
     const { seq, token } = owner.deliveries[0] as Delivery;
     const ack: Command = {
       kind: 'settle',
-      settles: [{ seq, token, outcome: { kind: 'ack', result: undefined }, produced: undefined }],
+      settles: [{ seq, token, outcome: { kind: 'ack', result: undefined }, produced: undefined, effects: undefined }],
     };
     for (const kind of ['started', 'holding'] as const) {
       liar.ask({ request: 0, command: { kind, leases: [{ seq, token }] } });
     }
-    expect(await liar.request(3, ack)).toEqual({ kind: 'settled', lost: [0] });
-    expect(await liar.request(4, { kind: 'extend', seq, token, forMs: 1 })).toEqual({ kind: 'settled', lost: [0] });
+    expect(await liar.request(3, ack)).toEqual({ kind: 'settled', lost: [0], conflicts: [] });
+    expect(await liar.request(4, { kind: 'extend', seq, token, forMs: 1 })).toEqual({
+      kind: 'settled',
+      lost: [0],
+      conflicts: [],
+    });
     const line = { kind: 'annotate', seq, token, progress: undefined, line: 'mine' } as const;
-    expect(await liar.request(5, line)).toEqual({ kind: 'settled', lost: [0] });
+    expect(await liar.request(5, line)).toEqual({ kind: 'settled', lost: [0], conflicts: [] });
     // Nor does the owner get anywhere with a token of another claim.
     for (const [i, wrong] of [0, token - 1, token + 1, Number.MAX_SAFE_INTEGER].entries()) {
       expect(await owner.request(3 + i, { kind: 'extend', seq, token: wrong, forMs: 1 })).toMatchObject({ lost: [0] });
     }
     expect(await hf.channel('theirs').get(id)).toMatchObject({ state: 'leased', log: [] });
-    expect(await owner.request(7, ack)).toEqual({ kind: 'settled', lost: [] });
+    expect(await owner.request(7, ack)).toEqual({ kind: 'settled', lost: [], conflicts: [] });
     expect(await hf.channel('theirs').inspect()).toMatchObject({ completed: 1, totals: { redelivered: 0 } });
     expect(liar.deliveries).toEqual([]);
     await expectUnharmed();

@@ -239,7 +239,7 @@ export class Traffic {
   #settle(): Settle {
     const { chance } = this.#dice;
     const produced = chance(0.2) ? [{ kind: 'produce' as const, ref: this.#ref(), blocks: this.#blocks() }] : undefined;
-    return { ...this.#lease(), outcome: this.#outcome(), produced };
+    return { ...this.#lease(), outcome: this.#outcome(), produced, effects: undefined };
   }
 
   #outcome(): Outcome {

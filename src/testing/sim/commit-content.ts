@@ -119,6 +119,7 @@ const NO_META: Meta = {
   nextPolicy: 0,
   nextSession: 0,
   nextCommit: 0,
+  nextVersion: 0,
 };
 
 export class CommitReader {
