@@ -20,6 +20,12 @@ export interface KnownPacks {
   readonly keyOf: (number: number) => Key;
 }
 
+/** What is being read for a command, or for the work that is due. */
+export interface ColdRead {
+  readonly records: ColdRecords;
+  ready: boolean;
+}
+
 export class ColdRecords implements ColdView {
   readonly #values: { readonly key: Key; value: Value | undefined }[] = [];
   readonly #ranges: { readonly range: KeyRange; entries: Entry[] }[] = [];

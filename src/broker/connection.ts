@@ -16,7 +16,7 @@ import {
 } from '../wire/frames.ts';
 import { decodeRequests } from '../wire/requests.ts';
 import type { Backup } from './backup.ts';
-import type { ColdRecords } from './cold-records.ts';
+import type { ColdRead } from './cold-records.ts';
 
 /** Something that came in over a connection and is to be applied in its turn. */
 export type Incoming =
@@ -63,7 +63,7 @@ export class Connection {
   /** As the traits say, or stricter where HELLO has come through another process. */
   needsToken: NeedsToken;
   /** The command that waits for cold records. */
-  cold: { readonly request: Request; readonly records: ColdRecords; ready: boolean } | undefined;
+  cold: (ColdRead & { readonly request: Request }) | undefined;
   /** The backup that the client is taking. */
   backup: Backup | undefined;
   /** What came in while something kept the connection from being served. */
@@ -110,6 +110,15 @@ export class Connection {
   /** Whether a command can be applied: no earlier one is under way, and its answer has somewhere to go. */
   get isFree(): boolean {
     return this.cold === undefined && !this.isCongested;
+  }
+
+  /** The connection has no session any more, and nothing is under way for one. */
+  leaveSession(): void {
+    this.session = undefined;
+    this.cold = undefined;
+    this.backup = undefined;
+    this.postponed.length = 0;
+    this.unsaid.length = 0;
   }
 
   /** The broker begins to apply what a frame holds that took this many bytes of memory. */
