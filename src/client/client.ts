@@ -443,9 +443,10 @@ export class Client {
         this.#updateHold();
         break;
       case FRAME.goodbye: {
-        const { code, message } = decodeGoodbye(bytes);
-        if (FINAL.has(code)) this.#fail(new HoldfastError(code, message));
-        else this.#refusal = new HoldfastError(code, message);
+        const { code, message, cause } = decodeGoodbye(bytes);
+        const refusal = new HoldfastError(code, message, cause === undefined ? {} : { cause: new Error(cause) });
+        if (FINAL.has(code)) this.#fail(refusal);
+        else if (this.#welcomed !== undefined) this.#refusal = refusal;
         break;
       }
       default:

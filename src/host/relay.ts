@@ -2,25 +2,33 @@
 import { type NeedsToken, stricter } from '../model/access-token.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { Link } from '../model/link.ts';
-import { decodeGoodbye, decodeHello, encodeGoodbye, encodeHello, FRAME } from '../wire/frames.ts';
+import { decodeGoodbye, decodeHello, encodeGoodbye, encodeHello, FRAME, type Goodbye } from '../wire/frames.ts';
 
 /**
  * @param needsToken what the client's way in demands: the broker sees only the way from here
- * @param onLost hears that the broker's side has closed first
+ * @param onLost hears that the broker's side has closed first, and why if that is known; the client's is closed behind it
  */
-export function relay(client: Link, broker: Link, needsToken: NeedsToken, onLost: () => void): void {
+export function relay(
+  client: Link,
+  broker: Link,
+  needsToken: NeedsToken,
+  onLost: (reason: Error | undefined) => void,
+): void {
   let isOver = false;
+  let said: HoldfastError | undefined;
   broker.open({
     frame: (bytes) => {
-      if (bytes[0] !== FRAME.goodbye || concernsClient(bytes)) client.send(bytes as Uint8Array<ArrayBuffer>);
+      const goodbye = bytes[0] === FRAME.goodbye ? decodeGoodbye(bytes) : undefined;
+      if (goodbye !== undefined && !concernsClient(goodbye)) said = new HoldfastError(goodbye.code, goodbye.message);
+      else client.send(bytes as Uint8Array<ArrayBuffer>);
       if (client.isCongested) broker.flow(false);
     },
     drained: () => client.flow(true),
-    closed: () => {
+    closed: (cause) => {
       if (isOver) return;
       isOver = true;
+      onLost(said ?? cause);
       client.close();
-      onLost();
     },
   });
   client.open({
@@ -52,13 +60,19 @@ function demanding(bytes: Uint8Array, needsToken: NeedsToken): Uint8Array<ArrayB
 /** Says why there is no broker, and closes. */
 export function turnAway(client: Link, error: unknown): void {
   client.open({ frame: () => {}, closed: () => {} });
-  const code = error instanceof HoldfastError ? error.code : 'BROKER_FAILED';
-  client.send(encodeGoodbye({ code, message: error instanceof Error ? error.message : String(error) }));
+  client.send(farewell(error));
   client.close();
 }
 
+/** The GOODBYE that tells a client of an error. */
+export function farewell(error: unknown): Uint8Array<ArrayBuffer> {
+  const code = error instanceof HoldfastError ? error.code : 'BROKER_FAILED';
+  if (!(error instanceof Error)) return encodeGoodbye({ code, message: String(error) });
+  const { message, cause } = error;
+  return encodeGoodbye({ code, message, cause: cause instanceof Error ? cause.message : undefined });
+}
+
 /** A broker that stops, for whatever reason, is followed by another; only what is wrong with the client is final. */
-function concernsClient(goodbye: Uint8Array): boolean {
-  const { code } = decodeGoodbye(goodbye);
+function concernsClient({ code }: Goodbye): boolean {
   return code === 'PROTOCOL' || code === 'UNAUTHORIZED';
 }

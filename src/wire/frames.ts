@@ -7,7 +7,7 @@
  * BYE       client
  * WELCOME   broker  version(u8) resumed(u8) applied(varint) durability(text) sessionTimeoutMs(varint)
  * EVENTS    broker  (reply | delivery | notice)*                       see events.ts
- * GOODBYE   broker  code(text) message(text)
+ * GOODBYE   broker  code(text) message(text) [cause(text)]            without a cause it ends there
  * PING      client
  * PONG      broker
  * ```
@@ -52,6 +52,8 @@ export interface Welcome {
 export interface Goodbye {
   readonly code: ErrorCode;
   readonly message: string;
+  /** What lies behind it, in the words of the system. */
+  readonly cause?: string | undefined;
 }
 
 export function encodeHello({ session, host, token, needsToken }: Hello): Uint8Array<ArrayBuffer> {
@@ -106,15 +108,18 @@ export function encodeBye(): Uint8Array<ArrayBuffer> {
   return Uint8Array.of(FRAME.bye);
 }
 
-export function encodeGoodbye({ code, message }: Goodbye): Uint8Array<ArrayBuffer> {
+export function encodeGoodbye({ code, message, cause }: Goodbye): Uint8Array<ArrayBuffer> {
   const frame = new ByteWriter(64);
   frame.u8(FRAME.goodbye);
   frame.text(code);
   frame.text(message);
+  if (cause !== undefined) frame.text(cause);
   return frame.take();
 }
 
 export function decodeGoodbye(bytes: Uint8Array): Goodbye {
   const frame = new ByteReader(bytes, 1);
-  return { code: frame.text() as ErrorCode, message: frame.text() };
+  const code = frame.text() as ErrorCode;
+  const message = frame.text();
+  return { code, message, cause: frame.left > 0 ? frame.text() : undefined };
 }

@@ -86,6 +86,8 @@ describe('HELLO, WELCOME and GOODBYE', () => {
           expect(frames.decodeWelcome(frames.encodeWelcome(welcome))).toEqual(welcome);
           const goodbye = { code: 'CLOSED', message: hello.host } as const;
           expect(frames.decodeGoodbye(frames.encodeGoodbye(goodbye))).toEqual(goodbye);
+          const explained = { ...goodbye, cause: text };
+          expect(frames.decodeGoodbye(frames.encodeGoodbye(explained))).toEqual(explained);
         },
       ),
     );
