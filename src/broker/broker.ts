@@ -257,7 +257,7 @@ export class Broker {
     }
   }
 
-  #hello(from: Connection, { session: id, host, token, needsToken }: Hello, batch: Batch): void {
+  #hello(from: Connection, { session: id, host, token, needsToken, lingerMs = 0 }: Hello, batch: Batch): void {
     const { machine } = this.#led;
     if (from.session !== undefined && from.session.id !== id) {
       return this.#disconnect(from, { code: 'PROTOCOL', message: 'A connection has one session' });
@@ -265,6 +265,7 @@ export class Broker {
     // Said twice, it changes nothing: the connection goes on with what it has proven.
     if (from.session !== undefined) return this.#welcome(from, from.session, true, batch);
     from.needsToken = stricter(from.traits.needsToken, needsToken);
+    from.lingerMs = Math.max(from.traits.lingerMs, lingerMs);
     const proof = authorise(machine, from.needsToken, token);
     if ('code' in proof) return this.#dismiss(from, proof, batch);
     const opened = machine.open(id, host, proof);
@@ -532,7 +533,7 @@ export class Broker {
     if (session !== undefined && this.#bySession.get(session) === connection) {
       const context = this.#context();
       const { sessionTimeoutMs } = this.#options;
-      const leasesUntil = context.now + Math.min(connection.traits.lingerMs, sessionTimeoutMs);
+      const leasesUntil = context.now + Math.min(connection.lingerMs, sessionTimeoutMs);
       this.#led.machine.detach(session, leasesUntil, context.now + sessionTimeoutMs, context);
     }
     this.#forget(connection);

@@ -1,17 +1,21 @@
 /** A relay: passes frames between a client of this process and a broker elsewhere. */
-import { type NeedsToken, stricter } from '../model/access-token.ts';
+import type { LinkTraits } from '../broker/connection.ts';
+import { stricter } from '../model/access-token.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { Link } from '../model/link.ts';
 import { decodeGoodbye, decodeHello, encodeGoodbye, encodeHello, FRAME, type Goodbye } from '../wire/frames.ts';
 
+/** Clients of a process whose broker is elsewhere end with it too, but they are not with the broker: nothing waits for them. */
+export const NEIGHBOUR: LinkTraits = { lingerMs: 0, needsToken: 'never' };
+
 /**
- * @param needsToken what the client's way in demands: the broker sees only the way from here
+ * @param traits of the client's way in: the broker sees only the way from here
  * @param onLost hears that the broker's side has closed first, and why if that is known; the client's is closed behind it
  */
 export function relay(
   client: Link,
   broker: Link,
-  needsToken: NeedsToken,
+  traits: LinkTraits,
   onLost: (reason: Error | undefined) => void,
 ): void {
   let isOver = false;
@@ -34,7 +38,7 @@ export function relay(
   client.open({
     frame: (bytes) => {
       try {
-        broker.send(bytes[0] === FRAME.hello ? demanding(bytes, needsToken) : (bytes as Uint8Array<ArrayBuffer>));
+        broker.send(bytes[0] === FRAME.hello ? asCameIn(bytes, traits) : (bytes as Uint8Array<ArrayBuffer>));
       } catch (error) {
         client.send(encodeGoodbye({ code: 'PROTOCOL', message: (error as Error).message }));
         client.close();
@@ -51,10 +55,10 @@ export function relay(
   });
 }
 
-/** The HELLO with what its way in demands. @throws HoldfastError when it is none */
-function demanding(bytes: Uint8Array, needsToken: NeedsToken): Uint8Array<ArrayBuffer> {
+/** The HELLO with the traits of its way in. @throws HoldfastError when it is none */
+function asCameIn(bytes: Uint8Array, { needsToken, lingerMs }: LinkTraits): Uint8Array<ArrayBuffer> {
   const hello = decodeHello(bytes);
-  return encodeHello({ ...hello, needsToken: stricter(hello.needsToken, needsToken) });
+  return encodeHello({ ...hello, needsToken: stricter(hello.needsToken, needsToken), lingerMs });
 }
 
 /** Says why there is no broker, and closes. */

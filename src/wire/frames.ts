@@ -2,7 +2,7 @@
  * Frames: what travels over a link, the same over every link. The first byte says what a frame is.
  *
  * ```
- * HELLO     client  version(u8) session(16) host(text) token(text) needsToken(u8)
+ * HELLO     client  version(u8) session(16) host(text) token(text) needsToken(u8) lingerMs(varint)
  * REQUESTS  client  answeredUpTo(varint) request*                      see requests.ts
  * BYE       client
  * WELCOME   broker  version(u8) resumed(u8) applied(varint) durability(text) sessionTimeoutMs(varint)
@@ -37,6 +37,12 @@ export interface Hello {
    * `never`. It can only make the broker stricter.
    */
   readonly needsToken: NeedsToken;
+  /**
+   * How long the leases are to wait when that client's link to the other process has closed, in milliseconds. It can only make
+   * the broker more patient.
+   * @default 0, as a client itself says
+   */
+  readonly lingerMs?: number;
 }
 
 export interface Welcome {
@@ -56,7 +62,7 @@ export interface Goodbye {
   readonly cause?: string | undefined;
 }
 
-export function encodeHello({ session, host, token, needsToken }: Hello): Uint8Array<ArrayBuffer> {
+export function encodeHello({ session, host, token, needsToken, lingerMs = 0 }: Hello): Uint8Array<ArrayBuffer> {
   const frame = new ByteWriter(64);
   frame.u8(FRAME.hello);
   frame.u8(WIRE_VERSION);
@@ -64,11 +70,12 @@ export function encodeHello({ session, host, token, needsToken }: Hello): Uint8A
   frame.text(host);
   frame.text(token);
   frame.u8(NEEDS_TOKEN.indexOf(needsToken));
+  frame.varint(lingerMs);
   return frame.take();
 }
 
 /** @throws HoldfastError `PROTOCOL` for another version, or what is no HELLO */
-export function decodeHello(bytes: Uint8Array): Hello {
+export function decodeHello(bytes: Uint8Array): Required<Hello> {
   const frame = new ByteReader(bytes, 1);
   const version = frame.u8();
   if (version !== WIRE_VERSION) {
@@ -82,7 +89,7 @@ export function decodeHello(bytes: Uint8Array): Hello {
   const token = frame.text();
   const needsToken = NEEDS_TOKEN[frame.u8()];
   if (needsToken === undefined) throw new HoldfastError('PROTOCOL', 'Cannot read what a way in demands');
-  return { session, host, token, needsToken };
+  return { session, host, token, needsToken, lingerMs: frame.varint() };
 }
 
 export function encodeWelcome({ resumed, applied, durability, sessionTimeoutMs }: Welcome): Uint8Array<ArrayBuffer> {
