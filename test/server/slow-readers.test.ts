@@ -1,27 +1,20 @@
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { join } from 'node:path';
 import { connect as connectSecurely } from 'node:tls';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { Link } from '#holdfast/model/link.js';
-import { listen } from '#holdfast/server/listener.js';
-import { type Address, parseAddress } from '#holdfast/wire/address.js';
+import type { Address } from '#holdfast/wire/address.js';
 import { encodeWelcome } from '#holdfast/wire/frames.js';
-import { NETWORK_LIMITS } from '#holdfast/wire/network-link.js';
 import { PREAMBLE } from '#holdfast/wire/stream.js';
-import { newFolder } from '../helpers/instances.ts';
 import { ManualClock } from '../helpers/manual-clock.ts';
-import { makeAuthority } from '../network/certificates.ts';
 import { UPGRADE } from '../network/raw-client.ts';
+import { startListener } from './listening.ts';
 
 const MB = 1024 * 1024;
 const SESSION_TIMEOUT_MS = 1_000;
 /** More than a machine keeps for a connection that is not read from. */
 const STEP_BYTES = 12 * MB;
 const FRAME_BYTES = 60 * MB;
-
-type Way = 'holdfast' | 'holdfasts' | 'ws' | 'unix';
 
 interface Rig {
   readonly clock: ManualClock;
@@ -34,30 +27,16 @@ interface Rig {
 }
 
 /** A connection of which nothing is in question but whether the client reads. */
-async function start(way: Way): Promise<Rig> {
+async function start(way: Parameters<typeof startListener>[0]): Promise<Rig> {
   const clock = new ManualClock();
-  const authority = way === 'holdfasts' ? makeAuthority() : undefined;
-  const files = authority?.certificate('server');
-  let accepted: (link: Link) => void = () => {};
-  const accepting = new Promise<Link>((resolve) => (accepted = resolve));
-  const listener = await listen({
-    address: parseAddress(way === 'unix' ? `unix:${join(newFolder(), 'a.sock')}` : `${way}://127.0.0.1:0`),
-    tls: files && { cert: readFileSync(files.cert), key: readFileSync(files.key) },
-    clock,
-    limits: NETWORK_LIMITS,
-    connectionsPerAddress: 10,
-    isReady: () => true,
-    accept: (link) => accepted(link),
-    onRefused: () => {},
-  });
-  onTestFinished(() => listener.close());
-  const socket = dial(listener.address, authority?.caText);
+  const { address, ca, accepted } = await startListener(way, clock);
+  const socket = dial(address, ca);
   onTestFinished(() => void socket.destroy());
   socket.on('error', () => {});
   socket.write(way === 'ws' ? UPGRADE : PREAMBLE);
   if (way === 'ws') await once(socket, 'data');
   const readUpTo = reader(socket);
-  const link = await accepting;
+  const link = await accepted;
   let isClosed = false;
   const closed = new Promise<void>((resolve) => {
     link.open({
