@@ -120,6 +120,14 @@ describe('SIGHUP', () => {
     await expectServed(server, { ca });
   });
 
+  test('finds nothing to read at a server without TLS', async () => {
+    const server = await startServer();
+    server.kill('SIGHUP');
+    const line = await server.says(({ msg }) => /certificates/.test(String(msg)));
+    expect(line['msg']).toBe('There are no certificates to read: no --tls-cert is given');
+    await (await openUntilEnd(server.url)).channel<number>('mail').produce(1);
+  });
+
   test('changes nothing when the new certificates are no use', async () => {
     const { authority, place, server } = await start();
     const ca = authority.caText;

@@ -129,7 +129,10 @@ async function serve(options: ServeOptions): Promise<void> {
   logger.info({ addresses: server.addresses.map(formatAddress), data: resolve(options.data) }, 'Serving');
   process.on('SIGHUP', () => {
     server.reload().then(
-      () => logger.info('The certificates were read anew'),
+      (read) =>
+        logger.info(
+          read ? 'The certificates were read anew' : 'There are no certificates to read: no --tls-cert is given',
+        ),
       (error: unknown) => logger.error({ err: error }, 'The certificates cannot be used; the old ones stay'),
     );
   });
