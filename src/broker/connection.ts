@@ -62,6 +62,8 @@ export class Connection {
   session: Session | undefined;
   /** As the traits say, or stricter where HELLO has come through another process. */
   needsToken: NeedsToken;
+  /** As the traits say, or longer where HELLO has come through another process. */
+  lingerMs: number;
   /** The command that waits for cold records. */
   cold: (ColdRead & { readonly request: Request }) | undefined;
   /** The backup that the client is taking. */
@@ -87,6 +89,7 @@ export class Connection {
     this.#link = link;
     this.traits = traits;
     this.needsToken = traits.needsToken;
+    this.lingerMs = traits.lingerMs;
     this.#receive = (incoming) => receive(this, incoming);
     link.open({
       frame: (bytes) => this.#frame(bytes),

@@ -24,13 +24,14 @@ export class Sessions {
     return this.#bySession.get(session);
   }
 
-  hello(from: Connection, { session: id, host, token, needsToken }: Hello, batch: Batch): void {
+  hello(from: Connection, { session: id, host, token, needsToken, lingerMs = 0 }: Hello, batch: Batch): void {
     if (from.session !== undefined && from.session.id !== id) {
       return this.disconnect(from, { code: 'PROTOCOL', message: 'A connection has one session' }, batch);
     }
     // Said twice, it changes nothing: the connection goes on with what it has proven.
     if (from.session !== undefined) return welcome(from, from.session, true, batch);
     from.needsToken = stricter(from.traits.needsToken, needsToken);
+    from.lingerMs = Math.max(from.traits.lingerMs, lingerMs);
     const proof = authorise(this.#machine, from.needsToken, token);
     if ('code' in proof) return this.#dismiss(from, proof, batch);
     const opened = this.#machine.open(id, host, proof);
@@ -50,9 +51,9 @@ export class Sessions {
 
   /** The link has closed: the session waits for its client to come back. */
   lost(connection: Connection, { context }: Batch): void {
-    const { session, traits } = connection;
+    const { session, lingerMs } = connection;
     if (session !== undefined) {
-      const leasesUntil = context.now + Math.min(traits.lingerMs, this.#sessionTimeoutMs);
+      const leasesUntil = context.now + Math.min(lingerMs, this.#sessionTimeoutMs);
       this.#machine.detach(session, leasesUntil, context.now + this.#sessionTimeoutMs, context);
     }
     this.#forget(connection);

@@ -140,10 +140,10 @@ export class ReconnectingLink {
         this.#owner.events(bytes);
         break;
       case FRAME.goodbye: {
-        const { code, message } = decodeGoodbye(bytes);
-        const error = new HoldfastError(code, message);
+        const { code, message, cause } = decodeGoodbye(bytes);
+        const error = new HoldfastError(code, message, cause === undefined ? {} : { cause: new Error(cause) });
         if (FINAL.has(code)) this.#owner.refused(error);
-        else this.#refusal = error;
+        else if (this.#opening !== undefined) this.#refusal = error;
         break;
       }
       default:

@@ -14,7 +14,9 @@ export interface Ran {
 
 /** The environment without what would change the commands. */
 export function cleanEnvironment(extra: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
-  const kept = Object.entries(process.env).filter(([name]) => !/^HOLDFAST_|^(NO|FORCE)_COLOR$|^NODE_DISABLE_COLORS$|^CI$/.test(name));
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !/^HOLDFAST_|^(NO|FORCE)_COLOR$|^NODE_DISABLE_COLORS$|^CI$/.test(name),
+  );
   return { ...Object.fromEntries(kept), ...extra };
 }
 
