@@ -1,5 +1,6 @@
 /** A channel: a named, typed, ordered store of messages. */
-import type { Client, Ended } from '../client/client.ts';
+import type { Client } from '../client/client.ts';
+import type { Ended } from '../client/waits.ts';
 import { CODEC_BSON } from '../codec/bson.ts';
 import type { Answer, ProduceOutcome } from '../client/outbox.ts';
 import type { ChannelView, Command, Control, Manage } from '../model/command.ts';
@@ -123,7 +124,7 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
     signal?.throwIfAborted();
     const prepared = this.#prepare(message, Object.keys(produce).length === 0 ? undefined : produce, true);
     const { ref, item } = prepared instanceof Promise ? await prepared : prepared;
-    const own = this.#client.awaitEnd(item.id, true);
+    const own = this.#client.waits.end(item.id, true);
     let receipt: Receipt;
     try {
       receipt = await this.#send({ ref, item });
@@ -137,14 +138,14 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
       if (ended.state !== undefined) return this.#resultOf(receipt.id, ended);
     }
     own.stop();
-    return this.#result(receipt.id, this.#client.awaitEnd(parseMessageId(receipt.id), false), signal);
+    return this.#result(receipt.id, this.#client.waits.end(parseMessageId(receipt.id), false), signal);
   }
 
   /** Waits for what the handler of a stored message returned, or will. @throws as `request`; `NOT_FOUND` */
   async result(id: MessageId, options: { readonly signal?: AbortSignal } = {}): Promise<Result> {
     refuseUnknown(options, ['signal'], 'result');
     checkSignal(options.signal);
-    return this.#result(id, this.#client.awaitEnd(parseMessageId(id), false), options.signal);
+    return this.#result(id, this.#client.waits.end(parseMessageId(id), false), options.signal);
   }
 
   /**
@@ -203,7 +204,7 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
     const { signal } = options;
     checkSignal(signal);
     signal?.throwIfAborted();
-    const { wanted, stop } = this.#client.wanted(this.name);
+    const { wanted, stop } = this.#client.waits.wanted(this.name);
     await unlessAborted(wanted, stop, signal);
     if (this.#client.failure !== undefined) throw this.#client.failure;
   }
@@ -317,7 +318,7 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
         `Cannot produce to "${this.name}": it holds ${maxBacklog} messages already`,
       );
     }
-    await this.#client.roomIn(this.name);
+    await this.#client.waits.room(this.name);
   }
 
   async #result(

@@ -89,13 +89,13 @@ class EventReader {
   }
 
   async read(after: EventPosition | { readonly at: number } | undefined): Promise<EventPage> {
-    this.#noticesBefore = this.#client.eventNotices;
+    this.#noticesBefore = this.#client.waits.eventNotices;
     const command = { kind: 'inspect', what: 'events', after, channel: this.#channel, limit: PAGE } as const;
     return (await ask(this.#client, command)) as EventPage;
   }
 
   waitForMore(signal: AbortSignal | undefined): Promise<void> {
-    return this.#client.moreEvents(this.#noticesBefore, signal);
+    return this.#client.waits.moreEvents(this.#noticesBefore, signal);
   }
 }
 

@@ -21,6 +21,12 @@ export interface KnownPacks {
   readonly keyOf: (number: number) => Key;
 }
 
+/** What is being read for a command, or for the work that is due. */
+export interface ColdRead {
+  readonly records: ColdRecords;
+  ready: boolean;
+}
+
 export class ColdRecords implements ColdView {
   /** By key, one character a byte. */
   readonly #values = new Map<string, { readonly key: Key; value: Value | undefined }>();

@@ -16,7 +16,7 @@ import {
 } from '../wire/frames.ts';
 import { decodeRequests } from '../wire/requests.ts';
 import type { Backup } from './backup.ts';
-import type { ColdRecords } from './cold-records.ts';
+import type { ColdRead } from './cold-records.ts';
 
 /** Something that came in over a connection and is to be applied in its turn. */
 export type Incoming =
@@ -62,8 +62,10 @@ export class Connection {
   session: Session | undefined;
   /** As the traits say, or stricter where HELLO has come through another process. */
   needsToken: NeedsToken;
+  /** As the traits say, or longer where HELLO has come through another process. */
+  lingerMs: number;
   /** The command that waits for cold records. */
-  cold: { readonly request: Request; readonly records: ColdRecords; ready: boolean } | undefined;
+  cold: (ColdRead & { readonly request: Request }) | undefined;
   /** The backup that the client is taking. */
   backup: Backup | undefined;
   /** What came in while something kept the connection from being served. */
@@ -87,6 +89,7 @@ export class Connection {
     this.#link = link;
     this.traits = traits;
     this.needsToken = traits.needsToken;
+    this.lingerMs = traits.lingerMs;
     this.#receive = (incoming) => receive(this, incoming);
     link.open({
       frame: (bytes) => this.#frame(bytes),
@@ -110,6 +113,15 @@ export class Connection {
   /** Whether a command can be applied: no earlier one is under way, and its answer has somewhere to go. */
   get isFree(): boolean {
     return this.cold === undefined && !this.isCongested;
+  }
+
+  /** The connection has no session any more, and nothing is under way for one. */
+  leaveSession(): void {
+    this.session = undefined;
+    this.cold = undefined;
+    this.backup = undefined;
+    this.postponed.length = 0;
+    this.unsaid.length = 0;
   }
 
   /** The broker begins to apply what a frame holds that took this many bytes of memory. */

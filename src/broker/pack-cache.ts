@@ -40,12 +40,6 @@ export class PackCache {
     return pack;
   }
 
-  clear(): void {
-    this.#packs.clear();
-    this.#newest = undefined;
-    this.#bytes = 0;
-  }
-
   remove(number: number): void {
     const pack = this.#packs.get(number);
     if (pack === undefined) return;

@@ -19,20 +19,20 @@ const CACHE_BYTES = 32 * 1024 * 1024;
 const PACKS_A_READING = 16;
 
 export class Speaker {
+  /** The packs that need not be read, for those who look for one. */
+  readonly knownPacks: KnownPacks;
+  readonly #lead: Lead;
   readonly #sessionTimeoutMs: number;
   readonly #connectionOf: (session: Session) => Connection | undefined;
   readonly #packs = new PackCache(CACHE_BYTES);
 
-  constructor(sessionTimeoutMs: number, connectionOf: (session: Session) => Connection | undefined) {
+  constructor(lead: Lead, sessionTimeoutMs: number, connectionOf: (session: Session) => Connection | undefined) {
+    this.#lead = lead;
     this.#sessionTimeoutMs = sessionTimeoutMs;
     this.#connectionOf = connectionOf;
-  }
-
-  /** The packs that need not be read, for those who look for one. */
-  known(lead: () => Lead): KnownPacks {
-    return {
+    this.knownPacks = {
       find: (number) => this.#packs.get(number)?.value,
-      keyOf: (number) => lead().machine.packKey(number),
+      keyOf: (number) => lead.machine.packKey(number),
     };
   }
 
@@ -41,15 +41,10 @@ export class Speaker {
     for (const { number, value } of packs) this.#packs.add(number, value);
   }
 
-  /** Numbers of messages that were never committed will be given out again. */
-  forgetAll(): void {
-    this.#packs.clear();
-  }
-
   /** Everything of the batch is durable: now it may be said. */
-  async speak(batch: Batch, lead: Lead): Promise<void> {
+  async speak(batch: Batch): Promise<void> {
     const touched = new Set<Connection>();
-    const { durability } = lead.store;
+    const { durability } = this.#lead.store;
     const sessionTimeoutMs = this.#sessionTimeoutMs;
     for (const { to, welcome } of batch.welcomes) to.welcome({ ...welcome, durability, sessionTimeoutMs });
     for (const { to, request, reply } of batch.replies) {
@@ -61,7 +56,7 @@ export class Speaker {
         const to = this.#connectionOf(claimed.session);
         if (to === undefined) continue;
         if (to.isCongested) to.unsaid.push({ kind: 'delivery', claimed });
-        else deliver(to, claimed, this.#packs.get(claimed.pack) ?? (await this.#read(deliveries, i, lead)));
+        else deliver(to, claimed, this.#packs.get(claimed.pack) ?? (await this.#read(deliveries, i)));
         touched.add(to);
       }
       for (const { session, notice } of notices) {
@@ -74,7 +69,7 @@ export class Speaker {
   }
 
   /** Says what waited, up to what the client takes now. */
-  async catchUp(connection: Connection, lead: Lead): Promise<void> {
+  async catchUp(connection: Connection): Promise<void> {
     const unsaid = connection.unsaid.splice(0);
     let said = 0;
     for (const one of unsaid) {
@@ -82,9 +77,9 @@ export class Speaker {
       said += 1;
       if (one.kind === 'reply') connection.reply(one.request, one.reply);
       else if (one.kind === 'notice') connection.notice(one.notice);
-      else if (lead.machine.isHeld(one.claimed)) {
+      else if (this.#lead.machine.isHeld(one.claimed)) {
         const { claimed } = one;
-        deliver(connection, claimed, this.#packs.get(claimed.pack) ?? (await this.#read([claimed], 0, lead)));
+        deliver(connection, claimed, this.#packs.get(claimed.pack) ?? (await this.#read([claimed], 0)));
       }
     }
     connection.send();
@@ -92,7 +87,8 @@ export class Speaker {
   }
 
   /** Reads the pack of one delivery, and some that follow, a few at a time because each may be large. */
-  async #read(deliveries: readonly Claimed[], from: number, { store, epoch, machine }: Lead): Promise<Pack> {
+  async #read(deliveries: readonly Claimed[], from: number): Promise<Pack> {
+    const { store, epoch, machine } = this.#lead;
     const missing: number[] = [];
     for (let i = from; i < deliveries.length && missing.length < PACKS_A_READING; i++) {
       const { pack } = deliveries[i] as Claimed;

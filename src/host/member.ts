@@ -10,7 +10,7 @@ import { clientLink, NETWORK_LIMITS } from '../wire/network-link.ts';
 import type { Host, HostOptions, HostTools } from './host-options.ts';
 import { lead, type Leading, PATIENCE_MS } from './leading.ts';
 import type { Place } from './place.ts';
-import { relay, turnAway } from './relay.ts';
+import { NEIGHBOUR, relay, turnAway } from './relay.ts';
 
 /** What a member is at present. */
 type Role = Leading | { readonly kind: 'following'; readonly address: string };
@@ -53,7 +53,7 @@ export class Member implements Host {
     return this.#leading?.broker.hasAccessTokens;
   }
 
-  accept(link: Link, traits: LinkTraits = OWN_PROCESS): void {
+  accept(link: Link, traits?: LinkTraits): void {
     this.#serve(link, traits).catch((error: unknown) => turnAway(link, error));
   }
 
@@ -63,14 +63,14 @@ export class Member implements Host {
     if (role?.kind === 'leading') await role.close();
   }
 
-  async #serve(link: Link, traits: LinkTraits): Promise<void> {
+  async #serve(link: Link, traits: LinkTraits | undefined): Promise<void> {
     for (;;) {
       if (this.#isClosed) throw new HoldfastError('CLOSED', 'The broker is closed');
       const decision = this.#decided();
       const role = await decision;
-      if (role.kind === 'leading') return role.broker.accept(link, traits);
+      if (role.kind === 'leading') return role.broker.accept(link, traits ?? OWN_PROCESS);
       const broker = await this.#dial(role.address);
-      if (broker !== undefined) return relay(link, broker, traits.needsToken, () => this.#reconsider(decision));
+      if (broker !== undefined) return relay(link, broker, traits ?? NEIGHBOUR, () => this.#reconsider(decision));
       this.#reconsider(decision);
     }
   }

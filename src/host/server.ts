@@ -29,8 +29,12 @@ export interface ServerOptions {
 export interface NetworkServer {
   /** Where it listens, with the ports that the system chose. */
   readonly addresses: readonly Address[];
-  /** Reads the certificates anew; connections that are there keep theirs. @throws Error when they cannot be used */
-  reload(): Promise<void>;
+  /**
+   * Reads the certificates anew; connections that are there keep theirs. Says whether there are any.
+   *
+   * @throws Error when they cannot be used
+   */
+  reload(): Promise<boolean>;
   /** Takes no more connections, ends those there are, and lets the store go. */
   close(): Promise<void>;
 }
@@ -83,9 +87,10 @@ export async function startServer(options: ServerOptions, tools: HostTools): Pro
   return {
     addresses: listeners.map(({ address }) => address),
     async reload() {
-      if (tls === undefined) return;
+      if (tls === undefined) return false;
       const renewed = await readTls(tls);
       for (const listener of listeners) if (isSecure(listener.address)) listener.secure(renewed);
+      return true;
     },
     close,
   };

@@ -22,7 +22,8 @@ export interface Link {
 /** Who hears what comes over a link. */
 export interface LinkReceivers {
   readonly frame: (bytes: Uint8Array) => void;
-  readonly closed: () => void;
+  /** With what the network said, where it said why. */
+  readonly closed: (cause?: Error) => void;
   /** The other side has taken what it was sent: a link that was congested is so no more. */
   readonly drained?: () => void;
 }

@@ -16,14 +16,14 @@ export interface HttpSideOptions {
 const MAX_HEADER_BYTES = 8_192;
 
 /**
- * Serves sockets that speak HTTP; `welcome` takes those that have become WebSockets. All others end when their time is
- * over: a check of the health takes no longer, and a request that comes a byte at a time holds nothing for long.
+ * Serves sockets that speak HTTP; `welcome` takes those that have become WebSockets, with the time by which they have to have
+ * said HELLO. All others end by then: a check of the health takes no longer, and a request that comes a byte at a time holds nothing for long.
  */
 export function createHttpSide(
   { clock, limits, isReady }: HttpSideOptions,
-  welcome: (webSocket: WebSocket, socket: Socket) => void,
-): { take(socket: Socket, deadlineMs: number): void } {
-  const deadlines = new WeakMap<Socket, () => void>();
+  welcome: (webSocket: WebSocket, socket: Socket, deadlineAt: number) => void,
+): { take(socket: Socket, deadlineAt: number): void } {
+  const deadlines = new WeakMap<Socket, { readonly at: number; readonly cancel: () => void }>();
   const http = createServer({ maxHeaderSize: MAX_HEADER_BYTES }, (request, response) => {
     answer(request, response, isReady());
   });
@@ -40,15 +40,16 @@ export function createHttpSide(
     if (request.headers.origin !== undefined) return refuseUpgrade(socket, '403 Forbidden');
     if (request.headers.upgrade?.toLowerCase() !== 'websocket') return refuseUpgrade(socket, '400 Bad Request');
     webSockets.handleUpgrade(request, socket, head, (webSocket) => {
-      deadlines.get(socket)?.();
-      welcome(webSocket, socket);
+      const { at, cancel } = deadlines.get(socket) as { at: number; cancel: () => void };
+      cancel();
+      welcome(webSocket, socket, at);
     });
   });
   http.on('clientError', (_error, socket) => socket.destroy());
   return {
-    take(socket, deadlineMs) {
-      const cancel = clock.timer(deadlineMs, () => socket.destroy());
-      deadlines.set(socket, cancel);
+    take(socket, at) {
+      const cancel = clock.timer(at - clock.monotonicMs(), () => socket.destroy());
+      deadlines.set(socket, { at, cancel });
       socket.once('close', cancel);
       http.emit('connection', socket);
       socket.resume();

@@ -9,6 +9,7 @@ import type { Clock } from '../model/clock.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { Link } from '../model/link.ts';
 import { type Address, formatAddress } from '../wire/address.ts';
+import type { Carrier } from '../wire/carrier.ts';
 import { brokerLink, type NetworkLimits } from '../wire/network-link.ts';
 import { socketCarrier } from '../wire/socket-carrier.ts';
 import { PREAMBLE } from '../wire/stream.ts';
@@ -69,13 +70,15 @@ class Gate {
   readonly #options: ListenOptions;
   readonly #sockets = new Set<Socket>();
   readonly #perAddress = new Map<string, number>();
+  /** When a connection came, by its other end: under TLS there is another socket for it by the time it enters. */
+  readonly #cameAt = new Map<string, number>();
   readonly #http: ReturnType<typeof createHttpSide>;
 
   constructor(options: ListenOptions) {
     this.#options = options;
     const { clock, limits, isReady } = options;
-    this.#http = createHttpSide({ clock, limits, isReady }, (webSocket, socket) => {
-      options.accept(brokerLink(webSocketCarrier(webSocket, socket, clock, limits.helloBytes), { clock, limits }));
+    this.#http = createHttpSide({ clock, limits, isReady }, (webSocket, socket, deadlineAt) => {
+      this.#accept(webSocketCarrier(webSocket, socket, clock, limits.helloBytes), deadlineAt);
     });
   }
 
@@ -85,8 +88,11 @@ class Gate {
     const connections = (this.#perAddress.get(remote) ?? 0) + 1;
     this.#perAddress.set(remote, connections);
     this.#sockets.add(socket);
+    const otherEnd = otherEndOf(socket);
+    this.#cameAt.set(otherEnd, this.#options.clock.monotonicMs());
     socket.once('close', () => {
       this.#sockets.delete(socket);
+      this.#cameAt.delete(otherEnd);
       const left = (this.#perAddress.get(remote) ?? 1) - 1;
       if (left === 0) this.#perAddress.delete(remote);
       else this.#perAddress.set(remote, left);
@@ -99,22 +105,21 @@ class Gate {
     const { clock, limits } = this.#options;
     if (socket.destroyed) return;
     socket.on('error', () => {});
-    const startedAt = clock.monotonicMs();
-    const cancel = clock.timer(limits.helloMs, () => this.refuse(socket, 'nothing was said'));
+    // Whoever says its first byte late, or takes long to secure the connection, has less time for the rest.
+    const deadlineAt = (this.#cameAt.get(otherEndOf(socket)) ?? clock.monotonicMs()) + limits.helloMs;
+    const leftMs = deadlineAt - clock.monotonicMs();
+    const cancel = clock.timer(leftMs, () => this.refuse(socket, 'nothing was said'));
     socket.once('close', cancel);
     socket.once('data', (chunk: Buffer) => {
       cancel();
-      // Whoever says its first byte late has less time for the rest.
-      const deadlineMs = limits.helloMs - (clock.monotonicMs() - startedAt);
       socket.pause();
       socket.unshift(chunk);
       if (chunk[0] === PREAMBLE[0]) {
-        const carrier = socketCarrier(socket, 'broker', clock, limits.helloBytes);
-        this.#options.accept(brokerLink(carrier, { clock, limits, deadlineMs }));
+        this.#accept(socketCarrier(socket, 'broker', clock, limits.helloBytes), deadlineAt);
       } else if (this.#options.address.kind === 'unix') {
         this.refuse(socket, 'it does not speak the protocol');
       } else {
-        this.#http.take(socket, deadlineMs);
+        this.#http.take(socket, deadlineAt);
       }
     });
   }
@@ -124,9 +129,19 @@ class Gate {
     socket.destroy();
   }
 
+  #accept(carrier: Carrier, deadlineAt: number): void {
+    const { clock, limits, accept } = this.#options;
+    accept(brokerLink(carrier, { clock, limits, deadlineMs: deadlineAt - clock.monotonicMs() }));
+  }
+
   close(): void {
     for (const socket of this.#sockets) socket.destroy();
   }
+}
+
+/** Of a Unix socket, which enters as soon as it has come, there is nothing to tell it by. */
+function otherEndOf({ remoteAddress = '', remotePort = 0 }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
 }
 
 async function bind(server: Server, address: Address): Promise<void> {

@@ -5,6 +5,8 @@ export interface Carrier {
   send(frame: Uint8Array): void;
   /** Bytes that were sent and that the network has not taken yet. */
   readonly bufferedBytes: number;
+  /** How many bytes the network has taken so far: as long as they grow, the other side reads, however slowly. */
+  readonly takenBytes: number;
   /** A longer frame is refused from the length that it announces, before anything is allocated for it. */
   maxFrameBytes: number;
   /** Sets the receivers; called once, before anything is received. */
@@ -26,6 +28,6 @@ export interface CarrierReceivers {
   readonly broken: (reason: string) => void;
   /** The network has taken all that was sent. */
   readonly drained: () => void;
-  /** Called once. */
-  readonly closed: () => void;
+  /** Called once, with the error of the network if there was one. */
+  readonly closed: (cause?: Error) => void;
 }

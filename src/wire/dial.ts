@@ -27,9 +27,42 @@ export async function dial(address: Address, tls: TlsClientOptions, clock: Clock
     const carrier = await open(address, tls, clock);
     return clientLink(carrier, { clock, limits: NETWORK_LIMITS });
   } catch (cause) {
-    const reason = cause instanceof Error && cause.message !== '' ? cause.message : String(cause);
-    throw new HoldfastError('UNREACHABLE', `Cannot reach "${formatAddress(address)}": ${reason}`, { cause });
+    throw unreachable(address, tls, cause);
   }
+}
+
+/**
+ * Says why a server cannot be reached, or has closed the connection before it has welcomed the client, and what to do.
+ *
+ * @param cause by default, that it closed the connection without a word
+ */
+export function unreachable(address: Address, tls: TlsClientOptions, cause?: unknown): HoldfastError {
+  const known = cause ?? new Error('the connection was closed');
+  const advice = address.kind !== 'unix' && address.secure ? adviceUnderTls(tls, cause) : '';
+  const message = `Cannot reach "${formatAddress(address)}": ${reasonOf(known)}${advice}`;
+  return new HoldfastError('UNREACHABLE', message, { cause: known });
+}
+
+/** The short form where OpenSSL has one: its message names lines of its source. */
+function reasonOf(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause);
+  if ('reason' in cause && typeof cause.reason === 'string') return cause.reason;
+  return cause.message === '' ? String(cause) : cause.message;
+}
+
+/**
+ * What to do about a server that may not accept the client's certificate. In TLS 1.3 the client takes the connection for
+ * open by then, and hears of it by an alert, by a reset that overtakes the alert, or by nothing but the end.
+ */
+function adviceUnderTls({ cert }: TlsClientOptions, cause: unknown): string {
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
+  const isAlert = /^ERR_SSL_.*_ALERT_/.test(code);
+  if (!isAlert && cause !== undefined && code !== 'ECONNRESET' && code !== 'EPIPE') return '';
+  const remedy =
+    cert === undefined
+      ? 'show it a client certificate with "tls.cert" and "tls.key"'
+      : 'see that the client certificate in "tls.cert" is valid and of an authority that the server knows';
+  return isAlert ? `; ${remedy}` : `; if the server wants to know its clients (--tls-client-ca), ${remedy}`;
 }
 
 async function open(address: Address, tls: TlsClientOptions, clock: Clock): Promise<Carrier> {

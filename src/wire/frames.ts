@@ -2,12 +2,12 @@
  * Frames: what travels over a link, the same over every link. The first byte says what a frame is.
  *
  * ```
- * HELLO     client  version(u8) session(16) host(text) token(text) needsToken(u8)
+ * HELLO     client  version(u8) session(16) host(text) token(text) needsToken(u8) lingerMs(varint)
  * REQUESTS  client  answeredUpTo(varint) request*                      see requests.ts
  * BYE       client
  * WELCOME   broker  version(u8) resumed(u8) applied(varint) durability(text) sessionTimeoutMs(varint)
  * EVENTS    broker  (reply | delivery | notice)*                       see events.ts
- * GOODBYE   broker  code(text) message(text)
+ * GOODBYE   broker  code(text) message(text) [cause(text)]            without a cause it ends there
  * PING      client
  * PONG      broker
  * ```
@@ -37,6 +37,12 @@ export interface Hello {
    * `never`. It can only make the broker stricter.
    */
   readonly needsToken: NeedsToken;
+  /**
+   * How long the leases are to wait when that client's link to the other process has closed, in milliseconds. It can only make
+   * the broker more patient.
+   * @default 0, as a client itself says
+   */
+  readonly lingerMs?: number;
 }
 
 export interface Welcome {
@@ -52,9 +58,11 @@ export interface Welcome {
 export interface Goodbye {
   readonly code: ErrorCode;
   readonly message: string;
+  /** What lies behind it, in the words of the system. */
+  readonly cause?: string | undefined;
 }
 
-export function encodeHello({ session, host, token, needsToken }: Hello): Uint8Array<ArrayBuffer> {
+export function encodeHello({ session, host, token, needsToken, lingerMs = 0 }: Hello): Uint8Array<ArrayBuffer> {
   const frame = new ByteWriter(64);
   frame.u8(FRAME.hello);
   frame.u8(WIRE_VERSION);
@@ -62,11 +70,12 @@ export function encodeHello({ session, host, token, needsToken }: Hello): Uint8A
   frame.text(host);
   frame.text(token);
   frame.u8(NEEDS_TOKEN.indexOf(needsToken));
+  frame.varint(lingerMs);
   return frame.take();
 }
 
 /** @throws HoldfastError `PROTOCOL` for another version, or what is no HELLO */
-export function decodeHello(bytes: Uint8Array): Hello {
+export function decodeHello(bytes: Uint8Array): Required<Hello> {
   const frame = new ByteReader(bytes, 1);
   const version = frame.u8();
   if (version !== WIRE_VERSION) {
@@ -80,7 +89,7 @@ export function decodeHello(bytes: Uint8Array): Hello {
   const token = frame.text();
   const needsToken = NEEDS_TOKEN[frame.u8()];
   if (needsToken === undefined) throw new HoldfastError('PROTOCOL', 'Cannot read what a way in demands');
-  return { session, host, token, needsToken };
+  return { session, host, token, needsToken, lingerMs: frame.varint() };
 }
 
 export function encodeWelcome({ resumed, applied, durability, sessionTimeoutMs }: Welcome): Uint8Array<ArrayBuffer> {
@@ -106,15 +115,18 @@ export function encodeBye(): Uint8Array<ArrayBuffer> {
   return Uint8Array.of(FRAME.bye);
 }
 
-export function encodeGoodbye({ code, message }: Goodbye): Uint8Array<ArrayBuffer> {
+export function encodeGoodbye({ code, message, cause }: Goodbye): Uint8Array<ArrayBuffer> {
   const frame = new ByteWriter(64);
   frame.u8(FRAME.goodbye);
   frame.text(code);
   frame.text(message);
+  if (cause !== undefined) frame.text(cause);
   return frame.take();
 }
 
 export function decodeGoodbye(bytes: Uint8Array): Goodbye {
   const frame = new ByteReader(bytes, 1);
-  return { code: frame.text() as ErrorCode, message: frame.text() };
+  const code = frame.text() as ErrorCode;
+  const message = frame.text();
+  return { code, message, cause: frame.left > 0 ? frame.text() : undefined };
 }

@@ -141,8 +141,9 @@ class NetworkLink implements Link {
   #cancelDeadline: CancelTimer = () => {};
   #isOpen = true;
   #isFlowing = true;
-  /** Since when the other side has taken nothing, while it has much to take. */
+  /** Since when the other side has taken nothing, while it has much to take, and how much it had taken then. */
   #congestedAt: number | undefined;
+  #takenBytes = 0;
 
   constructor(carrier: Carrier, clock: Clock, limits: NetworkLimits, side: Side) {
     this.#carrier = carrier;
@@ -174,9 +175,9 @@ class NetworkLink implements Link {
         this.#congestedAt = undefined;
         if (this.#isOpen) drained?.();
       },
-      closed: () => {
+      closed: (cause) => {
         this.#stop();
-        closed();
+        closed(cause);
       },
     });
   }
@@ -188,7 +189,9 @@ class NetworkLink implements Link {
     this.#side.sent(frame, this);
     this.#sentAt = this.#clock.monotonicMs();
     this.#carrier.send(frame);
-    if (this.#carrier.bufferedBytes > this.#limits.congestedBytes) this.#congestedAt ??= this.#sentAt;
+    if (this.#congestedAt !== undefined || this.#carrier.bufferedBytes <= this.#limits.congestedBytes) return;
+    this.#congestedAt = this.#sentAt;
+    this.#takenBytes = this.#carrier.takenBytes;
   }
 
   get isCongested(): boolean {
@@ -249,7 +252,13 @@ class NetworkLink implements Link {
 
   /** The other side may talk, but it does not listen. */
   #isStuck(): boolean {
-    return this.#congestedAt !== undefined && this.#clock.monotonicMs() - this.#congestedAt >= this.#silenceMs;
+    if (this.#congestedAt === undefined) return false;
+    const { takenBytes } = this.#carrier;
+    if (takenBytes > this.#takenBytes) {
+      this.#takenBytes = takenBytes;
+      this.#congestedAt = this.#clock.monotonicMs();
+    }
+    return this.#clock.monotonicMs() - this.#congestedAt >= this.#silenceMs;
   }
 
   #nextLookMs(everyMs: number): number {

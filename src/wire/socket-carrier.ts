@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net';
 import type { Clock } from '../model/clock.ts';
 import type { Carrier } from './carrier.ts';
+import { Outflow } from './outflow.ts';
 import { PREAMBLE, recordOf, StreamReader } from './stream.ts';
 
 /** How long the other side has to take what was sent before the end, in milliseconds. */
@@ -16,8 +17,10 @@ export function socketCarrier(socket: Socket, side: 'client' | 'broker', clock: 
     if (isOpen) receive(frame);
   });
   socket.setNoDelay(true);
-  // Whatever the error, the socket closes next, and that is what counts.
-  socket.on('error', () => {});
+  // Whatever the error, the socket closes next.
+  let cause: Error | undefined;
+  socket.on('error', (error) => (cause ??= error));
+  const outflow = new Outflow(socket, (piece) => void socket.write(piece));
   if (side === 'client') socket.write(PREAMBLE);
   const uncork = (): void => {
     isCorked = false;
@@ -25,7 +28,10 @@ export function socketCarrier(socket: Socket, side: 'client' | 'broker', clock: 
   };
   return {
     get bufferedBytes() {
-      return socket.writableLength;
+      return outflow.waitingBytes + socket.writableLength;
+    },
+    get takenBytes() {
+      return outflow.takenBytes;
     },
     get maxFrameBytes() {
       return reader.maxFrameBytes;
@@ -41,11 +47,13 @@ export function socketCarrier(socket: Socket, side: 'client' | 'broker', clock: 
         socket.cork();
         clock.defer(uncork);
       }
-      for (const part of recordOf(frame)) socket.write(part);
+      for (const part of recordOf(frame)) outflow.send(part);
     },
     start({ frame, heard, broken, drained, closed }) {
       receive = frame;
-      socket.on('drain', drained);
+      socket.on('drain', () => {
+        if (outflow.isDrained) drained();
+      });
       socket.on('data', (chunk: Buffer) => {
         if (!isOpen) return;
         heard();
@@ -53,8 +61,8 @@ export function socketCarrier(socket: Socket, side: 'client' | 'broker', clock: 
         if (reason !== undefined && isOpen) broken(reason);
       });
       socket.on('end', () => socket.end());
-      if (socket.destroyed) clock.defer(closed);
-      else socket.once('close', closed);
+      if (socket.destroyed) clock.defer(() => closed(cause));
+      else socket.once('close', () => closed(cause));
       socket.resume();
     },
     flow(open) {
@@ -64,6 +72,7 @@ export function socketCarrier(socket: Socket, side: 'client' | 'broker', clock: 
     end() {
       if (!isOpen) return;
       isOpen = false;
+      outflow.flush();
       socket.end();
       // What still comes is read and dropped, so that a full pipe does not hold up the end.
       socket.resume();

@@ -107,7 +107,7 @@ describe('docs/protocol.md', () => {
       'refs of a session': constant('machine/session.ts', 'MAX_REFS'),
       'channels of a space': MAX_CHANNELS,
       'messages of one list, channels of one overview, events of one events': `${MAX_LIST}, ${constant('machine/inspect.ts', 'MAX_OVERVIEW')}, ${constant('machine/events.ts', 'MAX_EVENTS')}`,
-      'backups at a time, and bytes that wait for a slow one': `${constant('broker/broker.ts', 'MAX_BACKUPS')}, ${constant('broker/backup.ts', 'MAX_WAITING_BYTES')}`,
+      'backups at a time, and bytes that wait for a slow one': `${constant('broker/backups.ts', 'MAX_BACKUPS')}, ${constant('broker/backup.ts', 'MAX_WAITING_BYTES')}`,
       'a duration, in milliseconds': MAX_DURATION_MS,
       "characters of a failure's name, message and stack that are kept": `128, ${MAX_FAILURE_MESSAGE_CHARACTERS}, ${MAX_FAILURE_STACK_CHARACTERS}`,
     };

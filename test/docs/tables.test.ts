@@ -109,7 +109,7 @@ describe('docs/guarantees.md', () => {
       'a duration': `${MAX_DURATION_MS / (365 * 86_400_000)} years`,
       'access tokens of a space, and scopes of one': `${MAX_ACCESS_TOKENS}, ${MAX_SCOPES}`,
       "characters of a token's label, and of a scope's glob or prefix": `${MAX_LABEL_CHARACTERS}, ${constant('model/scopes.ts', 'MAX_PATTERN_CHARACTERS')}`,
-      'backups at a time, and what waits for a slow one': `${constant('broker/broker.ts', 'MAX_BACKUPS')}, ${constant('broker/backup.ts', 'MAX_WAITING_BYTES')} bytes`,
+      'backups at a time, and what waits for a slow one': `${constant('broker/backups.ts', 'MAX_BACKUPS')}, ${constant('broker/backup.ts', 'MAX_WAITING_BYTES')} bytes`,
       'memory of an isolate, at least, as a process and as a thread': leastMemory(),
       'processes of one holdfast worker': String(constant('cli/commands/worker.ts', 'MAX_PROCESSES')),
       'how long close waits for a broker that cannot be reached': duration(

@@ -9,7 +9,7 @@ import { PREAMBLE, recordOf } from '#holdfast/wire/stream.js';
 import { openUntilEnd } from '../helpers/instances.ts';
 import { makeAuthority } from './certificates.ts';
 import { memoryOf, LOOPBACK, type RunningServer, startLimitedServer } from './processes.ts';
-import { connectRaw, declare, helloOf, newSession } from './raw-client.ts';
+import { connectRaw, declare, helloOf, newSession, UPGRADE } from './raw-client.ts';
 import { until } from './work.ts';
 
 const MB = 1024 * 1024;
@@ -149,16 +149,8 @@ describe('a connection that says too little in its time is closed, byte by byte 
 
   test('a WebSocket without HELLO', async () => {
     const server = await startLimitedServer({ limits: { helloMs: HELLO_MS } });
-    const upgrade = [
-      'GET / HTTP/1.1',
-      'Host: x',
-      'Connection: Upgrade',
-      'Upgrade: websocket',
-      'Sec-WebSocket-Version: 13',
-      'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
-    ].join('\r\n');
     const socket = connect(server.port, '127.0.0.1');
-    socket.write(`${upgrade}\r\n\r\n`);
+    socket.write(UPGRADE);
     const [answer] = (await once(socket, 'data')) as [Buffer];
     expect(answer.toString()).toContain('101 Switching Protocols');
     const since = performance.now();

@@ -13,6 +13,17 @@ import { decodeGoodbye, decodeWelcome, encodeHello, FRAME, type Goodbye, type We
 import { encodeRequests } from '#holdfast/wire/requests.js';
 import { PREAMBLE, recordOf, StreamReader } from '#holdfast/wire/stream.js';
 
+/** A request over HTTP that makes its connection a WebSocket. */
+export const UPGRADE: string = [
+  'GET / HTTP/1.1',
+  'Host: x',
+  'Connection: Upgrade',
+  'Upgrade: websocket',
+  'Sec-WebSocket-Version: 13',
+  'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
+  '\r\n',
+].join('\r\n');
+
 const LONGEST_FRAME_BYTES = 65 * 1024 * 1024;
 
 /** What is the end of a connection: what the server said before, if it said why. */

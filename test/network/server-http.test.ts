@@ -7,7 +7,7 @@ import { WebSocket } from 'ws';
 import { decodeGoodbye, FRAME } from '#holdfast/wire/frames.js';
 import { newFolder, openUntilEnd } from '../helpers/instances.ts';
 import { type RunningServer, startServer } from './processes.ts';
-import { helloOf, newSession } from './raw-client.ts';
+import { helloOf, newSession, UPGRADE } from './raw-client.ts';
 
 /** Sends a text as it is, and gives all that comes until the server closes. */
 async function answerTo(to: number | string, text: string): Promise<string> {
@@ -120,16 +120,7 @@ describe('over a WebSocket', () => {
       [0x82, 0x01, 0],
     ];
     for (const bytes of forged) {
-      const upgrade = [
-        'GET / HTTP/1.1',
-        'Host: x',
-        'Connection: Upgrade',
-        'Upgrade: websocket',
-        'Sec-WebSocket-Version: 13',
-        'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
-        '\r\n',
-      ].join('\r\n');
-      const closed = answerTo(server.port, upgrade + Buffer.from(bytes).toString('latin1'));
+      const closed = answerTo(server.port, UPGRADE + Buffer.from(bytes).toString('latin1'));
       expect(await closed).toContain('101 Switching Protocols');
     }
     const hf = await openUntilEnd(`ws://127.0.0.1:${server.port}`);

@@ -31,9 +31,14 @@ async function expectUnreachable(
   const attempts = addresses.map(async (address) => {
     const error: unknown = await open(address, { tls, connectTimeout: '300ms' }).catch((cause: unknown) => cause);
     expect(error, address).toMatchObject({ code: 'UNREACHABLE', message: expect.stringMatching(reason) });
+    expect((error as Error).cause, address).toBeInstanceOf(Error);
   });
   await Promise.all(attempts);
 }
+
+/** What clients are told whose certificate is missing, or is not accepted. */
+const SHOW_ONE = /show it a client certificate with "tls.cert" and "tls.key"$/;
+const LOOK_AT_IT = /see that the client certificate in "tls.cert" is valid and of an authority that the server knows$/;
 
 function textsOf({ cert, key }: CertificateFiles): { cert: string; key: string } {
   return { cert: readFileSync(cert, 'utf8'), key: readFileSync(key, 'utf8') };
@@ -74,9 +79,9 @@ describe('a client under TLS', () => {
     const server = await serveSecurely(authority.certificate('server'), ['--tls-client-ca', authority.ca]);
     await expectServed(server, { ca, ...textsOf(authority.certificate('client')) });
     await Promise.all([
-      expectUnreachable(server, { ca }, ''),
-      expectUnreachable(server, { ca, ...textsOf(makeAuthority().certificate('stranger')) }, ''),
-      expectUnreachable(server, { ca, ...textsOf(authority.certificate('late', -1)) }, ''),
+      expectUnreachable(server, { ca }, SHOW_ONE),
+      expectUnreachable(server, { ca, ...textsOf(makeAuthority().certificate('stranger')) }, LOOK_AT_IT),
+      expectUnreachable(server, { ca, ...textsOf(authority.certificate('late', -1)) }, LOOK_AT_IT),
     ]);
     await server.says(({ msg }) => /refused: .*did not return a certificate/.test(String(msg)));
     expect(server.said.filter(({ level }) => level === 50)).toEqual([]);
@@ -113,6 +118,14 @@ describe('SIGHUP', () => {
     expect(before.socket.destroyed).toBe(false);
     await hf.channel<number>('mail').produce(1);
     await expectServed(server, { ca });
+  });
+
+  test('finds nothing to read at a server without TLS', async () => {
+    const server = await startServer();
+    server.kill('SIGHUP');
+    const line = await server.says(({ msg }) => /certificates/.test(String(msg)));
+    expect(line['msg']).toBe('There are no certificates to read: no --tls-cert is given');
+    await (await openUntilEnd(server.url)).channel<number>('mail').produce(1);
   });
 
   test('changes nothing when the new certificates are no use', async () => {

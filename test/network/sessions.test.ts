@@ -1,24 +1,26 @@
 import type { Holdfast } from 'holdfast';
 import { describe, expect, test } from 'vitest';
-import { openUntilEnd } from '../helpers/instances.ts';
+import { newFolder, openUntilEnd } from '../helpers/instances.ts';
 import { startServer, startWorker, type Talking } from './processes.ts';
 import { startProxy } from './proxy.ts';
+import { connectRaw, declare } from './raw-client.ts';
 import { effectsIn, effectsOf, hasEnded, hasStarted, isLeaseLost, untilCompleted, workOf } from './work.ts';
 
 const SESSION_TIMEOUT_MS = 1_000;
+const LINGER_MS = 10;
+
+/** Another consumer, and when its handler got a message. */
+async function takeOver(hf: Holdfast): Promise<{ taken: Promise<number> }> {
+  let resolve: (at: number) => void = () => {};
+  const taken = new Promise<number>((done) => (resolve = done));
+  await workOf(hf).consume(({ n }, { tx }) => {
+    resolve(performance.now());
+    tx.produce(effectsOf(hf), { n, by: 'other' });
+  });
+  return { taken };
+}
 
 describe('a worker that is silent', () => {
-  /** Another consumer, and when its handler got a message. */
-  async function takeOver(hf: Holdfast): Promise<{ taken: Promise<number> }> {
-    let resolve: (at: number) => void = () => {};
-    const taken = new Promise<number>((done) => (resolve = done));
-    await workOf(hf).consume(({ n }, { tx }) => {
-      resolve(performance.now());
-      tx.produce(effectsOf(hf), { n, by: 'other' });
-    });
-    return { taken };
-  }
-
   async function expectNothingChanged(hf: Holdfast, worker: Talking): Promise<void> {
     worker.tell('release');
     await worker.says(hasEnded(1));
@@ -60,6 +62,25 @@ describe('a worker that is silent', () => {
     expect(tookMs).toBeLessThan(SESSION_TIMEOUT_MS * 1.5);
     worker.kill('SIGCONT');
     await expectNothingChanged(hf, worker);
+  });
+});
+
+describe.each(['leads', 'follows'])('behind a server whose process %s the folder', (role) => {
+  test('leases wait a moment for a client whose connection has closed', async () => {
+    const folder = newFolder();
+    const [leader, follower] = [await startServer({ folder }), await startServer({ folder })];
+    const hf = await openUntilEnd(leader.url);
+    await workOf(hf).produce({ n: 1 });
+    const client = connectRaw(role === 'leads' ? leader.port : follower.port);
+    await client.hello();
+    await client.request(1, declare(1, 'work'));
+    client.ask({ request: 0, command: { kind: 'window', consumer: 1, ref: 1, size: 1 } });
+    await client.delivered(1);
+    const { taken } = await takeOver(hf);
+    const closedAt = performance.now();
+    client.socket.destroy();
+    // The server counts from when it hears of it.
+    expect((await taken) - closedAt).toBeGreaterThan(LINGER_MS - 1);
   });
 });
 

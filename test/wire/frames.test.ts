@@ -80,12 +80,14 @@ describe('HELLO, WELCOME and GOODBYE', () => {
         fc.maxSafeNat(),
         (session, host, needsToken, resumed, applied) => {
           const text = Buffer.from(host).toString();
-          const hello = { session, host: text, token: text, needsToken };
+          const hello = { session, host: text, token: text, needsToken, lingerMs: applied };
           expect(frames.decodeHello(frames.encodeHello(hello))).toEqual(hello);
           const welcome = { resumed, applied, durability: 'disk', sessionTimeoutMs: applied } as const;
           expect(frames.decodeWelcome(frames.encodeWelcome(welcome))).toEqual(welcome);
           const goodbye = { code: 'CLOSED', message: hello.host } as const;
           expect(frames.decodeGoodbye(frames.encodeGoodbye(goodbye))).toEqual(goodbye);
+          const explained = { ...goodbye, cause: text };
+          expect(frames.decodeGoodbye(frames.encodeGoodbye(explained))).toEqual(explained);
         },
       ),
     );

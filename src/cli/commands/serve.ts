@@ -104,6 +104,8 @@ async function serve(options: ServeOptions): Promise<void> {
   if (addresses.length === 0) addresses.push({ kind: 'tcp', host: '127.0.0.1', port: DEFAULT_PORT, secure: false });
   // Synchronous, so that the last lines before an end are not lost.
   const logger = pino({ level: options.logLevel }, destination({ sync: true }));
+  // The certificates are being read anyway.
+  process.on('SIGHUP', ignore);
   const server = await startServer(
     {
       host: {
@@ -126,18 +128,25 @@ async function serve(options: ServeOptions): Promise<void> {
       log: ({ level, message, error }) => logger[level]({ ...(error !== undefined && { err: error }) }, message),
     },
   );
-  logger.info({ addresses: server.addresses.map(formatAddress), data: resolve(options.data) }, 'Serving');
-  process.on('SIGHUP', () => {
+  // Before anybody is told that it serves: a signal that nobody listens to would end it.
+  const told = ended();
+  process.off('SIGHUP', ignore).on('SIGHUP', () => {
     server.reload().then(
-      () => logger.info('The certificates were read anew'),
+      (read) =>
+        logger.info(
+          read ? 'The certificates were read anew' : 'There are no certificates to read: no --tls-cert is given',
+        ),
       (error: unknown) => logger.error({ err: error }, 'The certificates cannot be used; the old ones stay'),
     );
   });
-  const signal = await ended();
+  logger.info({ addresses: server.addresses.map(formatAddress), data: resolve(options.data) }, 'Serving');
+  const signal = await told;
   logger.info({ signal }, 'Closing');
   await server.close();
   logger.info('Closed');
 }
+
+function ignore(): void {}
 
 /** Resolves with the first signal to end; a second one ends the process at once. */
 function ended(): Promise<NodeJS.Signals> {

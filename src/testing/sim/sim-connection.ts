@@ -91,6 +91,7 @@ export class SimConnection {
     const [own, peer] = this.#pair(side);
     return {
       bufferedBytes: 0,
+      takenBytes: 0,
       maxFrameBytes: Infinity,
       start: (receivers) => this.#start(own, receivers),
       send: (frame) => this.#send(own, peer, Uint8Array.from(frame)),

@@ -184,7 +184,7 @@ export class Worker implements Workplace {
   #listen(client: Client): void {
     const nextId = client.nextId.bind(client);
     const settle = client.settle.bind(client);
-    const roomIn = client.roomIn.bind(client);
+    const room = client.waits.room.bind(client.waits);
     Object.assign(client, {
       nextId: (): Uint8Array => {
         const id = nextId();
@@ -204,9 +204,11 @@ export class Worker implements Workplace {
           },
         });
       },
-      roomIn: (channel: string): Promise<void> => {
+    });
+    Object.assign(client.waits, {
+      room: (channel: string): Promise<void> => {
         this.sim.reached('a produce waits for room');
-        return roomIn(channel);
+        return room(channel);
       },
     });
   }

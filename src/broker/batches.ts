@@ -1,0 +1,297 @@
+/**
+ * The batches under one lead, one after the other. In a batch, what clients have sent is applied to memory in the order in
+ * which it came, the writes that follow from it are committed together, and only when the store has made them durable do
+ * replies and deliveries go out. A lead that has failed is over with its batches: all that they know goes with it.
+ */
+import { type Context, type Need, NOTHING_COLD, type Session } from '../machine/machine.ts';
+import { HoldfastError } from '../model/errors.ts';
+import type { Command, Request } from '../model/command.ts';
+import { Backups } from './backups.ts';
+import { Batch } from './batch.ts';
+import type { BrokerOptions } from './broker-options.ts';
+import { type ColdRead, ColdRecords } from './cold-records.ts';
+import type { Connection, Incoming } from './connection.ts';
+import type { Inbox } from './inbox.ts';
+import type { Lead } from './lead.ts';
+import { Sessions } from './sessions.ts';
+import { Speaker } from './speaker.ts';
+
+/** A batch is closed when it has applied this many commands or gathered this many bytes, to keep commits short. */
+const BATCH_COMMANDS = 2_000;
+const INSPECT_COMMANDS = 40;
+const BATCH_BYTES = 256 * 1024;
+
+/** The wall clock can jump, so what waits for it is looked at this often. */
+const WALL_CHECK_MS = 1_000;
+
+/** What the broker has, whoever leads: it outlives the lead. */
+export interface Surroundings {
+  readonly connections: Set<Connection>;
+  readonly inbox: Inbox;
+  /** Told when something that was read for waits to be applied. */
+  readonly onRead: () => void;
+  readonly onReadFailed: (error: unknown) => void;
+}
+
+export class Batches {
+  readonly #lead: Lead;
+  readonly #connections: ReadonlySet<Connection>;
+  readonly #inbox: Inbox;
+  readonly #onRead: () => void;
+  readonly #onReadFailed: (error: unknown) => void;
+  readonly #draw: () => number;
+  readonly #sessions: Sessions;
+  readonly #backups: Backups;
+  readonly #speaker: Speaker;
+  /** What is read for the work that is due by time. */
+  #tickCold: ColdRead | undefined;
+  #nextCommitId = 1n;
+  #isOver = false;
+
+  constructor(lead: Lead, { space, random, sessionTimeoutMs }: BrokerOptions, surroundings: Surroundings) {
+    const { connections, inbox, onRead, onReadFailed } = surroundings;
+    this.#lead = lead;
+    this.#connections = connections;
+    this.#inbox = inbox;
+    this.#onRead = onRead;
+    this.#onReadFailed = onReadFailed;
+    this.#draw = () => random.fraction();
+    this.#sessions = new Sessions(lead.machine, connections, sessionTimeoutMs);
+    this.#backups = new Backups(lead.machine, space, connections);
+    this.#speaker = new Speaker(lead, sessionTimeoutMs, (session) => this.#sessions.connectionOf(session));
+  }
+
+  /** Whether there is something to do now. */
+  get hasWork(): boolean {
+    if (!this.#inbox.isEmpty || this.#tickCold?.ready === true) return true;
+    for (const { cold } of this.#connections) if (cold?.ready === true) return true;
+    return !this.#lead.machine.isLoading && this.#isTickDue(this.#context());
+  }
+
+  /** When something is due by time, in milliseconds from now; `Infinity` while nothing is. */
+  get wakesInMs(): number {
+    if (this.#tickCold !== undefined || this.#lead.machine.isLoading) return Infinity;
+    const { now, wall } = this.#context();
+    const wake = this.#lead.machine.nextWake();
+    const lookInMs = wake.wall === Infinity ? Infinity : WALL_CHECK_MS;
+    return Math.max(0, Math.min(wake.machine - now, lookInMs, wake.wall - wall));
+  }
+
+  /** @throws StoreError when the store has failed: then memory is ahead of it, and the lead is of no use any more */
+  async runNext(): Promise<void> {
+    if (this.#lead.reserve.isStale) await this.#lead.reserve.ask();
+    if (this.#isOver) return;
+    const { machine } = this.#lead;
+    const batch = new Batch(this.#context());
+    machine.expireTokens(batch.context);
+    this.#sessions.dismissEnded(batch);
+    this.#applyLoaded(batch);
+    this.#applyIncoming(batch);
+    if (!machine.isLoading) {
+      this.#tickIfDue(batch);
+      machine.dispatch(batch.context);
+    }
+    this.#flush(batch);
+    await this.#commit(batch);
+    if (!this.#isOver) await this.#speak(batch);
+  }
+
+  /** The lead is lost: nothing follows any more, and what is under way says nothing. */
+  end(): void {
+    this.#isOver = true;
+  }
+
+  #context(): Context {
+    const { now, wall } = this.#lead.time.read();
+    return { now, wall, random: this.#draw };
+  }
+
+  /** Applies the commands whose cold records have come; these are current only until something else is applied. */
+  #applyLoaded(batch: Batch): void {
+    for (const connection of this.#connections) {
+      const { cold, session, backup } = connection;
+      if (cold?.ready !== true || session === undefined) continue;
+      this.#flush(batch);
+      const { request, records } = cold;
+      const need = this.#lead.machine.plan(session, request, records);
+      if (need !== undefined) {
+        this.#loadCold(cold, need, batch);
+        continue;
+      }
+      connection.cold = undefined;
+      if (request.command.kind !== 'backup') this.#apply(connection, session, request, records, batch);
+      else if (backup !== undefined) {
+        const value = this.#backups.take(connection, backup, batch.context.now);
+        batch.replies.push({ to: connection, request: request.request, reply: { kind: 'value', value } });
+      }
+      this.#inbox.resume(connection);
+    }
+  }
+
+  #applyIncoming(batch: Batch): void {
+    const { machine } = this.#lead;
+    const isEnough = (): boolean => batch.commands >= BATCH_COMMANDS || machine.pendingBytes >= BATCH_BYTES;
+    this.#inbox.take(machine, isEnough, (from, incoming) => this.#applyOne(from, incoming, batch));
+  }
+
+  #applyOne(from: Connection, incoming: Incoming, batch: Batch): void {
+    // Answers of an inspection may be long, and a batch holds all of its answers at once.
+    batch.commands += incoming.kind === 'request' && incoming.request.command.kind === 'inspect' ? INSPECT_COMMANDS : 1;
+    if (from.isLeaving && incoming.kind !== 'closed') return;
+    switch (incoming.kind) {
+      case 'hello':
+        this.#sessions.hello(from, incoming.hello, batch);
+        break;
+      case 'confirm':
+        from.begin(incoming.memoryBytes);
+        if (from.session !== undefined) this.#lead.machine.confirm(from.session, incoming.upTo);
+        break;
+      case 'request':
+        this.#request(from, incoming.request, batch);
+        break;
+      case 'bye':
+        this.#sessions.bye(from, batch);
+        break;
+      case 'drained':
+        batch.drained.push(from);
+        break;
+      case 'closed':
+        this.#sessions.lost(from, batch);
+        break;
+    }
+  }
+
+  #request(from: Connection, request: Request, batch: Batch): void {
+    const { session } = from;
+    const { machine, reserve } = this.#lead;
+    if (session === undefined) {
+      const goodbye = { code: 'PROTOCOL', message: 'Requests come after HELLO' } as const;
+      return this.#sessions.disconnect(from, goodbye, batch);
+    }
+    if (reserve.isReached && addsData(request.command)) return this.#refuseFull(from, session, request, batch);
+    if (request.command.kind === 'backup') return this.#backup(from, session, request, batch);
+    const need = machine.plan(session, request, NOTHING_COLD);
+    if (need === undefined) return this.#apply(from, session, request, NOTHING_COLD, batch);
+    from.cold = { request, records: new ColdRecords(), ready: false };
+    this.#loadCold(from.cold, need, batch);
+  }
+
+  #apply(from: Connection, session: Session, request: Request, view: typeof NOTHING_COLD, batch: Batch): void {
+    try {
+      const reply = this.#lead.machine.apply(session, request, batch.context, view);
+      if (reply !== undefined) batch.replies.push({ to: from, request: request.request, reply });
+      if (request.command.kind === 'createToken') this.#sessions.dismissUnproven(batch);
+      else if (request.command.kind === 'revokeToken') this.#sessions.dismissEnded(batch);
+    } catch (error) {
+      this.#refuseClient(from, error, batch);
+    }
+  }
+
+  #refuseFull(from: Connection, session: Session, { request }: Request, batch: Batch): void {
+    try {
+      const reply = this.#lead.machine.refuse(session, request, 'STORE_FULL', FULL_MESSAGE);
+      if (reply !== undefined) batch.replies.push({ to: from, request, reply });
+    } catch (error) {
+      this.#refuseClient(from, error, batch);
+    }
+  }
+
+  /** Reads for the next part of a backup, which is made at the start of a later batch. */
+  #backup(from: Connection, session: Session, request: Request, batch: Batch): void {
+    const { command } = request;
+    if (command.kind !== 'backup') return;
+    if (command.stop || request.request === 0) return this.#backups.stop(from, command);
+    try {
+      const { machine, store, epoch } = this.#lead;
+      const backup = machine.pass(session, request) ?? this.#backups.find(from, command, batch.context.now);
+      if ('kind' in backup) {
+        batch.replies.push({ to: from, request: request.request, reply: backup });
+        return;
+      }
+      from.cold = { request, records: new ColdRecords(), ready: false };
+      this.#whenRead(from.cold, backup.read(store, epoch));
+      backup.update(batch.writes);
+    } catch (error) {
+      this.#refuseClient(from, error, batch);
+    }
+  }
+
+  #refuseClient(from: Connection, error: unknown, batch: Batch): void {
+    if (!(error instanceof HoldfastError) || error.code !== 'PROTOCOL') throw error;
+    this.#sessions.disconnect(from, { code: 'PROTOCOL', message: error.message }, batch);
+  }
+
+  /** Reads in the background; the command is applied at the start of a later batch. */
+  #loadCold(cold: ColdRead, need: Need, batch: Batch): void {
+    const { store, epoch } = this.#lead;
+    this.#whenRead(cold, cold.records.load(store, epoch, need, this.#speaker.knownPacks));
+    // These are on their way to the store, and the reading may have come before them.
+    cold.records.update(batch.writes);
+  }
+
+  #whenRead(cold: ColdRead, read: Promise<void>): void {
+    cold.ready = false;
+    read.then(() => {
+      cold.ready = true;
+      this.#onRead();
+    }, this.#onReadFailed);
+  }
+
+  #isTickDue({ now, wall }: Context): boolean {
+    if (this.#tickCold !== undefined) return this.#tickCold.ready;
+    const wake = this.#lead.machine.nextWake();
+    return wake.machine <= now || wake.wall <= wall;
+  }
+
+  #tickIfDue(batch: Batch): void {
+    if (!this.#isTickDue(batch.context)) return;
+    const { machine } = this.#lead;
+    const cold = this.#tickCold;
+    if (cold === undefined) {
+      const need = machine.planTick(NOTHING_COLD);
+      if (need === undefined) return machine.tick(batch.context, NOTHING_COLD);
+      this.#tickCold = { records: new ColdRecords(), ready: false };
+      return this.#loadCold(this.#tickCold, need, batch);
+    }
+    this.#flush(batch);
+    this.#tickCold = undefined;
+    machine.tick(batch.context, cold.records);
+  }
+
+  #flush(batch: Batch): void {
+    const flushed = this.#lead.machine.flush();
+    this.#speaker.keep(flushed.packs);
+    for (const { cold, backup } of this.#connections) {
+      cold?.records.update(flushed.writes);
+      backup?.update(flushed.writes);
+    }
+    this.#tickCold?.records.update(flushed.writes);
+    batch.add(flushed);
+  }
+
+  async #commit(batch: Batch): Promise<void> {
+    const { store, epoch, reserve } = this.#lead;
+    if (batch.writes.length > 0) {
+      await store.commit(epoch, this.#nextCommitId++, batch.writes);
+      reserve.written(batch.bytes);
+    } else if (batch.hasAnswers) {
+      // An answer from memory is true only as long as nobody else leads the store.
+      await store.get(epoch, []);
+    }
+  }
+
+  async #speak(batch: Batch): Promise<void> {
+    await this.#speaker.speak(batch);
+    for (const connection of batch.drained) {
+      await this.#speaker.catchUp(connection);
+      if (connection.isFree) this.#inbox.resume(connection);
+    }
+    for (const { to, goodbye } of batch.goodbyes) this.#sessions.disconnect(to, goodbye, batch);
+  }
+}
+
+const FULL_MESSAGE = 'The store has less free space than its reserve; free some, consumers go on meanwhile';
+
+function addsData(command: Command): boolean {
+  return command.kind === 'produce';
+}

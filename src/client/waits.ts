@@ -1,0 +1,218 @@
+/**
+ * Waits: who waits for something that the broker says in passing, and not as an answer. What it has said to nobody is not
+ * said again over the next link, so the broker is told anew there what is waited for.
+ */
+import type { Clock } from '../model/clock.ts';
+import type { Command, Failure, Notice, Reply } from '../model/command.ts';
+import { HoldfastError } from '../model/errors.ts';
+import { messageIdText } from '../model/message-id.ts';
+import type { EndedState } from '../model/states.ts';
+import { refusal } from './outbox.ts';
+
+/** How a message ended that somebody waited for; `state` is `undefined` when it is no longer known. */
+export interface Ended {
+  readonly state: EndedState | undefined;
+  readonly result: Uint8Array | undefined;
+  readonly failure: Failure | undefined;
+  /** Why the broker does not tell. */
+  readonly refused?: HoldfastError;
+}
+
+const UNKNOWN_END: Ended = { state: undefined, result: undefined, failure: undefined };
+
+/** What the waits need of their client. */
+export interface WaitingClient {
+  readonly clock: Clock;
+  /** Why the client has failed for good, if it has. */
+  readonly failure: HoldfastError | undefined;
+  request(command: Command): Promise<Reply>;
+  note(command: Command): void;
+}
+
+export class Waits {
+  readonly #client: WaitingClient;
+  /** Told when there may be somebody who waits now, or nobody any more. */
+  readonly #onChange: () => void;
+  readonly #awaited = new Map<string, { readonly id: Uint8Array; readonly waiting: Set<(ended: Ended) => void> }>();
+  readonly #room = new Map<string, (() => void)[]>();
+  readonly #wanted = new Map<string, Set<() => void>>();
+  #events: (() => void)[] = [];
+  /** How often there may have been events behind those that were read. */
+  #eventNotices = 0;
+
+  constructor(client: WaitingClient, onChange: () => void) {
+    this.#client = client;
+    this.#onChange = onChange;
+  }
+
+  /** Whether nobody waits for the broker. */
+  get isEmpty(): boolean {
+    return this.#awaited.size + this.#wanted.size + this.#events.length === 0;
+  }
+
+  /** Waits for the end of a message. `registered` says that the broker was told together with the produce. */
+  end(id: Uint8Array, registered: boolean): { ended: Promise<Ended>; stop: () => void } {
+    if (this.#client.failure !== undefined) return { ended: Promise.resolve(UNKNOWN_END), stop: () => {} };
+    const key = messageIdText(id);
+    let entry = this.#awaited.get(key);
+    if (entry === undefined) {
+      entry = { id, waiting: new Set() };
+      this.#awaited.set(key, entry);
+    }
+    const { waiting } = entry;
+    let stop = (): void => {};
+    const ended = new Promise<Ended>((resolve) => {
+      waiting.add(resolve);
+      stop = () => {
+        waiting.delete(resolve);
+        // Somebody may have begun to wait for it anew, after an answer that was not the last word.
+        if (waiting.size > 0 || this.#awaited.get(key)?.waiting !== waiting) return;
+        this.#awaited.delete(key);
+        this.#awaitNoMore(id);
+      };
+    });
+    if (!registered) this.#client.note({ kind: 'await', id, stop: false });
+    return { ended, stop };
+  }
+
+  /** Resolves when the broker says that the channel has room again, or when the link was renewed. */
+  room(channel: string): Promise<void> {
+    return new Promise((resolve) => {
+      const waiting = this.#room.get(channel);
+      if (waiting === undefined) this.#room.set(channel, [resolve]);
+      else waiting.push(resolve);
+    });
+  }
+
+  /** Resolves when the channel has messages to hand out and nobody to take them, or when the client has failed. */
+  wanted(channel: string): { wanted: Promise<void>; stop: () => void } {
+    if (this.#client.failure !== undefined) return { wanted: Promise.resolve(), stop: () => {} };
+    const known = this.#wanted.get(channel);
+    const waiting = known ?? new Set();
+    this.#wanted.set(channel, waiting);
+    let stop = (): void => {};
+    let refuse = (_error: Error): void => {};
+    const wanted = new Promise<void>((resolve, reject) => {
+      waiting.add(resolve);
+      refuse = reject;
+      stop = () => {
+        waiting.delete(resolve);
+        // The broker goes on watching, and says once what nobody hears.
+        if (waiting.size === 0 && this.#wanted.get(channel) === waiting) this.#wanted.delete(channel);
+        this.#onChange();
+      };
+    });
+    this.#client.request({ kind: 'watch', channel }).then(
+      (reply) => {
+        if (reply.kind !== 'refused') return;
+        stop();
+        refuse(refusal(reply));
+      },
+      // Whatever becomes of the link, the next one is told again.
+      () => {},
+    );
+    this.#onChange();
+    return { wanted, stop };
+  }
+
+  /** To be taken before events are read, and given to {@link moreEvents} when that reached their end. */
+  get eventNotices(): number {
+    return this.#eventNotices;
+  }
+
+  /** Resolves when there may be more events than when `eventNotices` was this, or when the client has failed. */
+  moreEvents(noticesBefore: number, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#eventNotices !== noticesBefore || this.#client.failure !== undefined || signal?.aborted === true) {
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => {
+      const done = (): void => {
+        signal?.removeEventListener('abort', done);
+        this.#events = this.#events.filter((waiter) => waiter !== done);
+        this.#onChange();
+        resolve();
+      };
+      signal?.addEventListener('abort', done);
+      this.#events.push(done);
+      this.#onChange();
+    });
+  }
+
+  /** The broker has said something that somebody may wait for. */
+  notice(notice: Exclude<Notice, { kind: 'revoked' | 'consumerRefused' }>): void {
+    switch (notice.kind) {
+      case 'room':
+        // The refusal may have come in the same frame, and whoever got it is about to wait.
+        this.#client.clock.afterInput(() => this.#announceRoom(notice.channel));
+        break;
+      case 'ended':
+        this.#tellEnd(notice.id, notice);
+        break;
+      case 'awaitRefused':
+        this.#tellEnd(notice.id, { ...UNKNOWN_END, refused: new HoldfastError(notice.code, notice.message) });
+        break;
+      case 'wanted':
+        this.#announceWanted(notice.channel);
+        break;
+      case 'events':
+        this.#announceEvents();
+        break;
+    }
+  }
+
+  /** What the broker must be told over a new link. */
+  get again(): Command[] {
+    return [
+      ...[...this.#awaited.values()].map(({ id }) => ({ kind: 'await', id, stop: false }) as const),
+      ...[...this.#wanted.keys()].map((channel) => ({ kind: 'watch', channel }) as const),
+    ];
+  }
+
+  /** What was said over the link before may have been lost: whoever waits has to look. */
+  renew(): void {
+    for (const channel of this.#room.keys()) this.#announceRoom(channel);
+    this.#announceEvents();
+  }
+
+  /** The client has failed: nobody need wait any more. */
+  endAll(): void {
+    this.renew();
+    for (const channel of this.#wanted.keys()) this.#announceWanted(channel);
+    for (const { waiting } of this.#awaited.values()) {
+      for (const resolve of waiting) resolve(UNKNOWN_END);
+    }
+    this.#awaited.clear();
+  }
+
+  #tellEnd(id: Uint8Array, ended: Ended): void {
+    const key = messageIdText(id);
+    const entry = this.#awaited.get(key);
+    if (entry === undefined) return;
+    this.#awaited.delete(key);
+    for (const resolve of entry.waiting) resolve(ended);
+    this.#awaitNoMore(entry.id);
+  }
+
+  /** Not a note: one that is lost with its link would keep the message's result for as long as the session lasts. */
+  #awaitNoMore(id: Uint8Array): void {
+    this.#client.request({ kind: 'await', id, stop: true }).catch(() => {});
+  }
+
+  #announceEvents(): void {
+    this.#eventNotices += 1;
+    for (const resolve of this.#events) resolve();
+  }
+
+  #announceRoom(channel: string): void {
+    const waiting = this.#room.get(channel) ?? [];
+    this.#room.delete(channel);
+    for (const resolve of waiting) resolve();
+  }
+
+  #announceWanted(channel: string): void {
+    const waiting = this.#wanted.get(channel) ?? [];
+    this.#wanted.delete(channel);
+    for (const resolve of waiting) resolve();
+    this.#onChange();
+  }
+}

@@ -1,0 +1,43 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { onTestFinished } from 'vitest';
+import type { Clock } from '#holdfast/model/clock.js';
+import type { Link } from '#holdfast/model/link.js';
+import { listen } from '#holdfast/server/listener.js';
+import { type Address, parseAddress } from '#holdfast/wire/address.js';
+import { NETWORK_LIMITS } from '#holdfast/wire/network-link.js';
+import { newFolder } from '../helpers/instances.ts';
+import { makeAuthority } from '../network/certificates.ts';
+
+/** A listener with nobody behind it. */
+export interface Listening {
+  readonly address: Address;
+  /** Whom to trust under TLS. */
+  readonly ca: string | undefined;
+  /** The server's end of the first connection. */
+  readonly accepted: Promise<Link>;
+}
+
+/** Listens until the end of the test, under a clock. */
+export async function startListener(
+  scheme: 'holdfast' | 'holdfasts' | 'ws' | 'unix',
+  clock: Clock,
+  connectionsPerAddress: number = 10,
+): Promise<Listening> {
+  const authority = scheme === 'holdfasts' ? makeAuthority() : undefined;
+  const files = authority?.certificate('server');
+  let accept: (link: Link) => void = () => {};
+  const accepted = new Promise<Link>((resolve) => (accept = resolve));
+  const listener = await listen({
+    address: parseAddress(scheme === 'unix' ? `unix:${join(newFolder(), 'a.sock')}` : `${scheme}://127.0.0.1:0`),
+    tls: files && { cert: readFileSync(files.cert), key: readFileSync(files.key) },
+    clock,
+    limits: NETWORK_LIMITS,
+    connectionsPerAddress,
+    isReady: () => true,
+    accept: (link) => accept(link),
+    onRefused: () => {},
+  });
+  onTestFinished(() => listener.close());
+  return { address: listener.address, ca: authority?.caText, accepted };
+}
