@@ -3,13 +3,14 @@
  * which it came, the writes that follow from it are committed together, and only when the store has made them durable do
  * replies and deliveries go out. A lead that has failed is over with its batches: all that they know goes with it.
  */
-import { type Context, type Need, NOTHING_COLD, type Session } from '../machine/machine.ts';
+import { type ColdView, type Context, type Need, NOTHING_COLD, type Session } from '../machine/machine.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { Command, Request } from '../model/command.ts';
 import { Backups } from './backups.ts';
 import { Batch } from './batch.ts';
 import type { BrokerOptions } from './broker-options.ts';
 import { type ColdRead, ColdRecords } from './cold-records.ts';
+import { EntryCache } from './entry-cache.ts';
 import type { Connection, Incoming } from './connection.ts';
 import type { Inbox } from './inbox.ts';
 import type { Lead } from './lead.ts';
@@ -23,6 +24,10 @@ const BATCH_BYTES = 256 * 1024;
 
 /** The wall clock can jump, so what waits for it is looked at this often. */
 const WALL_CHECK_MS = 1_000;
+
+/** What the cache of KV holds at most, and for how many requests of a client that wait their entries are read in advance. */
+const CACHE_BYTES: number = 32 * 1024 * 1024;
+const REQUESTS_AHEAD = 1_000;
 
 /** What the broker has, whoever leads: it outlives the lead. */
 export interface Surroundings {
@@ -43,6 +48,9 @@ export class Batches {
   readonly #sessions: Sessions;
   readonly #backups: Backups;
   readonly #speaker: Speaker;
+  readonly #entries: EntryCache;
+  /** Connections with a command that waits for records which are still to be asked for. */
+  readonly #toRead: Connection[] = [];
   /** What is read for the work that is due by time. */
   #tickCold: ColdRead | undefined;
   #nextCommitId = 1n;
@@ -58,6 +66,7 @@ export class Batches {
     this.#draw = () => random.fraction();
     this.#sessions = new Sessions(lead.machine, connections, sessionTimeoutMs);
     this.#backups = new Backups(lead.machine, space, connections);
+    this.#entries = new EntryCache(CACHE_BYTES, (key) => lead.machine.isEntry(key));
     this.#speaker = new Speaker(lead, sessionTimeoutMs, (session) => this.#sessions.connectionOf(session));
   }
 
@@ -87,6 +96,7 @@ export class Batches {
     this.#sessions.dismissEnded(batch);
     this.#applyLoaded(batch);
     this.#applyIncoming(batch);
+    this.#readAhead(batch);
     if (!machine.isLoading) {
       this.#tickIfDue(batch);
       machine.dispatch(batch.context);
@@ -111,14 +121,15 @@ export class Batches {
     for (const connection of this.#connections) {
       const { cold, session, backup } = connection;
       if (cold?.ready !== true || session === undefined) continue;
-      this.#flush(batch);
       const { request, records } = cold;
+      if (!isOfEntries(request.command)) this.#flush(batch);
       const need = this.#lead.machine.plan(session, request, records);
       if (need !== undefined) {
         this.#loadCold(cold, need, batch);
         continue;
       }
       connection.cold = undefined;
+      for (const { key, value } of records.values()) this.#entries.add(key, value);
       if (request.command.kind !== 'backup') this.#apply(connection, session, request, records, batch);
       else if (backup !== undefined) {
         const value = this.#backups.take(connection, backup, batch.context.now);
@@ -170,13 +181,28 @@ export class Batches {
     }
     if (reserve.isReached && addsData(request.command)) return this.#refuseFull(from, session, request, batch);
     if (request.command.kind === 'backup') return this.#backup(from, session, request, batch);
-    const need = machine.plan(session, request, NOTHING_COLD);
-    if (need === undefined) return this.#apply(from, session, request, NOTHING_COLD, batch);
+    const need = machine.plan(session, request, this.#entries);
+    if (need === undefined) return this.#apply(from, session, request, this.#entries, batch);
     from.cold = { request, records: new ColdRecords(), ready: false };
-    this.#loadCold(from.cold, need, batch);
+    this.#toRead.push(from);
   }
 
-  #apply(from: Connection, session: Session, request: Request, view: typeof NOTHING_COLD, batch: Batch): void {
+  /** Reads for commands that wait, and in the same step for those of their clients that come behind them. */
+  #readAhead(batch: Batch): void {
+    const { machine } = this.#lead;
+    for (const { cold, session, postponed } of this.#toRead.splice(0)) {
+      if (cold === undefined || session === undefined) continue;
+      const need = machine.plan(session, cold.request, cold.records);
+      const keys = [...(need?.keys ?? [])];
+      for (const incoming of postponed.slice(0, REQUESTS_AHEAD)) {
+        if (incoming.kind !== 'request' || !isOfEntries(incoming.request.command)) continue;
+        keys.push(...(machine.plan(session, incoming.request, this.#entries)?.keys ?? []));
+      }
+      this.#loadCold(cold, { ranges: [], ...need, keys }, batch);
+    }
+  }
+
+  #apply(from: Connection, session: Session, request: Request, view: ColdView, batch: Batch): void {
     try {
       const reply = this.#lead.machine.apply(session, request, batch.context, view);
       if (reply !== undefined) batch.replies.push({ to: from, request: request.request, reply });
@@ -246,21 +272,18 @@ export class Batches {
   #tickIfDue(batch: Batch): void {
     if (!this.#isTickDue(batch.context)) return;
     const { machine } = this.#lead;
-    const cold = this.#tickCold;
-    if (cold === undefined) {
-      const need = machine.planTick(NOTHING_COLD);
-      if (need === undefined) return machine.tick(batch.context, NOTHING_COLD);
-      this.#tickCold = { records: new ColdRecords(), ready: false };
-      return this.#loadCold(this.#tickCold, need, batch);
-    }
-    this.#flush(batch);
-    this.#tickCold = undefined;
-    machine.tick(batch.context, cold.records);
+    const cold = this.#tickCold ?? { records: new ColdRecords(), ready: false };
+    if (this.#tickCold !== undefined) this.#flush(batch);
+    const need = machine.planTick(cold.records);
+    this.#tickCold = need && cold;
+    if (need !== undefined) this.#loadCold(cold, need, batch);
+    machine.tick(batch.context, need === undefined ? cold.records : NOTHING_COLD);
   }
 
   #flush(batch: Batch): void {
     const flushed = this.#lead.machine.flush();
     this.#speaker.keep(flushed.packs);
+    this.#entries.update(flushed.writes);
     for (const { cold, backup } of this.#connections) {
       cold?.records.update(flushed.writes);
       backup?.update(flushed.writes);
@@ -293,5 +316,13 @@ export class Batches {
 const FULL_MESSAGE = 'The store has less free space than its reserve; free some, consumers go on meanwhile';
 
 function addsData(command: Command): boolean {
-  return command.kind === 'produce';
+  if (command.kind !== 'kvCommit') return command.kind === 'produce';
+  return command.produced.length > 0 || command.mutations.some(({ kind }) => kind !== 'delete');
+}
+
+/** Whether the command needs entries of KV alone: what a batch has not flushed yet, the machine knows of these. */
+function isOfEntries(command: Command): boolean {
+  const { kind } = command;
+  if (kind === 'kvRead') return command.ranges.length === 0;
+  return kind === 'kvCommit' || kind === 'kvWatch' || kind === 'settle';
 }

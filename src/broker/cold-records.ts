@@ -39,6 +39,11 @@ export class ColdRecords implements ColdView {
     return this.#values.get(textOf(key));
   }
 
+  /** What was read by key. */
+  values(): Iterable<{ readonly key: Key; readonly value: Value | undefined }> {
+    return this.#values.values();
+  }
+
   range(range: KeyRange): readonly Entry[] | undefined {
     return this.#find(range)?.entries;
   }

@@ -11,7 +11,7 @@ import type { Command, Reply, Request, TokenView } from '../model/command.ts';
 import { type ErrorCode, HoldfastError } from '../model/errors.ts';
 import { secondOf } from '../model/block.ts';
 import { messageIdText } from '../model/message-id.ts';
-import type { KeyRange } from '../model/records.ts';
+import type { Key, KeyRange } from '../model/records.ts';
 import { rightsOn } from '../model/scopes.ts';
 import { applyCreateToken, applyRevokeToken, expireTokens, tokenState } from './access-tokens.ts';
 import type { AccessToken, Channel, Session } from './memory.ts';
@@ -280,6 +280,11 @@ export class Machine {
   /** Whether the session still has this lease. */
   isHeld({ session, seq, token }: ClaimedMessage): boolean {
     return heldMessage(session, { seq, token }) !== undefined;
+  }
+
+  /** Whether a record under this key is an entry of KV. */
+  isEntry(key: Key): boolean {
+    return this.#state.layout.kindOf(key) === KIND.kv;
   }
 
   /** Where the payload of a delivered message is. */
