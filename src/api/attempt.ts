@@ -11,6 +11,7 @@ import { decodeDelivery } from './messages.ts';
 import type { ResolvedChannelOptions } from './options.ts';
 import { EncodedResult, HandlerOutcome } from './outcomes.ts';
 import { checkMessage, InvalidMessageError } from './schema.ts';
+import { conflictError, MAX_TRIES } from './transact.ts';
 
 /** Handles one message. What it returns is the message's result; `retry`, `deadLetter` and `snooze` mean what they say. */
 export type Handler<Message, Result> = (
@@ -26,6 +27,7 @@ export function attemptRunner(
   handler: Handler<unknown, unknown>,
 ): (delivery: Delivery, work: Work) => Settlement | Promise<Settlement> {
   return (delivery, work) => {
+    if (work.conflicts >= MAX_TRIES) return failure(conflictError(MAX_TRIES), delivery, options);
     let message: unknown;
     try {
       message = decodeDelivery(delivery);
@@ -40,18 +42,18 @@ export function attemptRunner(
       if (!isThenable(returned) && context.isPlain) return settlementOf(returned);
       return settleLater(returned, context, delivery);
     } catch (error) {
-      return failure(error, delivery, options);
+      return failChecked(error, delivery, context);
     }
   };
 
   async function attemptWithCare(message: unknown, delivery: Delivery, work: Work): Promise<Settlement> {
     const timer = createTimer(client, work, delivery.timeoutMs);
+    const context = new AttemptContext(client, channel, work, timer.restart);
     try {
       const checked = options.schema === undefined ? message : await checkMessage(options.schema, channel, message);
-      const context = new AttemptContext(client, channel, work, timer.restart);
       return await settleLater(timer.race(handler(checked, context)), context, delivery);
     } catch (error) {
-      return failure(error, delivery, options);
+      return await failChecked(error, delivery, context);
     } finally {
       timer.stop();
     }
@@ -60,12 +62,26 @@ export function attemptRunner(
   async function settleLater(returned: unknown, context: AttemptContext, delivery: Delivery): Promise<Settlement> {
     try {
       const settlement = settlementOf(await returned);
-      if (context.isPlain || settlement.outcome.kind !== 'ack') return settlement;
-      return { outcome: settlement.outcome, produced: await context.tx.effects(), effects: undefined };
+      if (context.isPlain) return settlement;
+      if (settlement.outcome.kind !== 'ack') return await withChecks(settlement, context);
+      const { tx } = context;
+      return { outcome: settlement.outcome, produced: await tx.produced(), effects: await tx.entries.effects() };
     } catch (error) {
-      return failure(error, delivery, options);
+      return failChecked(error, delivery, context);
     }
   }
+
+  /** A handler may have thrown because it read what no longer holds: then it has not failed, and runs again. */
+  function failChecked(error: unknown, delivery: Delivery, context: AttemptContext): Settlement | Promise<Settlement> {
+    const failed = failure(error, delivery, options);
+    return context.isPlain ? failed : withChecks(failed, context);
+  }
+}
+
+/** Nothing commits but the outcome, and that only if what was read still holds. */
+async function withChecks(settlement: Settlement, { tx }: AttemptContext): Promise<Settlement> {
+  const checks = await tx.entries.checks();
+  return checks.length === 0 ? settlement : { ...settlement, effects: { checks, mutations: [] } };
 }
 
 function settlementOf(returned: unknown): Settlement {

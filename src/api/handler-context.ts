@@ -5,7 +5,7 @@ import { encode } from '../codec/bson.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { deliveredId } from './messages.ts';
-import { HandlerTransaction, type Transaction } from './transaction.ts';
+import { GatheredTransaction, type Transaction } from './transaction.ts';
 
 /** The context of one attempt at one message. */
 export interface HandlerContext {
@@ -47,7 +47,7 @@ export class AttemptContext implements HandlerContext {
   readonly #client: Client;
   readonly #work: Work;
   readonly #onExtend: (forMs: number) => void;
-  #transaction: HandlerTransaction | undefined;
+  #transaction: GatheredTransaction | undefined;
   #controller: AbortController | undefined;
   #stopped: StopReason | undefined;
 
@@ -66,12 +66,12 @@ export class AttemptContext implements HandlerContext {
     this.#controller?.abort(this.#stopError(reason));
   }
 
-  get tx(): HandlerTransaction {
-    this.#transaction ??= new HandlerTransaction(this.#client);
+  get tx(): GatheredTransaction {
+    this.#transaction ??= new GatheredTransaction(this.#client);
     return this.#transaction;
   }
 
-  /** Whether nothing was produced that is to commit with the ack. */
+  /** Whether there is nothing that is to commit with the ack, or to be checked then. */
   get isPlain(): boolean {
     return this.#transaction === undefined || this.#transaction.isEmpty;
   }

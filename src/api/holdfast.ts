@@ -9,6 +9,8 @@ import { type EventsOptions, type JournalEvent, readEvents } from './events.ts';
 import { type ChannelOptions, checkChannelName, resolveChannelOptions } from './options.ts';
 import { createTokens, type Tokens } from './tokens.ts';
 import { ask } from './stored.ts';
+import { transact } from './transact.ts';
+import type { Transaction } from './transaction.ts';
 
 export interface Holdfast {
   /**
@@ -45,6 +47,14 @@ export interface Holdfast {
    * while the parts were not taken, or too many backups are under way
    */
   backup(options?: BackupOptions): AsyncGenerator<Uint8Array, void, void>;
+  /**
+   * Reads and changes entries of KV and produces messages in one commit, or none. Where something that `work` read has
+   * changed by the time of the commit, it runs again, up to 100 times; so it must have no other effects than those of `tx`.
+   *
+   * @returns what `work` returns, when its effects are durable
+   * @throws HoldfastError `CONFLICT` when what it read kept changing; `BACKLOG_FULL`, `FORBIDDEN`; what `work` throws
+   */
+  transact<Result>(work: (tx: Transaction) => Result | Promise<Result>): Promise<Result>;
   /** For those who operate the store: looks at everything, and makes no channel. */
   readonly admin: Admin;
   /** What an acknowledged write survives: `memory` nothing, `disk` a power cut, `replicated` the loss of a machine. */
@@ -101,6 +111,7 @@ export function createHoldfast(client: Client, release: () => Promise<void>): Ho
       return new Channel<never, never, never>(client, name, resolveChannelOptions(options));
     },
     tokens: createTokens(client),
+    transact: (work) => transact(client, work),
     channels: () => ask(client, { kind: 'inspect', what: 'channels' }) as Promise<string[]>,
     admin: createAdmin(client),
     backup: (options: BackupOptions = {}) => takeBackup(client, options),

@@ -1,6 +1,7 @@
 /** What a consumer and its isolates say to each other: plain data, payloads as BSON. */
 import type { Failure } from '../model/command.ts';
 import type { ErrorCode } from '../model/errors.ts';
+import type { KvMutation, KvRecord } from '../model/kv.ts';
 import type { HandlerContext } from './handler-context.ts';
 import type { ProduceOptions } from './options.ts';
 import type { HandlerOutcome } from './outcomes.ts';
@@ -21,7 +22,7 @@ export type ToIsolate =
   | LoadOrder
   | { readonly kind: 'run'; readonly run: number; readonly message: Uint8Array; readonly facts: AttemptFacts }
   | { readonly kind: 'stop'; readonly run: number; readonly code: ErrorCode; readonly message: string }
-  | { readonly kind: 'answer'; readonly call: number; readonly refusal: Refusal | undefined };
+  | { readonly kind: 'answer'; readonly call: number; readonly answer: CallAnswer };
 
 /** Why a call of a handler's context was refused. */
 export interface Refusal extends Failure {
@@ -37,7 +38,14 @@ export type FromIsolate =
 export type ContextCall =
   | { readonly kind: 'progress'; readonly value: Uint8Array }
   | { readonly kind: 'log'; readonly line: string }
-  | { readonly kind: 'extend'; readonly forMs: number };
+  | { readonly kind: 'extend'; readonly forMs: number }
+  /** Reads an entry of KV for the transaction. */
+  | { readonly kind: 'get'; readonly key: Uint8Array };
+
+/** What came of a call; `record` only of a `get`. */
+export type CallAnswer =
+  | { readonly refusal: Refusal }
+  | { readonly refusal: undefined; readonly record: KvRecord | undefined };
 
 /** How a handler ended. */
 export type HandlerEnd =
@@ -46,6 +54,7 @@ export type HandlerEnd =
       /** Encoded; `undefined` when nothing was returned. */
       readonly result: Uint8Array | undefined;
       readonly produced: readonly ProducedByName[];
+      readonly mutations: readonly KvMutation[];
     }
   | { readonly kind: 'outcome'; readonly outcome: Pick<HandlerOutcome, 'kind' | 'delayMs' | 'reason'> }
   | { readonly kind: 'threw'; readonly failure: Failure };

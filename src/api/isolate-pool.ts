@@ -4,7 +4,8 @@ import { HoldfastError } from '../model/errors.ts';
 import { failureOf } from './failure.ts';
 import type { HandlerContext } from './handler-context.ts';
 import { type Isolate, type IsolateOptions, startIsolate } from './isolate.ts';
-import type { ContextCall, FromIsolate, HandlerEnd, Refusal } from './isolate-messages.ts';
+import type { KvRecord } from '../model/kv.ts';
+import type { CallAnswer, ContextCall, FromIsolate, HandlerEnd, Refusal } from './isolate-messages.ts';
 import { EncodedResult, HandlerOutcome } from './outcomes.ts';
 import type { TransactionTarget } from './transaction.ts';
 
@@ -140,6 +141,7 @@ export class IsolatePool {
       }
       tx.produce(target, decode(message) as never, options);
     }
+    for (const mutation of end.mutations) tx.entries.add(mutation);
     return new EncodedResult(end.result);
   }
 
@@ -150,19 +152,23 @@ export class IsolatePool {
       return;
     }
     const { call, what, run } = message;
-    const answer = (refusal?: Refusal): void => isolate.send({ kind: 'answer', call, refusal });
-    if (running?.run !== run) return answer(refusalOf(new HoldfastError('LEASE_LOST', 'The handler has ended')));
-    callContext(running.context, what).then(
-      () => answer(),
-      (error: unknown) => answer(refusalOf(error)),
-    );
+    const answer = (given: CallAnswer): void => isolate.send({ kind: 'answer', call, answer: given });
+    const refuse = (error: unknown): void => answer({ refusal: refusalOf(error) });
+    if (running?.run !== run) return refuse(new HoldfastError('LEASE_LOST', 'The handler has ended'));
+    callContext(running.context, what).then((record) => answer({ refusal: undefined, record }), refuse);
   }
 }
 
-async function callContext(context: HandlerContext, what: ContextCall): Promise<void> {
+async function callContext(context: HandlerContext, what: ContextCall): Promise<KvRecord | undefined> {
+  if (what.kind === 'get') {
+    const record = await context.tx.entries.read(what.key);
+    // A view would take the whole frame along that it stands in.
+    return record && { ...record, bytes: record.bytes.slice() };
+  }
   if (what.kind === 'progress') await context.progress(decode(what.value));
   else if (what.kind === 'log') await context.log(what.line);
   else await context.extend(what.forMs);
+  return undefined;
 }
 
 function refusalOf(error: unknown): Refusal {

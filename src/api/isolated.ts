@@ -6,7 +6,7 @@ import type { IsolateKind } from './isolate.ts';
 import { IsolatePool } from './isolate-pool.ts';
 import { type ProduceOptions, wholeNumber } from './options.ts';
 import type { HandlerOutcome } from './outcomes.ts';
-import type { TransactionTarget } from './transaction.ts';
+import type { Transaction, TransactionTarget } from './transaction.ts';
 
 /**
  * The default export of a module whose handler runs in an isolate. It may block its event loop: nobody else waits for it.
@@ -26,7 +26,7 @@ export interface IsolatedContext extends Omit<HandlerContext, 'tx'> {
      * @param channel the name of one of the channels in the consumer's `produces`
      */
     produce(channel: string, message: unknown, options?: ProduceOptions): void;
-  };
+  } & Omit<Transaction, 'produce' | 'entries'>;
 }
 
 export interface IsolatedConsumeOptions extends ConsumeOptions {

@@ -22,6 +22,7 @@ import {
   type ProduceOutcome,
   refusal,
   type Running,
+  type Settled,
 } from './outbox.ts';
 import { ReconnectingLink, type ReconnectingLinkOptions } from './reconnecting-link.ts';
 import { Waits } from './waits.ts';
@@ -143,7 +144,7 @@ export class Client {
   }
 
   /** Settles a message; the answer says whether its lease was still held. */
-  settle(settle: Settle, answer: Answer<boolean>): void {
+  settle(settle: Settle, answer: Answer<Settled>): void {
     if (this.#failure !== undefined) return answer.reject(this.#failure);
     this.#outbox.settle(settle, answer);
     if (this.#outbox.isAmple) this.#flush();

@@ -7,7 +7,8 @@
 import type { Clock } from '../model/clock.ts';
 import type { Command, Delivery, LeaseKey, Reply, Settle } from '../model/command.ts';
 import type { HoldfastError } from '../model/errors.ts';
-import type { Answer } from './outbox.ts';
+import { conflictPauseMs } from './conflicts.ts';
+import type { Answer, Settled } from './outbox.ts';
 
 export interface ConsumerOptions {
   readonly concurrency: number;
@@ -28,6 +29,8 @@ export type StopReason = 'cancelled' | 'timeout' | 'leaseLost' | 'closed';
 /** A message that is held, as its handler sees it. */
 export interface Work {
   readonly delivery: Delivery;
+  /** How often the handler has run in vain, because what it read did not hold. */
+  readonly conflicts: number;
   /** Set once; the first reason counts. */
   readonly stopped: StopReason | undefined;
   /** Told when it is set. */
@@ -41,7 +44,7 @@ export interface ConsumerClient {
   note(command: Command): void;
   started(work: HeldMessage, isTimed: boolean): void;
   /** The answer says whether the lease was still held. */
-  settle(settle: Settle, answer: Answer<boolean>): void;
+  settle(settle: Settle, answer: Answer<Settled>): void;
 }
 
 export interface Consumer {
@@ -71,6 +74,9 @@ export interface Consumer {
 const AHEAD_MS = 10;
 const MAX_AHEAD = 2_000;
 
+/** Multiples of it, without their whole parts, lie evenly between 0 and 1. */
+const GOLDEN_RATIO: number = (1 + Math.sqrt(5)) / 2;
+
 /** The weight of the newest handler time in the running mean. */
 const SMOOTHING = 0.1;
 
@@ -99,6 +105,8 @@ class ClientConsumer implements Consumer {
   #meanMs = AHEAD_MS;
   #phase: 'open' | 'draining' | 'stopped' = 'open';
   #draining: Promise<void> | undefined;
+  /** What its handlers do is given up. */
+  #isClosed = false;
   #resolveStopped: () => void = () => {};
   #rejectStopped: (error: HoldfastError) => void = () => {};
   #onQuiet: () => void = () => {};
@@ -181,6 +189,7 @@ class ClientConsumer implements Consumer {
 
   async close(): Promise<void> {
     const drained = this.drain();
+    this.#isClosed = true;
     this.#buffer.length = 0;
     for (const work of this.#held.values()) {
       if (work.settling) continue;
@@ -271,11 +280,37 @@ class ClientConsumer implements Consumer {
     this.#client.settle({ seq, token, outcome, produced, effects }, work);
   }
 
-  settled({ delivery }: HeldMessage, inTime: boolean): void {
-    this.#held.delete(delivery.token);
+  settled(work: HeldMessage, settled: Settled): void {
+    const { delivery } = work;
     this.#unsettled -= 1;
+    if (settled === 'conflict' && work.stopped === undefined && this.#held.get(delivery.token) === work) {
+      work.settling = false;
+      return this.#isClosed ? this.#release(work) : this.#again(work);
+    }
+    this.#held.delete(delivery.token);
     this.#quietNow();
-    if (!inTime) this.#options.onLeaseLost(delivery);
+    if (settled !== 'done') this.#options.onLeaseLost(delivery);
+  }
+
+  /** Runs the handler once more: what it read does not hold any more, and nothing of it has counted. */
+  #again(work: HeldMessage): void {
+    const { token } = work.delivery;
+    work.conflicts += 1;
+    // Tokens spread as well as random numbers would.
+    const pauseMs = conflictPauseMs(work.conflicts, (token * GOLDEN_RATIO) % 1);
+    if (pauseMs === 0) return this.#run(work);
+    this.#running += 1;
+    this.#client.clock.timer(pauseMs, () => {
+      if (this.#running > 0) this.#running -= 1;
+      if (this.#held.get(token) === work && !work.settling && work.stopped === undefined) this.#run(work);
+      else this.#giveUp(work);
+    });
+  }
+
+  /** A handler that was not to run again, since its message is somebody else's. */
+  #giveUp({ delivery, settling }: HeldMessage): void {
+    if (!settling && this.#held.delete(delivery.token)) this.#options.onLeaseLost(delivery);
+    this.#quietNow();
   }
 
   #release(work: HeldMessage): void {
@@ -296,11 +331,12 @@ class ClientConsumer implements Consumer {
 }
 
 /** A message under a lease: waiting, running, or settled without an answer yet. The answer comes to it. */
-class HeldMessage implements Work, Answer<boolean> {
+class HeldMessage implements Work, Answer<Settled> {
   readonly delivery: Delivery;
   readonly #consumer: ClientConsumer;
   /** Its outcome is on the way to the broker. */
   settling = false;
+  conflicts = 0;
   stopped: StopReason | undefined;
   onStop: Work['onStop'];
 
@@ -315,13 +351,13 @@ class HeldMessage implements Work, Answer<boolean> {
     this.onStop?.stop(reason);
   }
 
-  resolve(inTime: boolean): void {
-    this.#consumer.settled(this, inTime);
+  resolve(settled: Settled): void {
+    this.#consumer.settled(this, settled);
   }
 
   /** Whether it had its effect is unknown; if not, the message comes again. */
   reject(): void {
-    this.#consumer.settled(this, false);
+    this.#consumer.settled(this, 'lost');
   }
 }
 

@@ -5,6 +5,7 @@
 import { BLOCK_BYTES, BlockWriter, idSecond, type ItemOptions } from '../model/block.ts';
 import type { Command, LeaseKey, Reply, Request, Settle } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
+import { effectsBytes } from '../wire/kv.ts';
 import { encodeRequests, roughBytes } from '../wire/requests.ts';
 
 /** A message on its way: what the block needs of it. */
@@ -27,6 +28,9 @@ export interface Answer<T> {
   reject(error: unknown): void;
 }
 
+/** What became of a settle: done, or in vain because the lease was lost, or because what the handler read does not hold. */
+export type Settled = 'done' | 'lost' | 'conflict';
+
 /** A handler that has begun, as far as it has to be announced. */
 export interface Running {
   readonly delivery: LeaseKey;
@@ -45,7 +49,7 @@ interface ProduceGroup {
 interface SettleGroup {
   readonly kind: 'settle';
   readonly settles: Settle[];
-  readonly answers: Answer<boolean>[];
+  readonly answers: Answer<Settled>[];
   bytes: number;
 }
 
@@ -119,7 +123,7 @@ export class Outbox {
     group.bytes += item.payload.length;
   }
 
-  settle(settle: Settle, answer: Answer<boolean>): void {
+  settle(settle: Settle, answer: Answer<Settled>): void {
     if (this.#openSettles === undefined || isFull(this.#openSettles)) {
       this.#openSettles = { kind: 'settle', settles: [], answers: [], bytes: 0 };
       this.#outgoing.push(this.#openSettles);
@@ -284,10 +288,11 @@ function isFull({ answers, bytes }: ProduceGroup | SettleGroup): boolean {
   return answers.length >= GROUP_MESSAGES || bytes >= GROUP_BYTES;
 }
 
-function bytesOf({ outcome, produced }: Settle): number {
+function bytesOf({ outcome, produced, effects }: Settle): number {
   const result = outcome.kind === 'ack' ? (outcome.result?.length ?? 0) : 0;
   const blocks = produced?.flatMap((part) => part.blocks) ?? [];
-  return blocks.reduce((sum, block) => sum + block.length, result);
+  const rest = effects === undefined ? result : result + effectsBytes(effects);
+  return blocks.reduce((sum, block) => sum + block.length, rest);
 }
 
 const STORED: ProduceOutcome = { what: 'stored' };
@@ -323,7 +328,10 @@ function answerOf(outgoing: Numbered): Answer<Reply> {
         resolve: (reply) => {
           if (reply.kind !== 'settled') return rejectAll(outgoing.answers, refusal(reply));
           const lost = new Set(reply.lost);
-          outgoing.answers.forEach((answer, i) => answer.resolve(!lost.has(i)));
+          const conflicts = new Set(reply.conflicts);
+          outgoing.answers.forEach((answer, i) => {
+            answer.resolve(lost.has(i) ? 'lost' : conflicts.has(i) ? 'conflict' : 'done');
+          });
         },
       };
   }
@@ -340,7 +348,7 @@ function answerProduces(answers: readonly Answer<ProduceOutcome>[], reply: Reply
 }
 
 function rejectAll(
-  answers: readonly Answer<never>[] | readonly Answer<ProduceOutcome>[] | readonly Answer<boolean>[],
+  answers: readonly Answer<never>[] | readonly Answer<ProduceOutcome>[] | readonly Answer<Settled>[],
   error: unknown,
 ): void {
   for (const answer of answers) answer.reject(error);

@@ -2,21 +2,23 @@
 import { decode, encode } from '../codec/bson.ts';
 import { parseDuration } from '../model/duration.ts';
 import { HoldfastError } from '../model/errors.ts';
+import type { KvRecord } from '../model/kv.ts';
 import { failureOf } from '../api/failure.ts';
 import { MAX_PROGRESS_BYTES } from '../api/handler-context.ts';
 import type { IsolatedContext, IsolatedHandler } from '../api/isolated.ts';
 import type {
   AttemptFacts,
+  CallAnswer,
   ContextCall,
   FromIsolate,
   HandlerEnd,
   LoadOrder,
   ProducedByName,
-  Refusal,
   ToIsolate,
 } from '../api/isolate-messages.ts';
 import { checkChannelName, checkProduceOptions } from '../api/options.ts';
 import { HandlerOutcome } from '../api/outcomes.ts';
+import { TransactionEntries } from '../api/transaction-entries.ts';
 
 type Say = (message: FromIsolate) => void;
 
@@ -41,12 +43,16 @@ export function serve(say: Say, loading: (order: LoadOrder) => void): (message: 
   const run = async (number: number, message: Uint8Array, facts: AttemptFacts): Promise<void> => {
     const controller = new AbortController();
     current = { run: number, controller };
-    const produced: ProducedByName[] = [];
-    const context = contextOf(facts, controller.signal, produced, (what) => calls.make(number, what));
+    const call = (what: ContextCall): Promise<KvRecord | undefined> => calls.make(number, what);
+    const gathered: Gathered = {
+      produced: [],
+      entries: new TransactionEntries((key) => call({ kind: 'get', key })),
+    };
+    const context = contextOf(facts, controller.signal, gathered, call);
     say({
       kind: 'ended',
       run: number,
-      end: await endOf(handler as IsolatedHandler<unknown, unknown>, message, context, produced),
+      end: await endOf(handler as IsolatedHandler<unknown, unknown>, message, context, gathered),
     });
   };
 
@@ -62,17 +68,23 @@ export function serve(say: Say, loading: (order: LoadOrder) => void): (message: 
         if (current?.run === message.run) current.controller.abort(new HoldfastError(message.code, message.message));
         break;
       case 'answer':
-        calls.answered(message.call, message.refusal);
+        calls.answered(message.call, message.answer);
         break;
     }
   };
+}
+
+/** What a handler has gathered to commit with its ack. */
+interface Gathered {
+  readonly produced: ProducedByName[];
+  readonly entries: TransactionEntries;
 }
 
 async function endOf(
   handler: IsolatedHandler<unknown, unknown>,
   message: Uint8Array,
   context: IsolatedContext,
-  produced: readonly ProducedByName[],
+  { produced, entries: { mutations } }: Gathered,
 ): Promise<HandlerEnd> {
   try {
     const returned = await handler(decode(message), context);
@@ -80,7 +92,7 @@ async function endOf(
       const { kind, delayMs, reason } = returned;
       return { kind: 'outcome', outcome: { kind, delayMs, reason } };
     }
-    return { kind: 'returned', result: returned === undefined ? undefined : encode(returned), produced };
+    return { kind: 'returned', result: returned === undefined ? undefined : encode(returned), produced, mutations };
   } catch (error) {
     return { kind: 'threw', failure: failureOf(error) };
   }
@@ -89,8 +101,8 @@ async function endOf(
 function contextOf(
   facts: AttemptFacts,
   signal: AbortSignal,
-  produced: ProducedByName[],
-  call: (what: ContextCall) => Promise<void>,
+  { produced, entries }: Gathered,
+  call: (what: ContextCall) => Promise<unknown>,
 ): IsolatedContext {
   return {
     ...facts,
@@ -101,6 +113,10 @@ function contextOf(
         if (options !== undefined) checkProduceOptions(options);
         produced.push({ channel, message: encode(message), options });
       },
+      get: (key) => entries.get(key),
+      set: (key, value, options) => entries.set(key, value, options),
+      delete: (key) => entries.delete(key),
+      sum: (key, n) => entries.sum(key, n),
     },
     async progress(value) {
       await call({ kind: 'progress', value: encode(value, { maxBytes: MAX_PROGRESS_BYTES }) });
@@ -118,14 +134,17 @@ function contextOf(
 /** Calls of a handler's context that the consumer has not answered yet. */
 class Calls {
   readonly #say: Say;
-  readonly #waiting = new Map<number, { readonly resolve: () => void; readonly reject: (error: Error) => void }>();
+  readonly #waiting = new Map<
+    number,
+    { readonly resolve: (record: KvRecord | undefined) => void; readonly reject: (error: Error) => void }
+  >();
   #next = 1;
 
   constructor(say: Say) {
     this.#say = say;
   }
 
-  make(run: number, what: ContextCall): Promise<void> {
+  make(run: number, what: ContextCall): Promise<KvRecord | undefined> {
     const call = this.#next++;
     return new Promise((resolve, reject) => {
       this.#waiting.set(call, { resolve, reject });
@@ -133,11 +152,11 @@ class Calls {
     });
   }
 
-  answered(call: number, refusal: Refusal | undefined): void {
+  answered(call: number, answer: CallAnswer): void {
     const waiting = this.#waiting.get(call);
     this.#waiting.delete(call);
-    if (refusal === undefined) return waiting?.resolve();
-    const { code, name, message } = refusal;
+    if (answer.refusal === undefined) return waiting?.resolve(answer.record);
+    const { code, name, message } = answer.refusal;
     waiting?.reject(
       code === undefined ? Object.assign(new Error(message), { name }) : new HoldfastError(code, message),
     );

@@ -3,7 +3,7 @@ import type { Consumer } from '../../api/consumer.ts';
 import { createHoldfast, type Holdfast } from '../../api/holdfast.ts';
 import type { ProduceOptions } from '../../api/options.ts';
 import { Client } from '../../client/client.ts';
-import type { Answer } from '../../client/outbox.ts';
+import type { Answer, Settled } from '../../client/outbox.ts';
 import type { Reply, Settle } from '../../model/command.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import type { Link } from '../../model/link.ts';
@@ -191,12 +191,12 @@ export class Worker implements Workplace {
         this.#captured?.push(id);
         return id;
       },
-      settle: (one: Settle, answer: Answer<boolean>): void => {
+      settle: (one: Settle, answer: Answer<Settled>): void => {
         this.sim.settleCalled(this, one);
         settle(one, {
-          resolve: (held) => {
-            this.sim.settleAnswered(this, one.token, held);
-            answer.resolve(held);
+          resolve: (settled) => {
+            this.sim.settleAnswered(this, one.token, settled === 'done');
+            answer.resolve(settled);
           },
           reject: (error) => {
             this.sim.settleAnswered(this, one.token, undefined);
