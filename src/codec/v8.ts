@@ -1,0 +1,177 @@
+/**
+ * The structured-clone form of V8: values of KV, and messages of its queues. Only clients read it; the broker passes the
+ * bytes on.
+ *
+ * The form is V8's own, with typed arrays as V8 writes them, so that Deno reads it too. What the version of V8 here cannot
+ * read for its number alone is read all the same: version 16 differs from 15 in nothing but a type of array.
+ */
+import { types } from 'node:util';
+import { Deserializer, Serializer } from 'node:v8';
+import { HoldfastError } from '../model/errors.ts';
+import { KV_ENCODING, type KvValue } from '../model/kv.ts';
+import { KvU64 } from './kv-u64.ts';
+
+/** The number by which each stored message names this codec. */
+export const CODEC_V8 = 2;
+
+/** The first byte; the version follows it. */
+const HEADER = 0xff;
+
+/** A version that is read whatever the version of V8 here is. */
+const LOWERED_VERSION = 16;
+
+/**
+ * Encodes a value.
+ *
+ * @throws TypeError for what cannot be cloned, in the words of V8; Error for a SharedArrayBuffer
+ */
+export function encodeV8(value: unknown): Uint8Array {
+  const bytes = encoded(value);
+  // Of a module within a value V8 writes nothing at all, and does not say so.
+  if (typeof value === 'object' && value !== null && !isWhole(bytes)) {
+    throw new TypeError('Wasm modules cannot be stored');
+  }
+  return bytes;
+}
+
+/** Decodes what {@link encodeV8} made; the value shares no memory with the bytes. @throws HoldfastError `UNDECODABLE` */
+export function decodeV8(bytes: Uint8Array): unknown {
+  try {
+    return read(bytes);
+  } catch (cause) {
+    throw new HoldfastError('UNDECODABLE', 'Cannot decode a value: it is not in the form of V8', { cause });
+  }
+}
+
+/** A value of KV: a KvU64 and a Uint8Array as they are, anything else as {@link encodeV8}, which throws as that does. */
+export function encodeKvValue(value: unknown): KvValue {
+  if (value instanceof KvU64) {
+    const bytes = new Uint8Array(8);
+    new DataView(bytes.buffer).setBigUint64(0, value.value, true);
+    return { encoding: KV_ENCODING.u64, bytes };
+  }
+  if (types.isUint8Array(value)) return { encoding: KV_ENCODING.bytes, bytes: Uint8Array.from(value) };
+  return { encoding: KV_ENCODING.v8, bytes: encodeV8(value) };
+}
+
+/** @throws HoldfastError `UNDECODABLE` */
+export function decodeKvValue({ encoding, bytes }: KvValue): unknown {
+  switch (encoding) {
+    case KV_ENCODING.v8:
+      return decodeV8(bytes);
+    case KV_ENCODING.bytes:
+      return Uint8Array.from(bytes);
+    case KV_ENCODING.u64:
+      if (bytes.length !== 8) throw new HoldfastError('UNDECODABLE', 'Cannot decode a number: it has not 8 bytes');
+      return new KvU64(new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true));
+  }
+}
+
+function encoded(value: unknown): Uint8Array {
+  if (typeof value !== 'object' || value === null) return written(new PlainSerializer(), value);
+  const finder = new ViewFinder();
+  const bytes = written(finder, value);
+  if (finder.views.length === 0) return bytes;
+  if (!finder.views.some(isPiece)) return written(new PlainSerializer(), value);
+  // V8 writes the whole buffer under a view. Under a piece of Node's pool lie bytes of others: each gets one of its own.
+  return written(new PlainSerializer(), new ViewReturner(bytes, finder.views.map(ownBytes)).read());
+}
+
+function isWhole(bytes: Uint8Array): boolean {
+  try {
+    read(bytes);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function read(bytes: Uint8Array): unknown {
+  const reader = new Deserializer(readable(bytes));
+  reader.readHeader();
+  return reader.readValue();
+}
+
+/** Writes typed arrays as V8 does. */
+class PlainSerializer extends Serializer {
+  /** @internal V8 makes its errors with this. */
+  _getDataCloneError: typeof Error = TypeError;
+}
+
+/** What Node adds to its serializer, and does not declare. */
+interface HostSerializer {
+  _setTreatArrayBufferViewsAsHostObjects(yes: boolean): void;
+  writeUint32(value: number): void;
+}
+
+/** Writes in place of each view of bytes its number, and keeps them. */
+class ViewFinder extends PlainSerializer {
+  readonly views: ArrayBufferView[] = [];
+
+  constructor() {
+    super();
+    (this as unknown as HostSerializer)._setTreatArrayBufferViewsAsHostObjects(true);
+  }
+
+  /** @internal */
+  _writeHostObject(value: object): void {
+    if (!ArrayBuffer.isView(value)) throw new TypeError(`#<${value.constructor.name}> could not be cloned.`);
+    this.writeUint32(this.views.length);
+    this.views.push(value);
+  }
+}
+
+/** Reads what a {@link ViewFinder} wrote, with other views in the places of those that it found. */
+class ViewReturner extends Deserializer {
+  readonly #views: readonly ArrayBufferView[];
+
+  constructor(bytes: Uint8Array, views: readonly ArrayBufferView[]) {
+    super(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+    this.#views = views;
+  }
+
+  read(): unknown {
+    this.readHeader();
+    return this.readValue();
+  }
+
+  /** @internal */
+  _readHostObject(): ArrayBufferView {
+    return this.#views[this.readUint32()] as ArrayBufferView;
+  }
+}
+
+function isPiece(view: ArrayBufferView): boolean {
+  return Buffer.isBuffer(view) && view.byteLength < view.buffer.byteLength;
+}
+
+function ownBytes(view: ArrayBufferView): ArrayBufferView {
+  return isPiece(view) ? Uint8Array.from(view as Buffer) : view;
+}
+
+function written(serializer: Serializer, value: unknown): Uint8Array {
+  serializer.writeHeader();
+  try {
+    serializer.writeValue(value);
+  } catch (error) {
+    throw refusalOf(error);
+  }
+  return serializer.releaseBuffer();
+}
+
+/** Node speaks of its own classes in an Error, where V8 makes a TypeError. */
+function refusalOf(error: unknown): unknown {
+  const isNodes =
+    error instanceof Error && error.constructor === Error && error.message.endsWith(' could not be cloned.');
+  return isNodes && !error.message.startsWith('#<SharedArrayBuffer>') ? new TypeError(error.message) : error;
+}
+
+const OWN_VERSION: number = written(new PlainSerializer(), undefined)[1] as number;
+
+function readable(bytes: Uint8Array): Buffer {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (OWN_VERSION >= LOWERED_VERSION || buffer[0] !== HEADER || buffer[1] !== LOWERED_VERSION) return buffer;
+  const lowered = Buffer.from(buffer);
+  lowered[1] = OWN_VERSION;
+  return lowered;
+}
