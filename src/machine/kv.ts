@@ -6,6 +6,7 @@
 import { bytesOf, textOf } from '../model/bytes.ts';
 import type { KvCommit, KvRead, KvWatch, Reply } from '../model/command.ts';
 import {
+  KV_ANSWER_BYTES,
   type KvCheck,
   type KvEffects,
   type KvEntry,
@@ -62,7 +63,8 @@ export function applyKvRead(
   view: ColdView,
 ): Reply {
   const entries = keys.map((key) => shown(find(state, key, view)));
-  return { kind: 'kvRead', entries, pages: ranges.map((range) => readPage(state, range, view)) };
+  const budget = { left: KV_ANSWER_BYTES };
+  return { kind: 'kvRead', entries, pages: ranges.map((range) => readPage(state, range, view, budget)) };
 }
 
 export function applyKvWatch(state: MachineState, session: Session, { watch, keys }: KvWatch, view: ColdView): Reply {
@@ -235,17 +237,22 @@ function shown(stored: StoredKv | undefined): KvRecord | undefined {
   return { encoding: stored.encoding, bytes: stored.bytes, version: stored.version };
 }
 
-function readPage(state: MachineState, range: KvRange, view: ColdView): KvPage {
+function readPage(state: MachineState, range: KvRange, view: ColdView, budget: { left: number }): KvPage {
   const { layout } = state;
-  const part = view.part(rangeOf(layout, range));
+  const { entries: stored, isEnd } = view.part(rangeOf(layout, range)) ?? { entries: [], isEnd: true };
   const entries: KvEntry[] = [];
-  for (const { key, value } of part?.entries ?? []) {
-    const stored = readEntry(value);
-    if (stored === undefined || isOver(state, stored)) continue;
-    const { encoding, version, bytes } = stored;
+  let looked = 0;
+  for (const { key, value } of stored) {
+    if (budget.left <= 0) break;
+    budget.left -= value.length;
+    looked += 1;
+    const entry = readEntry(value);
+    if (entry === undefined || isOver(state, entry)) continue;
+    const { encoding, version, bytes } = entry;
     entries.push({ key: layout.bytesBehind(key, 0), encoding, version, bytes });
   }
-  return { entries, isEnd: part?.isEnd ?? true };
+  const last = stored[looked - 1];
+  return { entries, isEnd: isEnd && looked === stored.length, last: last && layout.bytesBehind(last.key, 0) };
 }
 
 function rangeOf(layout: Layout, { from, to, limit, reverse }: KvRange): KeyRange {

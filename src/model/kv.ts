@@ -42,8 +42,10 @@ export interface KvRange {
 /** What was read of a range. */
 export interface KvPage {
   readonly entries: readonly KvEntry[];
-  /** The range has no more. Otherwise there may be more, although there are fewer entries than the limit. */
+  /** The range has no more. Otherwise there may be more, although there are fewer entries than the limit, or none. */
   readonly isEnd: boolean;
+  /** The last key that was looked at, behind which to go on; that entry may have expired. `undefined` when it was none. */
+  readonly last: Uint8Array | undefined;
 }
 
 /** Holds when the entry has this version; with 0, when there is none. */
@@ -95,9 +97,13 @@ export const MAX_KV_VALUE_BYTES: number = 4 * 1024 * 1024;
 export const MAX_KV_CHECKS = 1_000;
 export const MAX_KV_MUTATIONS = 10_000;
 
-/** A read has at most this many keys and ranges, a range this many entries. */
-export const MAX_KV_READS = 1_000;
+/** A read or a watch has at most this many keys, a read this many ranges, a range this many entries. */
+export const MAX_KV_KEYS = 100;
+export const MAX_KV_RANGES = 10;
 export const MAX_KV_LIMIT = 10_000;
+
+/** An answer that has reached this many bytes has no further entries of ranges: the rest is for a further read. */
+export const KV_ANSWER_BYTES: number = 4 * 1024 * 1024;
 
 /** The keys and values of a commit have at most this many bytes together. */
 export const MAX_KV_COMMIT_BYTES: number = 8 * 1024 * 1024;

@@ -121,8 +121,9 @@ function readRecord(reader: ByteReader): KvRecord | undefined {
   return { encoding: encoding as KvEncoding, version, bytes: reader.bytes() };
 }
 
-function writePage(writer: ByteWriter, { entries, isEnd }: KvPage): void {
-  writer.u8(isEnd ? 1 : 0);
+function writePage(writer: ByteWriter, { entries, isEnd, last }: KvPage): void {
+  writer.u8((isEnd ? 1 : 0) | (last === undefined ? 0 : 2));
+  if (last !== undefined) writer.bytes(last);
   writer.varint(entries.length);
   for (const entry of entries) {
     writer.bytes(entry.key);
@@ -131,14 +132,15 @@ function writePage(writer: ByteWriter, { entries, isEnd }: KvPage): void {
 }
 
 function readPage(reader: ByteReader): KvPage {
-  const isEnd = reader.u8() === 1;
+  const flags = reader.u8();
+  const last = flags & 2 ? reader.bytes() : undefined;
   const entries = readList(reader, (from): KvEntry => {
     const key = from.bytes();
     const record = readRecord(from);
     if (record === undefined) throw new HoldfastError('PROTOCOL', 'Cannot read a page: an entry has no value');
     return { key, ...record };
   });
-  return { entries, isEnd };
+  return { entries, isEnd: (flags & 1) !== 0, last };
 }
 
 function readException(reader: ByteReader): ProduceException {

@@ -30,7 +30,8 @@ import {
   MAX_KV_KEY_BYTES,
   MAX_KV_LIMIT,
   MAX_KV_MUTATIONS,
-  MAX_KV_READS,
+  MAX_KV_KEYS,
+  MAX_KV_RANGES,
   MAX_KV_VALUE_BYTES,
 } from '../model/kv.ts';
 import { readList } from '../model/reply.ts';
@@ -51,7 +52,7 @@ export function writeKeys(frame: ByteWriter, keys: readonly Uint8Array[]): void 
 }
 
 export function readKeys(frame: ByteReader, spend: Spend): Uint8Array[] {
-  return atMost(MAX_KV_READS, 'keys', () =>
+  return atMost(MAX_KV_KEYS, 'keys', () =>
     readList(frame, (from) => {
       spend();
       return readKey(from, MAX_KV_KEY_BYTES + 1);
@@ -70,7 +71,7 @@ export function writeRanges(frame: ByteWriter, ranges: readonly KvRange[]): void
 }
 
 export function readRanges(frame: ByteReader, spend: Spend): KvRange[] {
-  return atMost(MAX_KV_READS, 'ranges', () =>
+  return atMost(MAX_KV_RANGES, 'ranges', () =>
     readList(frame, (reader) => {
       spend();
       const from = readKey(reader, MAX_KV_KEY_BYTES + 1);

@@ -257,6 +257,7 @@ export const replies: fc.Arbitrary<Reply> = fc.oneof(
       fc.record({
         entries: fc.array(fc.record({ key, rest: record }).map(({ key: at, rest }) => ({ key: at, ...rest }))),
         isEnd: fc.boolean(),
+        last: fc.option(key, { nil: undefined }),
       }),
     ),
   }),

@@ -266,6 +266,32 @@ describe('kvRead', () => {
   });
 });
 
+describe('kvRead of more than one answer takes', () => {
+  test('ends a page at about 4 MiB, and says where to go on', () => {
+    const client = new MachineRun().client('a');
+    const large: KvValue = { encoding: KV_ENCODING.bytes, bytes: new Uint8Array(1_500_000) };
+    for (const key of ['a', 'b', 'c', 'd', 'e']) commit(client, [set(key, large)]);
+    const range = { from: keyOf(''), to: Uint8Array.of(3), limit: 10, reverse: false };
+    const reply = client.ask({ kind: 'kvRead', keys: [], ranges: [range, range] });
+    if (reply.kind !== 'kvRead') throw new Error('Not read');
+    expect(reply.pages.map(({ entries, isEnd }) => [entries.length, isEnd])).toEqual([
+      [3, false],
+      [0, false],
+    ]);
+    expect(reply.pages.map(({ last }) => last && Buffer.from(last).toString())).toEqual(['\u0002c\0', undefined]);
+  });
+
+  test('says where to go on although all that was looked at has expired', () => {
+    const run = new MachineRun();
+    const client = run.client('a');
+    commit(client, [set('a', bytes('a'), 10), set('b', bytes('b'), 10), set('c')]);
+    run.now += 10;
+    const range = { from: keyOf(''), to: Uint8Array.of(3), limit: 2, reverse: false };
+    const reply = client.ask({ kind: 'kvRead', keys: [], ranges: [range] });
+    expect(reply).toMatchObject({ pages: [{ entries: [], isEnd: false, last: keyOf('b') }] });
+  });
+});
+
 describe('expiry', () => {
   test('hides an entry at its time, and deletes it', () => {
     const run = new MachineRun();
