@@ -4,11 +4,22 @@ import { describe, expect, test } from 'vitest';
 import { encode } from '#holdfast/codec/bson.js';
 import { MAX_LIST } from '#holdfast/machine/inspect.js';
 import { MAX_CHANNELS } from '#holdfast/machine/channels.js';
-import { BlockWriter, idSecond, MAX_PRIORITY } from '#holdfast/model/block.js';
+import { MAX_WATCHES } from '#holdfast/machine/kv-watches.js';
+import { BlockWriter, idSecond, MAX_PRIORITY, MAX_UNDELIVERED_KEYS } from '#holdfast/model/block.js';
 import { ByteWriter } from '#holdfast/model/bytes.js';
 import { MAX_FAILURE_MESSAGE_CHARACTERS, MAX_FAILURE_STACK_CHARACTERS } from '#holdfast/model/command.js';
 import { MAX_DURATION_MS } from '#holdfast/model/duration.js';
 import { messageIdTime, parseMessageId } from '#holdfast/model/message-id.js';
+import {
+  MAX_KV_CHECKS,
+  MAX_KV_COMMIT_BYTES,
+  MAX_KV_KEY_BYTES,
+  MAX_KV_KEYS,
+  MAX_KV_LIMIT,
+  MAX_KV_MUTATIONS,
+  MAX_KV_RANGES,
+  MAX_KV_VALUE_BYTES,
+} from '#holdfast/model/kv.js';
 import { DEFAULT_POLICY } from '#holdfast/model/policy.js';
 import { EventsWriter } from '#holdfast/wire/events.js';
 import { encodeHello, encodeWelcome, FRAME } from '#holdfast/wire/frames.js';
@@ -49,6 +60,7 @@ describe('docs/protocol.md', () => {
     expect(firstTwo('Outcomes')).toEqual(
       textsOf('wire/requests.ts', 'OUTCOMES').map((outcome, number) => `${number} ${outcome}`),
     );
+    expect(firstTwo('KV')).toEqual(textsOf('wire/kv.ts', 'MUTATIONS').map((what, number) => `${number} ${what}`));
     expect(firstTwo('Events')).toEqual(numbersOf('wire/events.ts', 'EVENT'));
     expect(firstTwo('Replies')).toEqual(numbersOf('model/reply.ts', 'TAG'));
     expect(firstTwo('Blocks')).toEqual(numbersOf('model/block.ts', 'FLAG'));
@@ -86,7 +98,7 @@ describe('docs/protocol.md', () => {
 
   test('has the limits of the code', () => {
     const { helloMs, helloBytes, requestBytes, eventsBytes, congestedBytes, bufferedBytes } = NETWORK_LIMITS;
-    const cost = 'cost of a frame: 8 a request, 4 a settle, 1 a lease';
+    const cost = 'cost of a frame: 8 a request, 4 a settle, key, check or mutation, 1 a lease';
     const expected = {
       'time from the connection to HELLO, in milliseconds': helloMs,
       'bytes of a frame before WELCOME': helloBytes,
@@ -106,6 +118,11 @@ describe('docs/protocol.md', () => {
       'bytes of replies that are kept for a session, roughly': constant('machine/session.ts', 'MAX_ANSWER_BYTES'),
       'refs of a session': constant('machine/session.ts', 'MAX_REFS'),
       'channels of a space': MAX_CHANNELS,
+      "bytes of a key that is written, and of an entry's value": `${MAX_KV_KEY_BYTES}, ${MAX_KV_VALUE_BYTES}`,
+      'keys and ranges of one read, entries of one range': `${MAX_KV_KEYS}, ${MAX_KV_RANGES}, ${MAX_KV_LIMIT}`,
+      'checks and mutations of one commit, and bytes of them': `${MAX_KV_CHECKS}, ${MAX_KV_MUTATIONS}, ${MAX_KV_COMMIT_BYTES}`,
+      'keys of an undelivered message': MAX_UNDELIVERED_KEYS,
+      'watches of a session': MAX_WATCHES,
       'messages of one list, channels of one overview, events of one events': `${MAX_LIST}, ${constant('machine/inspect.ts', 'MAX_OVERVIEW')}, ${constant('machine/events.ts', 'MAX_EVENTS')}`,
       'backups at a time, and bytes that wait for a slow one': `${constant('broker/backups.ts', 'MAX_BACKUPS')}, ${constant('broker/backup.ts', 'MAX_WAITING_BYTES')}`,
       'a duration, in milliseconds': MAX_DURATION_MS,
@@ -115,7 +132,7 @@ describe('docs/protocol.md', () => {
     expect(Object.fromEntries(limits)).toEqual(
       Object.fromEntries(Object.entries(expected).map(([what, limit]) => [what, String(limit)])),
     );
-    expect(numbersOf('wire/requests.ts', 'COST')).toEqual(['8 request', '4 settle', '1 lease']);
+    expect(numbersOf('wire/requests.ts', 'COST')).toEqual(['8 request', '4 settle', '4 key', '1 lease']);
   });
 
   test('has the bytes of the code in its example', () => {
