@@ -90,7 +90,7 @@ describe('transact()', () => {
       const { value } = await tx.get(['n']);
       tx.set(['mine'], true);
       if (runs++ === 0) await hf.transact((other) => other.set(['n'], 1));
-      throw new RangeError(`It was ${value}`);
+      throw new RangeError(`It was ${String(value)}`);
     };
     await expect(hf.transact(work)).rejects.toThrow(new RangeError('It was 1'));
     expect(await valueOf(hf, 'mine')).toBe(null);
