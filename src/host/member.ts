@@ -45,7 +45,9 @@ export class Member implements Host {
     if (role.kind === 'leading') await role.loaded;
   }
 
-  get isReady(): boolean {
+  askReady(): boolean {
+    // Where clients only come to who is ready, nobody else would ask who leads.
+    if (!this.#isClosed) this.#decided().catch(() => {});
     return this.#isReady;
   }
 

@@ -76,7 +76,7 @@ export async function startServer(options: ServerOptions, tools: HostTools): Pro
           clock: tools.clock,
           limits,
           connectionsPerAddress,
-          isReady: () => host.isReady,
+          isReady: () => host.askReady(),
           accept: (link) => host.accept(link, traitsOf(address)),
           onRefused: (reason, remote) =>
             tools.log({ level: 'warn', message: `A connection from "${remote}" was refused: ${reason}` }),
