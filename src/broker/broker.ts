@@ -40,6 +40,8 @@ export class Broker {
   #timerFiresAt = Infinity;
   #cancelRenewal: CancelTimer = () => {};
   #failure: Goodbye | undefined;
+  /** How often the store was opened again since it was last loaded to its end. */
+  #reopenings = 0;
 
   constructor(options: BrokerOptions) {
     this.#options = options;
@@ -48,16 +50,21 @@ export class Broker {
   /**
    * Takes the lead and loads the machine.
    *
+   * @param isAwaited clients wait for this broker: when the store fails under the load, it is opened again, as when it fails
+   * under a commit
    * @throws StoreInUseError when a live broker leads
    * @throws HoldfastError `STORE_CORRUPT`, `STORE_TOO_NEW`, `STORE_FAILED`
    */
-  async start(): Promise<void> {
-    this.#lead = await takeLead(this.#options, undefined);
-    if ((this.#phase as Phase) === 'closed') return this.#lead.store.close();
+  async start(isAwaited: boolean = false): Promise<void> {
+    const lead = await takeLead(this.#options, undefined);
+    this.#lead = lead;
+    if ((this.#phase as Phase) === 'closed') return lead.store.close();
     this.#renewLater();
     try {
-      await this.#serve(this.#lead);
+      await this.#serve(lead);
     } catch (error) {
+      // A commit that fails meanwhile closes the store under the load, and has it loaded anew.
+      if (isAwaited || this.#lead !== lead || this.#phase !== 'leading') return await this.#recover(error, lead);
       this.#stop(error);
       throw error;
     }
@@ -117,6 +124,7 @@ export class Broker {
     this.#loading = loading.catch(() => {});
     await loading;
     if (!goesOn()) return;
+    this.#reopenings = 0;
     this.#inbox.loaded();
     this.#schedule();
   }
@@ -200,8 +208,9 @@ export class Broker {
     if (!(error instanceof StoreError) || error.code === 'FENCED' || error.code === 'STORE_CORRUPT') {
       return this.#fail(error);
     }
+    if (this.#reopenings === REOPEN_ATTEMPTS) return this.#fail(error);
     this.#phase = 'rebuilding';
-    this.#options.log({ level: 'warn', message: 'A commit failed; the store is opened again', error });
+    this.#options.log({ level: 'warn', message: 'The store has failed; it is opened again', error });
     this.#disconnectAll(undefined);
     await lead.store.close().catch((cause: unknown) => this.#noteCloseFailure(cause));
     await this.#reopen(error);
@@ -209,7 +218,8 @@ export class Broker {
 
   async #reopen(reason: unknown): Promise<void> {
     let last = reason;
-    for (let attempt = 0; attempt < REOPEN_ATTEMPTS; attempt++) {
+    while (this.#reopenings < REOPEN_ATTEMPTS) {
+      const attempt = this.#reopenings++;
       if (attempt > 0) await this.#pause(REOPEN_PAUSE_MS * 4 ** (attempt - 1));
       if (this.#phase !== 'rebuilding') return;
       try {

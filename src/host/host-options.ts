@@ -34,8 +34,8 @@ export interface HostTools {
 
 /** Serves the clients of this process, and others that it lets in. */
 export interface Host {
-  /** Whether it leads, or knows who does. */
-  readonly isReady: boolean;
+  /** Whether it leads, or knows who does. If it does not, it sets about it. */
+  askReady(): boolean;
   /** Whether the store has an access token; `undefined` where another process leads it, which looks at each itself. */
   readonly hasAccessTokens: boolean | undefined;
   /** @param traits of a link that is not of this process */

@@ -39,7 +39,7 @@ async function startInMemory(options: HostOptions, { clock, random, log }: HostT
   });
   await broker.start();
   return {
-    isReady: true,
+    askReady: () => true,
     hasAccessTokens: broker.hasAccessTokens,
     accept: (link, traits = OWN_PROCESS) => broker.accept(link, traits),
     close: () => broker.close(),

@@ -1,6 +1,7 @@
 /** Leading a place: a broker on its store, which other processes can reach. */
 import { Broker } from '../broker/broker.ts';
 import type { Carrier } from '../wire/carrier.ts';
+import type { Goodbye } from '../wire/frames.ts';
 import { brokerLink, NETWORK_LIMITS } from '../wire/network-link.ts';
 import type { HostOptions, HostTools } from './host-options.ts';
 import type { Listening, Place } from './place.ts';
@@ -25,14 +26,16 @@ const RENEW_MS = 1_000;
 /**
  * Takes the lead of a place.
  *
- * @param onLost hears that another process has it now, or that the broker has failed
+ * @param onLost hears that another process has it now, or why the broker has failed
+ * @param isAwaited as in `Broker.start`
  * @throws StoreInUseError when a live broker leads; HoldfastError as `Broker.start`
  */
 export async function lead(
   place: Place,
   { host, space, reserveBytes, sessionTimeoutMs }: HostOptions,
   { clock, random, log }: HostTools,
-  onLost: () => void,
+  onLost: (failure: Goodbye | undefined) => void,
+  isAwaited: boolean,
 ): Promise<Leading> {
   let listening: Listening | undefined;
   let onServing = (): void => {};
@@ -53,7 +56,7 @@ export async function lead(
     onServing,
     onFailed: () => {
       void listening?.close();
-      onLost();
+      onLost(broker.failure);
     },
     host,
     space,
@@ -65,7 +68,7 @@ export async function lead(
     log,
   });
   await place.isFree(PATIENCE_MS);
-  const loaded = broker.start();
+  const loaded = broker.start(isAwaited);
   const ended = loaded.catch(async (error: unknown) => {
     await close();
     throw error;

@@ -6,6 +6,7 @@
 import type { LinkTraits } from '../broker/connection.ts';
 import { HoldfastError, StoreError, StoreInUseError } from '../model/errors.ts';
 import type { Link } from '../model/link.ts';
+import type { Goodbye } from '../wire/frames.ts';
 import { clientLink, NETWORK_LIMITS } from '../wire/network-link.ts';
 import type { Host, HostOptions, HostTools } from './host-options.ts';
 import { lead, type Leading, PATIENCE_MS } from './leading.ts';
@@ -21,6 +22,9 @@ export const OWN_PROCESS: LinkTraits = { lingerMs: Infinity, needsToken: 'never'
 /** How often a takeover is tried that the store fails, and the first pause between, in milliseconds. */
 const TAKEOVER_ATTEMPTS = 6;
 const TAKEOVER_PAUSE_MS = 20;
+
+/** How long a broker that has given its store up is left to say so, in milliseconds: longer than any client pauses. */
+const GIVEN_UP_MS = 2_000;
 
 export class Member implements Host {
   readonly #place: Place;
@@ -45,7 +49,9 @@ export class Member implements Host {
     if (role.kind === 'leading') await role.loaded;
   }
 
-  get isReady(): boolean {
+  askReady(): boolean {
+    // Where clients only come to who is ready, nobody else would ask who leads.
+    if (!this.#isClosed) this.#decided().catch(() => {});
     return this.#isReady;
   }
 
@@ -88,7 +94,7 @@ export class Member implements Host {
 
   #decided(): Promise<Role> {
     if (this.#role !== undefined) return this.#role;
-    const decision: Promise<Role> = this.#decide(() => this.#reconsider(decision));
+    const decision: Promise<Role> = this.#decide((failure) => this.#lost(decision, failure));
     this.#role = decision;
     decision.then(
       (role) => {
@@ -101,6 +107,13 @@ export class Member implements Host {
     return decision;
   }
 
+  /** A store that another try could mend was tried often enough: who comes back hears so, and whoever comes later has it tried. */
+  #lost(decision: Promise<Role>, failure: Goodbye | undefined): void {
+    if (failure?.code !== 'STORE_FAILED') return this.#reconsider(decision);
+    if (this.#role === decision) this.#isReady = false;
+    this.#tools.clock.timer(GIVEN_UP_MS, () => this.#reconsider(decision));
+  }
+
   /** What was decided holds no more; the next who asks has it decided anew. */
   #reconsider(decision: Promise<Role>): void {
     if (this.#role !== decision) return;
@@ -109,10 +122,10 @@ export class Member implements Host {
     this.#leading = undefined;
   }
 
-  async #decide(onLost: () => void): Promise<Role> {
+  async #decide(onLost: (failure: Goodbye | undefined) => void): Promise<Role> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await lead(this.#place, this.#options, this.#tools, onLost);
+        return await lead(this.#place, this.#options, this.#tools, onLost, this.#hasBeenReady);
       } catch (error) {
         if (error instanceof StoreInUseError) return { kind: 'following', address: error.address };
         if (attempt === TAKEOVER_ATTEMPTS || !this.#mayPass(error)) throw error;

@@ -12,7 +12,7 @@ export function remoteHost(address: Address, tls: TlsClientOptions, { clock }: H
     relay(link, server, NEIGHBOUR, (reason) => link.send(farewell(unreachable(address, tls, reason))));
   };
   return {
-    isReady: true,
+    askReady: () => true,
     hasAccessTokens: undefined,
     accept: (link) => void serve(link).catch((error: unknown) => turnAway(link, error)),
     close: async () => {},

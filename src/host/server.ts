@@ -7,6 +7,7 @@ import { NETWORK_LIMITS, type NetworkLimits } from '../wire/network-link.ts';
 import { startHost } from './host.ts';
 import type { Host, HostOptions, HostTools } from './host-options.ts';
 import { processName } from './process-name.ts';
+import { createRefusalLog } from './refusal-log.ts';
 
 /** Files of PEM texts, read at the start and at each `reload`. */
 export interface TlsFiles {
@@ -60,8 +61,10 @@ export async function startServer(options: ServerOptions, tools: HostTools): Pro
     );
   }
   const listeners: Listener[] = [];
+  const refusals = createRefusalLog(tools.clock, tools.log);
   const close = async (): Promise<void> => {
     await Promise.all(listeners.map((listener) => listener.close()));
+    refusals.close();
     await host.close();
   };
   try {
@@ -73,10 +76,11 @@ export async function startServer(options: ServerOptions, tools: HostTools): Pro
           clock: tools.clock,
           limits,
           connectionsPerAddress,
-          isReady: () => host.isReady,
+          isReady: () => host.askReady(),
           accept: (link) => host.accept(link, traitsOf(address)),
           onRefused: (reason, remote) =>
             tools.log({ level: 'warn', message: `A connection from "${remote}" was refused: ${reason}` }),
+          onUnauthorized: refusals.add,
         }),
       );
     }

@@ -1,9 +1,11 @@
 /** The broker's thread: nothing that a handler does to its own event loop can hold the broker up. */
-import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { BroadcastChannel, type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { HoldfastError } from '../model/errors.ts';
 import { systemClock } from '../model/clock.ts';
 import { systemRandom } from '../model/random.ts';
+import { RELEASE_CHANNEL } from '../model/release.ts';
 import { startHost } from './host.ts';
+import { Releasable } from './releasable.ts';
 import { ExitGate } from '../store/exit-gate.ts';
 import { portLink } from '../wire/port-link.ts';
 import type { FromThread, ThreadOrder, ToThread } from './thread-host.ts';
@@ -20,8 +22,12 @@ try {
     log: ({ level, message, error }) =>
       say({ kind: 'log', level, message, detail: error instanceof Error ? error.stack : undefined }),
   });
+  const clients = new Releasable();
+  const releases = new BroadcastChannel(RELEASE_CHANNEL);
+  releases.onmessage = () => clients.release();
+  releases.unref();
   parent.on('message', (message: ToThread) => {
-    if (message.kind === 'connect') host.accept(portLink(message.port));
+    if (message.kind === 'connect') host.accept(clients.wrap(portLink(message.port)));
     else void host.close().then(() => say({ kind: 'closed' }));
   });
   say({ kind: 'started' });

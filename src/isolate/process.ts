@@ -8,7 +8,8 @@ const hear = serve(
   (message) => {
     if (process.connected) process.send?.(message, () => {});
   },
-  ({ parentPid, memoryBytes }) => startWatchdog({ parentPid, orphanedMs: 0, memoryBytes, deathNoteFd: DEATH_NOTE_FD }),
+  ({ parentPid, memoryBytes }) =>
+    startWatchdog({ parentPid, orphanedMs: 0, memoryBytes, deathNoteFd: DEATH_NOTE_FD, releaseFd: undefined }),
 );
 
 process.on('message', (message: ToIsolate) => hear(message));

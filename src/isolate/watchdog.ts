@@ -10,6 +10,8 @@ export interface WatchdogOptions {
   readonly memoryBytes: number | undefined;
   /** Where to write why the process was killed for its memory; without it `onFull` is called, once, and nothing is killed. */
   readonly deathNoteFd: number | undefined;
+  /** What comes here says that the process is killed next, in order: what its clients hold is given back. */
+  readonly releaseFd: number | undefined;
 }
 
 export function startWatchdog(options: WatchdogOptions, onFull: () => void = () => {}): void {

@@ -10,6 +10,7 @@ import { HoldfastError } from '../model/errors.ts';
 import type { Link } from '../model/link.ts';
 import { type Address, formatAddress } from '../wire/address.ts';
 import type { Carrier } from '../wire/carrier.ts';
+import type { Goodbye } from '../wire/frames.ts';
 import { brokerLink, type NetworkLimits } from '../wire/network-link.ts';
 import { socketCarrier } from '../wire/socket-carrier.ts';
 import { PREAMBLE } from '../wire/stream.ts';
@@ -30,6 +31,8 @@ export interface ListenOptions {
   readonly accept: (link: Link) => void;
   /** Hears of connections that were turned away. */
   readonly onRefused: (reason: string, remote: string) => void;
+  /** Hears of clients that could not prove that they may come in. */
+  readonly onUnauthorized: (reason: string, remote: string) => void;
 }
 
 export interface Listener {
@@ -78,7 +81,7 @@ class Gate {
     this.#options = options;
     const { clock, limits, isReady } = options;
     this.#http = createHttpSide({ clock, limits, isReady }, (webSocket, socket, deadlineAt) => {
-      this.#accept(webSocketCarrier(webSocket, socket, clock, limits.helloBytes), deadlineAt);
+      this.#accept(webSocketCarrier(webSocket, socket, clock, limits.helloBytes), socket, deadlineAt);
     });
   }
 
@@ -115,7 +118,7 @@ class Gate {
       socket.pause();
       socket.unshift(chunk);
       if (chunk[0] === PREAMBLE[0]) {
-        this.#accept(socketCarrier(socket, 'broker', clock, limits.helloBytes), deadlineAt);
+        this.#accept(socketCarrier(socket, 'broker', clock, limits.helloBytes), socket, deadlineAt);
       } else if (this.#options.address.kind === 'unix') {
         this.refuse(socket, 'it does not speak the protocol');
       } else {
@@ -125,13 +128,22 @@ class Gate {
   }
 
   refuse(socket: Socket, reason: string): void {
-    this.#options.onRefused(reason, socket.remoteAddress ?? formatAddress(this.#options.address));
+    this.#options.onRefused(reason, this.#remoteOf(socket));
     socket.destroy();
   }
 
-  #accept(carrier: Carrier, deadlineAt: number): void {
-    const { clock, limits, accept } = this.#options;
-    accept(brokerLink(carrier, { clock, limits, deadlineMs: deadlineAt - clock.monotonicMs() }));
+  #accept(carrier: Carrier, socket: Socket, deadlineAt: number): void {
+    const { clock, limits, accept, onUnauthorized } = this.#options;
+    // It may have closed by the time somebody wants to know.
+    const remote = this.#remoteOf(socket);
+    const onRefused = ({ code, message }: Goodbye): void => {
+      if (code === 'UNAUTHORIZED') onUnauthorized(message, remote);
+    };
+    accept(brokerLink(carrier, { clock, limits, deadlineMs: deadlineAt - clock.monotonicMs(), onRefused }));
+  }
+
+  #remoteOf(socket: Socket): string {
+    return socket.remoteAddress ?? formatAddress(this.#options.address);
   }
 
   close(): void {

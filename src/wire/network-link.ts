@@ -8,7 +8,7 @@
 import type { CancelTimer, Clock } from '../model/clock.ts';
 import type { Link } from '../model/link.ts';
 import type { Carrier } from './carrier.ts';
-import { decodeWelcome, encodeGoodbye, FRAME } from './frames.ts';
+import { decodeGoodbye, decodeWelcome, encodeGoodbye, FRAME, type Goodbye } from './frames.ts';
 
 export interface NetworkLimits {
   /** The longest frame that a client that has not been welcomed may send, in bytes. */
@@ -44,6 +44,8 @@ export interface NetworkLinkOptions {
   readonly patienceMs?: number;
   /** How much of the time for HELLO is left to the client, on the broker's side. @default all of it */
   readonly deadlineMs?: number;
+  /** Hears why a client is sent away that was not welcomed, on the broker's side. */
+  readonly onRefused?: (goodbye: Goodbye) => void;
 }
 
 /** A PING is due when nothing was sent for this share of the time after which silence means death. */
@@ -68,13 +70,17 @@ export function clientLink(carrier: Carrier, { clock, limits, patienceMs = Infin
 }
 
 /** The broker's end of a connection. */
-export function brokerLink(carrier: Carrier, { clock, limits, deadlineMs = limits.helloMs }: NetworkLinkOptions): Link {
+export function brokerLink(carrier: Carrier, options: NetworkLinkOptions): Link {
+  const { clock, limits, deadlineMs = limits.helloMs, onRefused } = options;
   carrier.maxFrameBytes = limits.helloBytes;
   let saidHello = false;
+  let isWelcomed = false;
   const link = new NetworkLink(carrier, clock, limits, {
     silenceMs: limits.helloMs,
     sent: (bytes, self) => {
+      if (bytes[0] === FRAME.goodbye && !isWelcomed) onRefused?.(decodeGoodbye(bytes));
       if (bytes[0] !== FRAME.welcome) return;
+      isWelcomed = true;
       carrier.maxFrameBytes = limits.requestBytes;
       self.watch(decodeWelcome(bytes).sessionTimeoutMs, false);
     },

@@ -6,6 +6,7 @@ import { systemClock } from '#holdfast/model/clock.js';
 import { systemRandom } from '#holdfast/model/random.js';
 import { createMemoryDisk, type MemoryDisk, openMemoryStore } from '#holdfast/store/memory.js';
 import type { Store } from '#holdfast/store/store.js';
+import { StoreError } from 'holdfast';
 import { localLink } from '#holdfast/wire/local-link.js';
 import { brokerOptions, startBroker } from '../helpers/brokers.ts';
 
@@ -22,14 +23,14 @@ async function filledDisk(count: number): Promise<MemoryDisk> {
   return disk;
 }
 
-async function connect(broker: Broker): Promise<Holdfast> {
+async function connect(broker: Broker, withinMs: number = 0): Promise<Holdfast> {
   const link = async () => {
     const ends = localLink(systemClock);
     broker.accept(ends.broker, { lingerMs: Infinity, needsToken: 'never' });
     return ends.client;
   };
   const client = new Client({ connect: link, host: 'host', clock: systemClock, random: systemRandom });
-  await client.open();
+  await client.open(withinMs);
   return createHoldfast(client, async () => {});
 }
 
@@ -106,6 +107,39 @@ describe('a broker that is still loading', () => {
     const later = await connect(again);
     expect((await later.channel('mail').inspect()).ready).toBe(302);
     await later.close();
+  });
+
+  test('starts anew when a commit fails meanwhile, and does not mind that the load ends with its store', async () => {
+    const disk = await filledDisk(300);
+    let stores = 0;
+    let fail = (_error: Error): void => {};
+    const broken = new Promise<void>((_, reject) => (fail = reject));
+    broken.catch(() => {});
+    const broker = new Broker({
+      ...brokerOptions(systemClock),
+      openStore: async () => {
+        stores += 1;
+        if (stores > 1) return openMemoryStore({ disk });
+        const store = openMemoryStore({ disk });
+        const close = store.close.bind(store);
+        store.commit = async () => {
+          throw new StoreError('STORE_FAILED', 'aborted', 'Failed as planned');
+        };
+        store.close = async () => {
+          await close();
+          fail(new StoreError('STORE_FAILED', 'aborted', 'The store is closed'));
+        };
+        return slow(store, broken);
+      },
+    });
+    const started = broker.start();
+    const hf = await connect(broker, 10_000);
+    await hf.channel<number>('mail').produce(300);
+    await started;
+    expect((await hf.channel('mail').inspect()).ready).toBe(301);
+    expect(stores).toBe(2);
+    await hf.close();
+    await broker.close();
   });
 
   test('lets a message wait whose key may be known', async () => {

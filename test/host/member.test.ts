@@ -3,8 +3,10 @@ import { createHoldfast, type Holdfast } from '#holdfast/api/holdfast.js';
 import { Client } from '#holdfast/client/client.js';
 import { Member } from '#holdfast/host/member.js';
 import { seededRandom } from '#holdfast/model/random.js';
+import type { Store } from '#holdfast/store/store.js';
 import { FaultyDisk } from '#holdfast/testing/faulty-store.js';
 import { localLink } from '#holdfast/wire/local-link.js';
+import { StoreError } from 'holdfast';
 import { TestClock } from 'holdfast/testing';
 
 interface Rig {
@@ -13,11 +15,40 @@ interface Rig {
   readonly hf: Holdfast;
   /** So many takeovers fail from now on. */
   readonly failTakeovers: (count: number) => void;
+  /** So many loads fail from now on, when what needs no backlog is served already. */
+  readonly failLoads: (count: number) => void;
+  /** How many loads have failed. */
+  readonly failedLoads: () => number;
+}
+
+/** The store, whose second range, the body of a load, fails where `fails` says so. */
+function failingInBody(store: Store, fails: () => boolean): Store {
+  let ranges = 0;
+  return new Proxy(store, {
+    get(target, name) {
+      const own = Reflect.get(target, name, target) as unknown;
+      if (name !== 'range') return typeof own === 'function' ? (own.bind(target) as unknown) : own;
+      ranges += 1;
+      const isBody = ranges === 2;
+      return async function* (...args: Parameters<Store['range']>) {
+        if (isBody && fails()) throw new StoreError('STORE_FAILED', 'aborted', 'Failed as planned');
+        yield* target.range(...args);
+      };
+    },
+  });
 }
 
 /** A member that finds nobody else, and a client of its process. */
 async function start(): Promise<Rig> {
   let failing = 0;
+  let failingLoads = 0;
+  let failedLoads = 0;
+  const failsLoad = (): boolean => {
+    if (failingLoads === 0) return false;
+    failingLoads -= 1;
+    failedLoads += 1;
+    return true;
+  };
   const clock = new TestClock();
   const random = seededRandom(5);
   const disk = new FaultyDisk({ clock, random, commitMs: [0, 0] });
@@ -25,7 +56,7 @@ async function start(): Promise<Rig> {
     name: 'the test',
     openStore: async () => {
       if (failing-- > 0) disk.failNextCommit('aborted');
-      return disk.open();
+      return failingInBody(disk.open(), failsLoad);
     },
     listen: async () => ({ address: 'here', close: async () => {} }),
     dial: () => Promise.reject(new Error('Nobody is there')),
@@ -50,7 +81,14 @@ async function start(): Promise<Rig> {
   };
   const client = new Client({ connect, host: 'host', clock, random });
   await client.open();
-  return { clock, disk, hf: createHoldfast(client, async () => {}), failTakeovers: (count) => (failing = count) };
+  return {
+    clock,
+    disk,
+    hf: createHoldfast(client, async () => {}),
+    failTakeovers: (count) => (failing = count),
+    failLoads: (count) => (failingLoads = count),
+    failedLoads: () => failedLoads,
+  };
 }
 
 describe('a member that leads no more', () => {
@@ -69,6 +107,30 @@ describe('a member that leads no more', () => {
     await clock.advance('5s');
     expect(await produced).toMatchObject({ deduplicated: false });
     expect(await channel.inspect()).toMatchObject({ ready: 1 });
+  });
+
+  test('takes over again, though the store fails while it is loaded', async () => {
+    const { clock, disk, hf, failLoads, failedLoads } = await start();
+    const channel = hf.channel<number>('mail');
+    await channel.produce(1);
+    await depose(disk);
+    failLoads(3);
+    const produced = channel.produce(2);
+    await clock.advance('10s');
+    expect(await produced).toMatchObject({ deduplicated: false });
+    expect(await channel.inspect()).toMatchObject({ ready: 2 });
+    expect(failedLoads()).toBe(3);
+  });
+
+  test('says so when the store fails again and again while it is loaded', async () => {
+    const { clock, disk, hf, failLoads, failedLoads } = await start();
+    await depose(disk);
+    failLoads(Infinity);
+    const inspected = expect(hf.channel<number>('mail').inspect()).rejects.toMatchObject({ code: 'STORE_FAILED' });
+    await clock.advance('60s');
+    await inspected;
+    // Once at the takeover, and then as often as a store is opened again.
+    expect(failedLoads()).toBe(7);
   });
 
   test('says so when the store fails again and again', async () => {

@@ -17,6 +17,8 @@ interface Rig {
   readonly trusted: Holdfast;
   readonly url: string;
   readonly server: NetworkServer;
+  /** Resolves with the first line of the server's log in which this stands. */
+  readonly logged: (part: string) => Promise<string>;
 }
 
 /** A server at a loopback address, whose process leads the folder, or whose process follows another that does. */
@@ -32,13 +34,30 @@ async function serve(role: 'leads' | 'follows'): Promise<Rig> {
     const leader = await startHost({ ...host, host: 'f'.repeat(32) }, tools);
     onTestFinished(() => leader.close());
   }
+  const lines: string[] = [];
+  const looks = new Set<() => void>();
+  const logged = (part: string): Promise<string> =>
+    new Promise((resolve) => {
+      const look = (): void => {
+        const line = lines.find((each) => each.includes(part));
+        if (line !== undefined) resolve(line);
+      };
+      looks.add(look);
+      look();
+    });
   const server = await startServer(
     { host, addresses: [parseAddress('holdfast://127.0.0.1:0')], connectionsPerAddress: 100 },
-    tools,
+    {
+      ...tools,
+      log: ({ level, message }) => {
+        lines.push(`${level}: ${message}`);
+        for (const look of looks) look();
+      },
+    },
   );
   onTestFinished(() => server.close());
   const trusted = await openUntilEnd(`file:${folder}`, { thread: false });
-  return { trusted, server, url: formatAddress(server.addresses[0] as NetworkServer['addresses'][0]) };
+  return { trusted, server, logged, url: formatAddress(server.addresses[0] as NetworkServer['addresses'][0]) };
 }
 
 /** Says HELLO as no client of ours does, and gives the answer. */
@@ -81,6 +100,23 @@ describe.each(['leads', 'follows'] as const)('a server whose process %s the fold
     await trusted.tokens.revoke(id);
     await expect(late.channel<number>('mail').produce(4)).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
     expect(await trusted.channel<number>('mail').inspect()).toMatchObject({ ready: 2 });
+  });
+
+  test('logs whom it refuses, and not what was tried', async () => {
+    const { trusted, url, logged } = await serve(role);
+    const { token, id } = await trusted.tokens.create({ label: 'a', scopes: ['channel:mail:produce'] });
+    await expect(open(url)).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
+    expect(await logged('refused')).toBe(
+      'warn: A client from "127.0.0.1" was refused: This way in needs an access token',
+    );
+    const wrong = token.replace(/.$/, '!');
+    await expect(open(url, { token: wrong })).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
+    const unknown = await logged('not known here');
+    expect(unknown).toContain('from "127.0.0.1"');
+    expect(unknown).not.toContain(wrong.slice(16));
+    await trusted.tokens.revoke(id);
+    await expect(open(url, { token })).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
+    expect(await logged('was revoked')).not.toContain(token.slice(16));
   });
 
   test('is not talked into more by a client that claims to have come another way', async () => {

@@ -1,11 +1,13 @@
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { get, type IncomingMessage } from 'node:http';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { newFolder, openUntilEnd } from '../helpers/instances.ts';
 import { makeAuthority } from './certificates.ts';
 import { type Ended, startCommand, startServer, type Talking } from './processes.ts';
+import { connectRaw } from './raw-client.ts';
 import { effectsOf, expectEachOnce, until, workOf } from './work.ts';
 
 async function makeToken(folder: string): Promise<string> {
@@ -173,6 +175,28 @@ test('of two servers of a folder both serve, and when the first is killed the se
   await second.says(leads);
   expect((await health()).status).toBe(200);
   expect(await two.channel('mail').inspect()).toMatchObject({ ready: 3 });
+});
+
+test('a server is not ready while it knows no leader, and being asked has it find one', async () => {
+  const folder = newFolder();
+  const [leader, follower] = [await startServer({ folder }), await startServer({ folder })];
+  const health = async (what: 'live' | 'ready'): Promise<number | undefined> => {
+    const asked = get({ port: follower.port, path: `/health/${what}`, agent: false });
+    const [response] = (await once(asked, 'response')) as [IncomingMessage];
+    response.resume();
+    return response.statusCode;
+  };
+  // It does not come back, as one of ours would, and so nobody but the health check asks.
+  const client = connectRaw(follower.port);
+  await client.hello();
+  expect(await health('ready')).toBe(200);
+  await leader.end();
+  expect(await client.ended).toBe('closed');
+  expect(await health('ready')).toBe(503);
+  expect(await health('live')).toBe(200);
+  await until(async () => (await health('ready')) === 200);
+  await follower.says(({ msg }) => String(msg).includes('leads'));
+  await (await openUntilEnd(follower.url)).channel<number>('mail').produce(1);
 });
 
 test('SIGTERM ends a server with exit code 0 under load, and its clients go on at the next', async () => {

@@ -37,6 +37,7 @@ export async function startListener(
     isReady: () => true,
     accept: (link) => accept(link),
     onRefused: () => {},
+    onUnauthorized: () => {},
   });
   onTestFinished(() => listener.close());
   return { address: listener.address, ca: authority?.caText, accepted };

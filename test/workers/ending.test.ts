@@ -66,17 +66,23 @@ describe('SIGTERM', () => {
     expect(await jobs.get(id)).toMatchObject({ state: 'ready', attempts: 0, deaths: 0 });
   });
 
-  test('kills a process whose handler blocks its event loop, some time after the grace', async () => {
+  test('kills a process whose handler blocks its event loop, some time after the grace, and counts no death', async () => {
     const folder = newFolder();
     const hf = await openIn(folder);
-    await hf.channel<Job>('jobs').produce({ name: 'stubborn', blocks: true });
+    const jobs = hf.channel<Job>('jobs');
+    const go = join(folder, 'go');
+    const { id } = await jobs.produce({ name: 'stubborn', waitsFor: go, blocks: true });
     const workers = startWorkers(['jobs'], { folder, args: ['--processes', '1', '--grace', '0'] });
     await workers.until({ said: 'handling' });
+    // By then the broker knows that the handler runs, and would charge it.
+    await writeFile(go, '');
+    await workers.until({ said: 'blocking' });
     workers.supervisor.kill('SIGTERM');
     expect(await workers.ended).toEqual({ code: 0, signal: null });
     expect(workers.lines).toContainEqual(
       expect.objectContaining({ msg: 'A worker process did not end within its grace and was killed' }),
     );
+    expect(await jobs.get(id)).toMatchObject({ state: 'ready', attempts: 0, deaths: 0 });
   });
 
   test('a second time ends everything at once', async () => {

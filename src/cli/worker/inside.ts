@@ -6,7 +6,7 @@ import { systemClock } from '../../model/clock.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { open } from '../../open.ts';
 import { loadFile } from './load.ts';
-import type { FromWorker, Place, ToWorker, WorkOrder } from './messages.ts';
+import { type FromWorker, type Place, RELEASE_FD, type ToWorker, type WorkOrder } from './messages.ts';
 
 /** How much longer than its grace a process without a supervisor may live, in milliseconds. */
 const ORPHAN_EXTRA_MS = 2_000;
@@ -30,7 +30,8 @@ process.on('SIGTERM', () => void end());
 process.on('SIGINT', () => void end());
 
 async function work({ files, idleMs, supervisorPid, graceMs, memoryBytes }: WorkOrder): Promise<void> {
-  const dog = { parentPid: supervisorPid, orphanedMs: graceMs + ORPHAN_EXTRA_MS, memoryBytes, deathNoteFd: undefined };
+  const orphanedMs = graceMs + ORPHAN_EXTRA_MS;
+  const dog = { parentPid: supervisorPid, orphanedMs, memoryBytes, deathNoteFd: undefined, releaseFd: RELEASE_FD };
   startWatchdog(dog, () => {
     say({ kind: 'full' });
     void end();

@@ -1,5 +1,8 @@
 /** What a supervisor and its worker processes say to each other. */
 
+/** The pipe by which a process whose event loop is blocked hears that it is killed next. */
+export const RELEASE_FD = 4;
+
 export interface WorkOrder {
   /** Absolute paths of the modules to load. */
   readonly files: readonly string[];

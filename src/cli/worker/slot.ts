@@ -11,8 +11,11 @@ const LONGEST_PAUSE_MS = 30_000;
 /** A process that has lived this long has not died of how it was started: the pauses begin anew. */
 const LIVED_MS = 10_000;
 
-/** How much longer than its grace a process may take to end before it is killed, in milliseconds. */
-const KILL_AFTER_GRACE_MS = 3_000;
+/** How much longer than its grace a process may take to end before it gives back what it holds, in milliseconds. */
+const RELEASE_AFTER_GRACE_MS = 1_000;
+
+/** How long it has for that before it is killed, in milliseconds. */
+const KILL_AFTER_RELEASE_MS = 2_000;
 
 export interface SlotTools {
   readonly clock: Clock;
@@ -107,7 +110,7 @@ export class Slot {
     if (!running.isDraining) {
       running.isDraining = true;
       running.process.drain();
-      this.#killLate(running);
+      this.#killLate(running, true);
     }
     await running.process.ended;
   }
@@ -121,19 +124,26 @@ export class Slot {
     if (message.kind === 'ready') running.isReady = true;
     if (message.kind === 'full') {
       running.endsItself = true;
-      this.#killLate(running);
+      this.#killLate(running, false);
     }
     this.#listener.heard(this, message);
   }
 
-  /** A handler that blocks its event loop cannot be asked to stop. */
-  #killLate(running: Running): void {
+  /**
+   * A handler that blocks its event loop cannot be asked to stop.
+   *
+   * @param inOrder nothing is wrong with the process, so what it holds must not be charged with its end
+   */
+  #killLate(running: Running, inOrder: boolean): void {
     const { clock, order } = this.#tools;
-    const cancel = clock.timer(order.graceMs + KILL_AFTER_GRACE_MS, () => {
-      running.wasKilled = true;
-      running.process.kill();
+    let cancel = clock.timer(order.graceMs + RELEASE_AFTER_GRACE_MS, () => {
+      if (inOrder) running.process.release();
+      cancel = clock.timer(KILL_AFTER_RELEASE_MS, () => {
+        running.wasKilled = true;
+        running.process.kill();
+      });
     });
-    void running.process.ended.then(cancel);
+    void running.process.ended.then(() => cancel());
   }
 
   #ended(running: Running, end: WorkerEnd): void {

@@ -1,7 +1,8 @@
 /** One worker process, as its supervisor sees it. */
 import { type ChildProcess, fork } from 'node:child_process';
+import type { Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
-import type { FromWorker, ToWorker, WorkOrder } from './messages.ts';
+import { type FromWorker, RELEASE_FD, type ToWorker, type WorkOrder } from './messages.ts';
 
 const INSIDE = fileURLToPath(new URL('./inside.js', import.meta.url));
 
@@ -17,7 +18,8 @@ export class WorkerProcess {
   readonly #child: ChildProcess;
 
   constructor(order: WorkOrder, env: NodeJS.ProcessEnv, hear: (message: FromWorker) => void) {
-    this.#child = fork(INSIDE, [], { env, stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    this.#child = fork(INSIDE, [], { env, stdio: ['ignore', 'inherit', 'inherit', 'ipc', 'pipe'] });
+    this.#releasePipe?.on('error', () => {});
     this.ended = new Promise((resolve) => {
       this.#child.once('error', (error) => resolve({ code: undefined, signal: undefined, error }));
       this.#child.once('exit', (code, signal) =>
@@ -37,8 +39,19 @@ export class WorkerProcess {
     this.#say({ kind: 'drain' });
   }
 
+  /** Has its threads give back what it holds, uncounted, whatever its event loop does. It is to be killed next. */
+  release(): void {
+    this.#releasePipe?.write('release');
+  }
+
   kill(): void {
     this.#child.kill('SIGKILL');
+  }
+
+  /** Where there are not even pipes left, a process that could not be started has none. */
+  get #releasePipe(): Writable | undefined {
+    const pipes: ChildProcess['stdio'] | undefined = this.#child.stdio;
+    return pipes?.[RELEASE_FD] as Writable | undefined;
   }
 
   #say(message: ToWorker): void {

@@ -387,7 +387,7 @@ export class Simulation implements World {
 
   #log({ name }: SimProcess, { level, message, error }: LogLine): void {
     this.note(`${name} says: ${message}`);
-    if (message.startsWith('A commit failed')) {
+    if (message.startsWith('The store has failed')) {
       this.disturb();
       this.reached('a broker rebuilds');
     }

@@ -13,6 +13,7 @@ await hf.channel('jobs').consume(
     if (job.fills === true) fillMemory();
     if (job.holds === true) await new Promise(() => {});
     if (job.waitsFor !== undefined) await appears(job.waitsFor);
+    if (job.blocks === true) say({ said: 'blocking', job: job.name });
     while (job.blocks === true);
     say({ said: 'handled', job: job.name, attempt });
     return process.pid;
