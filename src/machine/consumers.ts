@@ -88,6 +88,7 @@ export function forgetSession(state: MachineState, session: Session): void {
   if (state.sessions.get(session.id) === session) state.sessions.delete(session.id);
   state.changes.sessions.delete(session);
   state.journalReaders.delete(session);
+  state.lone.delete(session);
   for (const channel of state.channels.values()) {
     channel.roomWanted.delete(session);
     channel.watchers.delete(session);

@@ -93,6 +93,8 @@ export interface MachineState {
   readonly dispatchable: Set<Channel>;
   /** Channels for whose suspects a session is being emptied, or was a short while ago. */
   readonly reservations: Set<Channel>;
+  /** Sessions that have a suspect alone. */
+  readonly lone: Set<Session>;
   /** Channels with a purge or redrive under way. */
   readonly busyChannels: Set<Channel>;
   readonly changes: Changes;
@@ -205,6 +207,7 @@ export function createState(space: string): MachineState {
     expiringSessions: new OrderedIndex((a, b) => a.wakesAt - b.wakesAt || a.number - b.number),
     dispatchable: new Set(),
     reservations: new Set(),
+    lone: new Set(),
     busyChannels: new Set(),
     changes: createChanges(),
   };
