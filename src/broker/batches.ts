@@ -5,7 +5,7 @@
  */
 import { type ColdView, type Context, type Need, NOTHING_COLD, type Session } from '../machine/machine.ts';
 import { HoldfastError } from '../model/errors.ts';
-import type { Command, Request } from '../model/command.ts';
+import type { Command, Reply, Request } from '../model/command.ts';
 import { Backups } from './backups.ts';
 import { Batch } from './batch.ts';
 import type { BrokerOptions } from './broker-options.ts';
@@ -226,10 +226,13 @@ export class Batches {
   #backup(from: Connection, session: Session, request: Request, batch: Batch): void {
     const { command } = request;
     if (command.kind !== 'backup') return;
-    if (command.stop || request.request === 0) return this.#backups.stop(from, command);
+    if (command.stop) this.#backups.stop(from, command);
+    // Nobody can be given a part who does not wait for an answer.
+    if (request.request === 0) return;
     try {
       const { machine, store, epoch } = this.#lead;
-      const backup = machine.pass(session, request) ?? this.#backups.find(from, command, batch.context.now);
+      const refusal = machine.pass(session, request);
+      const backup = refusal ?? (command.stop ? DONE : this.#backups.find(from, command, batch.context.now));
       if ('kind' in backup) {
         batch.replies.push({ to: from, request: request.request, reply: backup });
         return;
@@ -312,6 +315,8 @@ export class Batches {
     for (const { to, goodbye } of batch.goodbyes) this.#sessions.disconnect(to, goodbye, batch);
   }
 }
+
+const DONE: Reply = { kind: 'done' };
 
 const FULL_MESSAGE = 'The store has less free space than its reserve; free some, consumers go on meanwhile';
 

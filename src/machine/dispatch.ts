@@ -4,7 +4,7 @@ import { readyCount } from './channel.ts';
 import { queueConsumer } from './consumers.ts';
 import { lend } from './lifecycle.ts';
 import { attemptNumber } from './message.ts';
-import { hasRoom } from './session.ts';
+import { hasRoom, isClear, isKeptFree } from './session.ts';
 import type { MachineState } from './state.ts';
 
 /** Serves every channel that may have something to hand out. */
@@ -49,24 +49,39 @@ function nextInLine(channel: Channel): Consumer | undefined {
 /**
  * A suspect may have killed its process, so it goes to a process that holds nothing else: if that dies, the
  * cause is certain, and if not, the suspicion is gone. The session that holds least is emptied for it, but not for
- * long at a time: one of its handlers may run for hours, and the suspect must not keep all others waiting.
+ * long at a time: one of its handlers may run for hours, and the suspect must not keep all others waiting. Nor is it alone
+ * for longer than that, for its own handler may run for hours too.
  */
 function serveSuspects(state: MachineState, channel: Channel): void {
   if (channel.suspects.size === 0) return endReservation(state, channel);
   while (channel.suspects.size > 0) {
     const candidate = findConsumer(state, channel);
     if (candidate === undefined) return;
-    if (candidate.session.held.size > 0) {
-      if (channel.reservedUntil <= state.now) reserve(state, channel, candidate.session);
+    const { session } = candidate;
+    // One that has just had a suspect alone, and still has it, takes what waits before it is kept free for the next.
+    if (!isClear(session) || (session.held.size > 0 && session.restsUntil > state.now)) {
+      if (channel.reservedUntil <= state.now) reserve(state, channel, session);
       return;
     }
-    claim(state, channel.suspects.first() as Message, candidate, true);
-    candidate.session.reserved = 'alone';
+    const lease = claim(state, channel.suspects.first() as Message, candidate, true);
+    beginAlone(state, lease);
   }
 }
 
-/** How long a session is kept from new messages to empty it, and how long it then is not, in milliseconds. */
+/**
+ * How long a session is kept from new messages to empty it for a suspect, how long a suspect is alone, and how long a
+ * session then is kept from nothing, in milliseconds.
+ */
 const RESERVATION_MS = 5_000;
+
+/** Keeps everything else from the session of a suspect's lease, as long as that is young. */
+export function beginAlone(state: MachineState, lease: Lease): void {
+  const { session } = lease;
+  const until = lease.claimedAt + RESERVATION_MS;
+  if (until <= state.now || lease.token < (session.lone?.lease.token ?? 0)) return;
+  session.lone = { lease, until };
+  state.lone.add(session);
+}
 
 function reserve(state: MachineState, channel: Channel, session: Session): void {
   state.reservations.add(channel);
@@ -78,8 +93,14 @@ function reserve(state: MachineState, channel: Channel, session: Session): void 
   channel.reservedUntil = state.now + RESERVATION_MS;
 }
 
-/** Ends reservations that have lasted long enough, and tries again where one has rested. */
+/** Ends reservations, and the time of suspects alone, that have lasted long enough, and tries again where one has rested. */
 export function renewReservations(state: MachineState): void {
+  for (const session of state.lone) {
+    if (session.lone !== undefined && session.lone.until > state.now) continue;
+    state.lone.delete(session);
+    session.lone = undefined;
+    letIn(state, session);
+  }
   for (const channel of state.reservations) {
     if (channel.reservedUntil > state.now) continue;
     state.dispatchable.add(channel);
@@ -99,27 +120,37 @@ function endReservation(state: MachineState, channel: Channel): void {
   // By now it may have a suspect alone, or be emptied for another channel.
   if (session?.reserved !== channel) return;
   session.reserved = undefined;
+  letIn(state, session);
+}
+
+/** Lets a session take what waits, for a while. */
+function letIn(state: MachineState, session: Session): void {
   session.restsUntil = state.now + RESERVATION_MS;
   for (const consumer of session.consumers.values()) queueConsumer(state, consumer);
 }
 
-/** A consumer of the channel whose session is not reserved yet, with the fewest messages in hand. */
+/** A consumer of the channel whose session is not kept free yet, an empty one or else the one with the least in hand. */
 function findConsumer(state: MachineState, channel: Channel): Consumer | undefined {
   let best: Consumer | undefined;
   for (const session of state.sessions.values()) {
-    if (session.reserved !== undefined) {
+    if (isKeptFree(session)) {
       for (const consumer of session.consumers.values()) if (consumer.channel === channel) return undefined;
       continue;
     }
     for (const consumer of session.consumers.values()) {
       if (consumer.channel !== channel || consumer.size === 0) continue;
-      if (best === undefined || session.held.size < best.session.held.size) best = consumer;
+      if (best === undefined || distance(session) < distance(best.session)) best = consumer;
     }
   }
   return best;
 }
 
-function claim(state: MachineState, message: Message, consumer: Consumer, alone: boolean): void {
+/** How far a session is from being empty: one that is clear need not be waited for. */
+function distance(session: Session): number {
+  return isClear(session) ? Math.min(session.held.size, 1) : session.held.size + 1;
+}
+
+function claim(state: MachineState, message: Message, consumer: Consumer, alone: boolean): Lease {
   const { session } = consumer;
   const lease: Lease = {
     token: state.nextToken++,
@@ -149,4 +180,5 @@ function claim(state: MachineState, message: Message, consumer: Consumer, alone:
     redelivered,
     timeoutMs: message.policy.policy.timeoutMs,
   });
+  return lease;
 }

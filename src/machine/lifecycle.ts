@@ -16,6 +16,7 @@ import { attemptNumber, extraOf, remember } from './message.ts';
 import { encodeMessage } from './message-record.ts';
 import { notesKey } from './notes.ts';
 import { addToPage, removeFromPage, touchPage } from './pages.ts';
+import { isClear } from './session.ts';
 import { type EndedRecord, erase, journal, type MachineState, put } from './state.ts';
 
 /** Puts a message that was just made into its place. */
@@ -449,10 +450,12 @@ function leave(state: MachineState, message: Message): void {
   session.held.delete(message.seq);
   const consumer = session.consumers.get(lease.consumer);
   if (consumer !== undefined) releaseFrom(state, consumer);
-  if (session.held.size === 0 && session.reserved !== undefined) {
-    session.reserved = undefined;
-    for (const other of session.consumers.values()) queueConsumer(state, other);
-  }
+  if (session.lone?.lease === lease) {
+    session.lone = undefined;
+    state.lone.delete(session);
+  } else if (session.reserved !== undefined && isClear(session)) session.reserved = undefined;
+  else return;
+  for (const other of session.consumers.values()) queueConsumer(state, other);
 }
 
 function leaveIndex(message: Message): void {

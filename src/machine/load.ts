@@ -13,6 +13,7 @@ import type { Channel, EndedMessage, Lease, Message, Session } from './memory.ts
 import { addChannel, addPolicy, readChannel, readPolicyRecord } from './channels.ts';
 import { readEndedRecords } from './cold.ts';
 import { dropSlot } from './dedupe.ts';
+import { beginAlone } from './dispatch.ts';
 import { JOURNAL_VERSION } from './flush.ts';
 import { KIND, type Kind } from './layout.ts';
 import { scheduleRemoval } from './lifecycle.ts';
@@ -222,7 +223,7 @@ export class Loader {
     message.lease = lease;
     message.channel.leased.add(message);
     session.held.set(message.seq, message);
-    if (lease.alone) session.reserved = 'alone';
+    if (lease.alone) beginAlone(this.#state, lease);
     if (lease.deadlineAt !== 0) this.#state.deadlines.add(message);
   }
 

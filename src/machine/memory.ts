@@ -50,7 +50,7 @@ export interface Lease {
   readonly session: Session;
   readonly consumer: number;
   readonly claimedAt: number;
-  /** The message is alone in its process: if that dies, this message was the cause. */
+  /** The message was a suspect when it was claimed, so it was given to a session that held nothing but others like it. */
   readonly alone: boolean;
   started: boolean;
   /** When the broker takes the lease back, in machine time; 0 for never. */
@@ -171,8 +171,10 @@ export interface Session {
   readonly refusedRefs: Map<number, Extract<Reply, { kind: 'refused' }>>;
   readonly consumers: Map<number, Consumer>;
   readonly held: Map<number, Message>;
-  /** Gets nothing new until it holds nothing: the channel whose suspect waits to be delivered alone, or it has one alone. */
-  reserved: Channel | 'alone' | undefined;
+  /** The channel whose suspect waits to be delivered to it: it gets nothing new until it is clear for that. */
+  reserved: Channel | undefined;
+  /** The suspect's lease that it has alone, and until when, in machine time, it gets nothing beside it. */
+  lone: { readonly lease: Lease; readonly until: number } | undefined;
   /** It is not kept from new messages for a suspect again before this machine time. */
   restsUntil: number;
   /** The highest request that was applied. */

@@ -28,6 +28,7 @@ export function createSession(number: number, id: string, host: string, accessTo
     consumers: new Map(),
     held: new Map(),
     reserved: undefined,
+    lone: undefined,
     restsUntil: 0,
     applied: 0,
     answers: new Map(),
@@ -75,5 +76,16 @@ function answerBytes(reply: Reply): number {
 
 /** Whether a message may be handed to the consumer now. */
 export function hasRoom(consumer: Consumer): boolean {
-  return consumer.held < consumer.size && consumer.session.reserved === undefined;
+  return consumer.held < consumer.size && !isKeptFree(consumer.session);
+}
+
+/** Whether the session gets nothing new, for the sake of a suspect that it has alone, or is to have. */
+export function isKeptFree({ reserved, lone }: Session): boolean {
+  return reserved !== undefined || lone !== undefined;
+}
+
+/** Whether a suspect may be given to the session: it holds nothing, or only suspects that have had their time alone. */
+export function isClear({ held }: Session): boolean {
+  for (const { lease } of held.values()) if (lease?.alone !== true) return false;
+  return true;
 }

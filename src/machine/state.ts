@@ -103,6 +103,8 @@ export interface MachineState {
   readonly reservations: Set<Channel>;
   /** Messages that were given up and wait for the commit that writes their keys of KV. */
   readonly givenUp: Set<Message>;
+  /** Sessions that have a suspect alone. */
+  readonly lone: Set<Session>;
   /** Channels with a purge or redrive under way. */
   readonly busyChannels: Set<Channel>;
   readonly changes: Changes;
@@ -232,6 +234,7 @@ export function createState(space: string): MachineState {
     dispatchable: new Set(),
     reservations: new Set(),
     givenUp: new Set(),
+    lone: new Set(),
     busyChannels: new Set(),
     changes: createChanges(),
   };

@@ -31,6 +31,7 @@ export function nextWake(state: MachineState): WakeTimes {
     state.compactions[0]?.at ?? Infinity,
     state.kvExpiresAt,
     ...[...state.reservations].map(({ reservedUntil }) => reservedUntil),
+    ...[...state.lone].map(({ lone }) => lone?.until ?? Infinity),
   );
   return { machine, wall: Math.min(state.due[1].first()?.dueAt ?? Infinity, tokenExpiresAt) };
 }
@@ -82,10 +83,13 @@ export function endSession(state: MachineState, session: Session): void {
  * a death, and it is a suspect, uncharged; but for one that was alone in its process.
  */
 export function loseLeases(state: MachineState, session: Session): void {
+  const { lone, restored } = session;
+  const isOnly = session.held.size === 1;
   // The last one claimed goes back first, so that each stands before what was claimed after it.
   for (const message of [...session.held.values()].reverse()) {
     const { lease } = message;
-    const isCause = lease?.alone === true || (lease?.started === true && !session.restored);
+    const isAlone = lease?.alone === true && (isOnly || lease === lone?.lease);
+    const isCause = isAlone || (lease?.started === true && !restored);
     if (isCause) countDeath(state, message);
     else loseLease(state, message, true);
   }

@@ -10,6 +10,7 @@ import { ManualClock } from '../helpers/manual-clock.ts';
 
 interface Connected {
   readonly hf: Holdfast;
+  readonly client: Client;
   /** The broker's ends of its links, the newest last. */
   readonly links: readonly Link[];
 }
@@ -28,7 +29,7 @@ async function connect(broker: Broker, clock: ManualClock, seed: number): Promis
     random: seededRandom(seed),
   });
   await client.open();
-  return { hf: createHoldfast(client, async () => {}), links };
+  return { hf: createHoldfast(client, async () => {}), client, links };
 }
 
 test('a backup ends with its link, and the client is told to begin again', async () => {
@@ -60,4 +61,18 @@ test('more than four backups at the same time are refused, until one of them end
   first.links.at(-1)?.close();
   await clock.advance(1);
   expect(await last.hf.backup().next()).toMatchObject({ done: false });
+});
+
+test('a backup that is stopped by a request instead of a note is stopped, and the request answered', async () => {
+  const clock = new ManualClock();
+  const broker = await startBroker(clock);
+  const { hf, client } = await connect(broker, clock, 1);
+  await hf.channel<Uint8Array>('files').produce(new Uint8Array(3_000_000));
+  const ask = (part: number, stop: boolean): ReturnType<Client['request']> =>
+    client.request({ kind: 'backup', id: 7, part, stop });
+  expect(await ask(0, false)).toMatchObject({ kind: 'value', value: { isEnd: false } });
+  expect(await ask(1, true)).toEqual({ kind: 'done' });
+  expect(await ask(1, false)).toMatchObject({ kind: 'refused', code: 'CLOSED' });
+  // Requests after it are served: the broker counts them all.
+  expect(await hf.channel<number>('numbers').produce(1)).toMatchObject({ deduplicated: false });
 });

@@ -194,3 +194,27 @@ describe('channel()', () => {
     expect((await hf.channel('mail').inspect()).settings.completed.count).toBe(7);
   });
 });
+
+test('a link that comes when its client has been closed is closed', async () => {
+  const clock = new TestClock();
+  const { client: link } = localLink(clock);
+  let isClosed = false;
+  let arrive = (_link: Link): void => {};
+  const client = new Client({
+    connect: () => new Promise((resolve) => (arrive = resolve)),
+    host: 'host',
+    clock,
+    random: seededRandom(5),
+  });
+  const opening = expect(client.open()).rejects.toMatchObject({ code: 'CLOSED' });
+  client.close();
+  arrive({
+    ...link,
+    close: () => {
+      isClosed = true;
+      link.close();
+    },
+  });
+  await opening;
+  expect(isClosed).toBe(true);
+});

@@ -47,14 +47,17 @@ export interface SessionWork {
   /** Its secret name. */
   readonly id: string;
   readonly host: string;
-  held: number;
-  /** Whether what it holds is a message that is to be alone with it. */
-  alone: boolean;
-  /** Simulated time at which it was opened, or at which a message left it that was alone with it. */
-  freeSince: number;
-  /** Simulated time at which it last had nothing more in hand. */
-  emptySince: number;
+  /** How many messages it holds that were claimed in company. */
+  plain: number;
+  /** The newest claim of a suspect, and until when, in simulated time, that is or was alone with the session. */
+  suspect: Claim | undefined;
+  aloneUntil: number;
+  /** Simulated time since which it has held no message that was claimed in company. */
+  clearSince: number;
 }
+
+/** A suspect is alone with its session for no longer than this, in milliseconds. */
+const ALONE_MS = 5_000;
 
 /** A transition that was not possible, for S3 to S5 to object to. */
 export interface Impossible {
@@ -136,7 +139,7 @@ export class Ledger {
       if (this.sessions.get(number)?.id === id) continue;
       // A number that was never durable is given out again.
       this.sessions.delete(number);
-      this.sessions.set(number, { id, host, held: 0, alone: false, freeSince: at, emptySince: at });
+      this.sessions.set(number, { id, host, plain: 0, suspect: undefined, aloneUntil: at, clearSince: at });
     }
     for (const transition of content.transitions) this.#apply(transition, live.get(transition.seq), at);
     for (const { seq, failure } of content.ends) {
@@ -168,8 +171,10 @@ export class Ledger {
 
   /** Until when, as of now, a message was with a session alone. */
   aloneUntil(now: number): number {
-    for (const { alone } of this.sessions.values()) if (alone) return now;
-    return this.#aloneUntil;
+    let latest = this.#aloneUntil;
+    for (const { suspect, aloneUntil } of this.sessions.values())
+      if (suspect !== undefined) latest = Math.max(latest, Math.min(now, aloneUntil));
+    return latest;
   }
 
   /** Until when, as of now, a suspect was ready. */
@@ -216,7 +221,7 @@ export class Ledger {
     this.#count(what, message);
     switch (what) {
       case 'claimed':
-        this.#claim(message, transition, live);
+        this.#claim(message, transition, live, at);
         break;
       case 'nacked':
         message.nacks += 1;
@@ -278,27 +283,30 @@ export class Ledger {
     this.totalsOf(channel).produced += 1;
   }
 
-  #claim(message: LedgerMessage, { attempt, session }: Transition, live: LiveContent | undefined): void {
+  #claim(message: LedgerMessage, { attempt, session }: Transition, live: LiveContent | undefined, at: number): void {
     message.state = 'leased';
     // A message that was claimed before counts as delivered again, unless no handler ever saw it.
     const { token = 0, claimedAt = 0, alone = false } = live ?? {};
     const work = this.sessions.get(session);
     const { id: sessionId = '', host = '' } = work ?? {};
-    message.claims.push({ token, attempt, session, sessionId, host, claimedAt, alone, ended: undefined });
+    const claim = { token, attempt, session, sessionId, host, claimedAt, alone, ended: undefined };
+    message.claims.push(claim);
     message.token = token;
     if (work === undefined) return;
-    work.held += 1;
-    work.alone ||= alone;
+    if (alone) Object.assign(work, { suspect: claim, aloneUntil: at + ALONE_MS });
+    else work.plain += 1;
   }
 
-  #release({ session, alone }: Claim, at: number): void {
-    const work = this.sessions.get(session);
+  #release(claim: Claim, at: number): void {
+    const work = this.sessions.get(claim.session);
     if (work === undefined) return;
-    work.held -= 1;
-    if (work.held === 0) work.emptySince = at;
-    if (!alone) return;
-    work.alone = false;
-    work.freeSince = at;
+    if (!claim.alone) {
+      work.plain -= 1;
+      if (work.plain === 0) work.clearSince = at;
+    } else if (work.suspect === claim) {
+      work.suspect = undefined;
+      work.aloneUntil = Math.min(work.aloneUntil, at);
+    }
   }
 
   #count(what: Happening, { channel }: LedgerMessage): void {

@@ -17,8 +17,9 @@ export const RECOVERY_MS = 12_000;
 export const IDLE_MS = 5_000;
 
 /**
- * How long at a time a session may be kept from taking messages so that it comes to be empty for a suspect. Behind that
- * it takes what is ready before it is kept from it again, however long the handlers run that it has begun.
+ * How long at a time a session may be kept from taking messages so that it comes to be empty for a suspect. Behind that, and
+ * behind the time of a suspect alone, it takes what is ready for as long, before it is kept from it again, however long the
+ * handlers run that it has begun.
  */
 const RESERVED_MS = 5_000;
 
@@ -100,15 +101,13 @@ function leftWaiting({ channel: name, host, sinceMs }: IdleConsumer, at: number,
   const channel = ledger.channelNamed(name);
   const session = ledger.sessionOf(host);
   if (channel === undefined || channel.paused || session === undefined) return undefined;
-  // A session that has a suspect takes nothing beside it, however long its handler runs.
-  if (session.alone) return undefined;
   const free = Math.max(sinceMs, ledger.resumedAt.get(channel.number) ?? 0);
   const suspectUntil = ledger.suspectUntil(at);
   for (const { seq, suspect } of ledger.ready(channel.number)) {
     const touchedAt = ledger.messages.get(seq)?.touchedAt ?? Infinity;
-    const since = Math.max(touchedAt, free, suspect ? session.emptySince : session.freeSince);
-    // A suspect waits for a session that has nothing in hand, and until the suspect before it has ended elsewhere.
-    if (suspect && (session.held > 0 || ledger.aloneUntil(at) > since)) continue;
+    const since = Math.max(touchedAt, free, session.aloneUntil, suspect ? session.clearSince : 0);
+    // A suspect waits for a session that has nothing else in hand, and until the one before it has had its time elsewhere.
+    if (suspect && (session.plain > 0 || ledger.aloneUntil(at) > since)) continue;
     const mayBeReserved = suspectUntil >= since - RESERVED_MS;
     if (at - since < IDLE_MS + (mayBeReserved ? RESERVED_MS : 0)) continue;
     return `message ${seq} of "${name}" is ready since ${touchedAt} ms, and a consumer with room does not take it`;
