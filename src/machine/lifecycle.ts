@@ -133,7 +133,6 @@ function giveUp(state: MachineState, message: Message, why: 'failed' | 'expired'
   }
   extra.failure = failure ?? extra.failure;
   extra.givenUp = why;
-  extra.suspect = false;
   state.givenUp.add(message);
   move(state, message, 'givenUp', {});
 }

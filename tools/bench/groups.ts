@@ -1,11 +1,12 @@
 /** All groups; a new one is a file in `groups/` and a name here. */
 import type { Case, Group } from './case.ts';
 import { embedded } from './groups/embedded.ts';
+import { kv } from './groups/kv.ts';
 import { socket, tcp } from './groups/processes.ts';
 import { takeover } from './groups/takeover.ts';
 import { thread } from './groups/thread.ts';
 
-const GROUPS: readonly Group[] = [embedded, socket, tcp, thread, takeover];
+const GROUPS: readonly Group[] = [embedded, socket, tcp, thread, takeover, kv];
 
 export function groupNames(): string[] {
   return GROUPS.map(({ name }) => name);
