@@ -6,6 +6,7 @@
 import { type ColdView, type Context, type Need, NOTHING_COLD, type Session } from '../machine/machine.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { Command, Reply, Request } from '../model/command.ts';
+import type { Attendance } from './attendance.ts';
 import { Backups } from './backups.ts';
 import { Batch } from './batch.ts';
 import type { BrokerOptions } from './broker-options.ts';
@@ -33,6 +34,7 @@ const REQUESTS_AHEAD = 1_000;
 export interface Surroundings {
   readonly connections: Set<Connection>;
   readonly inbox: Inbox;
+  readonly attendance: Attendance;
   /** Told when something that was read for waits to be applied. */
   readonly onRead: () => void;
   readonly onReadFailed: (error: unknown) => void;
@@ -42,6 +44,8 @@ export class Batches {
   readonly #lead: Lead;
   readonly #connections: ReadonlySet<Connection>;
   readonly #inbox: Inbox;
+  readonly #attendance: Attendance;
+  readonly #sessionTimeoutMs: number;
   readonly #onRead: () => void;
   readonly #onReadFailed: (error: unknown) => void;
   readonly #draw: () => number;
@@ -57,14 +61,16 @@ export class Batches {
   #isOver = false;
 
   constructor(lead: Lead, { space, random, sessionTimeoutMs }: BrokerOptions, surroundings: Surroundings) {
-    const { connections, inbox, onRead, onReadFailed } = surroundings;
+    const { connections, inbox, attendance, onRead, onReadFailed } = surroundings;
     this.#lead = lead;
     this.#connections = connections;
     this.#inbox = inbox;
+    this.#attendance = attendance;
+    this.#sessionTimeoutMs = sessionTimeoutMs;
     this.#onRead = onRead;
     this.#onReadFailed = onReadFailed;
     this.#draw = () => random.fraction();
-    this.#sessions = new Sessions(lead.machine, connections, sessionTimeoutMs);
+    this.#sessions = new Sessions(lead.machine, connections, attendance, sessionTimeoutMs);
     this.#backups = new Backups(lead.machine, space, connections);
     this.#entries = new EntryCache(CACHE_BYTES, (key) => lead.machine.isEntry(key));
     this.#speaker = new Speaker(lead, sessionTimeoutMs, (session) => this.#sessions.connectionOf(session));
@@ -90,6 +96,7 @@ export class Batches {
   async runNext(): Promise<void> {
     if (this.#lead.reserve.isStale) await this.#lead.reserve.ask();
     if (this.#isOver) return;
+    this.look();
     const { machine } = this.#lead;
     const batch = new Batch(this.#context());
     machine.expireTokens(batch.context);
@@ -104,6 +111,13 @@ export class Batches {
     this.#flush(batch);
     await this.#commit(batch);
     if (!this.#isOver) await this.#speak(batch);
+  }
+
+  /** Behind an absence, every client has a whole session timeout to come back: what it has said was not heard. */
+  look(): void {
+    if (!this.#attendance.hasBeenAway()) return;
+    const context = this.#context();
+    this.#lead.machine.awaitSessions(context.now + this.#sessionTimeoutMs, context);
   }
 
   /** The lead is lost: nothing follows any more, and what is under way says nothing. */

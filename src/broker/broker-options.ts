@@ -29,6 +29,11 @@ export interface BrokerOptions {
    * leads by now; `Infinity` for a store that nobody else can lead.
    */
   readonly renewMs: number;
+  /**
+   * Others give up their links to this broker when they have heard nothing of it for this long, or for the session timeout if that
+   * is shorter, in milliseconds; `Infinity` where nobody does.
+   */
+  readonly patienceMs: number;
   /** Says what an operator should know. */
   readonly log: (line: LogLine) => void;
 }

@@ -10,6 +10,7 @@ import { type ErrorCode, HoldfastError, StoreError } from '../model/errors.ts';
 import type { Link } from '../model/link.ts';
 import type { Store } from '../store/store.ts';
 import type { Goodbye } from '../wire/frames.ts';
+import { Attendance } from './attendance.ts';
 import { Batches } from './batches.ts';
 import type { BrokerOptions } from './broker-options.ts';
 import { Connection, type LinkTraits } from './connection.ts';
@@ -28,6 +29,7 @@ export class Broker {
   readonly #options: BrokerOptions;
   readonly #connections = new Set<Connection>();
   readonly #inbox = new Inbox();
+  readonly #attendance: Attendance;
   #phase: Phase = 'starting';
   #lead: Lead | undefined;
   /** Of the lead that is being worked under. */
@@ -39,12 +41,14 @@ export class Broker {
   #cancelTimer: CancelTimer = () => {};
   #timerFiresAt = Infinity;
   #cancelRenewal: CancelTimer = () => {};
+  #cancelLook: CancelTimer = () => {};
   #failure: Goodbye | undefined;
   /** How often the store was opened again since it was last loaded to its end. */
   #reopenings = 0;
 
   constructor(options: BrokerOptions) {
     this.#options = options;
+    this.#attendance = new Attendance(options.clock, Math.min(options.patienceMs, options.sessionTimeoutMs));
   }
 
   /**
@@ -60,6 +64,7 @@ export class Broker {
     this.#lead = lead;
     if ((this.#phase as Phase) === 'closed') return lead.store.close();
     this.#renewLater();
+    this.#lookLater();
     try {
       await this.#serve(lead);
     } catch (error) {
@@ -100,8 +105,7 @@ export class Broker {
     if (this.#phase === 'closed') return;
     const led = this.#phase !== 'failed';
     this.#phase = 'closed';
-    this.#stopTimer();
-    this.#cancelRenewal();
+    this.#stopTimers();
     await this.#working;
     await this.#loading;
     this.#disconnectAll(CLOSED);
@@ -113,6 +117,7 @@ export class Broker {
     this.#batches = new Batches(lead, this.#options, {
       connections: this.#connections,
       inbox: this.#inbox,
+      attendance: this.#attendance,
       onRead: () => this.#schedule(),
       onReadFailed: (error) => void this.#recover(error, lead),
     });
@@ -176,6 +181,21 @@ export class Broker {
   #stopTimer(): void {
     this.#cancelTimer();
     this.#timerFiresAt = Infinity;
+  }
+
+  #stopTimers(): void {
+    this.#stopTimer();
+    this.#cancelRenewal();
+    this.#cancelLook();
+  }
+
+  /** A thread that was stopped finds out by a look that comes late, if not by a batch that comes before. */
+  #lookLater(): void {
+    if (this.#attendance.lookMs === Infinity) return;
+    this.#cancelLook = this.#options.clock.timer(this.#attendance.lookMs, () => {
+      this.#lookLater();
+      this.#batches?.look();
+    });
   }
 
   #renewLater(): void {
@@ -259,8 +279,7 @@ export class Broker {
     const failure: Goodbye = { code: code === 'PROTOCOL' ? 'BROKER_FAILED' : code, message };
     this.#failure = failure;
     this.#phase = 'failed';
-    this.#stopTimer();
-    this.#cancelRenewal();
+    this.#stopTimers();
     this.#disconnectAll(failure);
     this.#lead?.store.close().catch((cause: unknown) => this.#noteCloseFailure(cause));
     this.#options.onFailed();

@@ -3,6 +3,7 @@ import type { Machine, Session } from '../machine/machine.ts';
 import { stricter } from '../model/access-token.ts';
 import type { Goodbye, Hello } from '../wire/frames.ts';
 import { authorise, unauthorized } from './authorise.ts';
+import type { Attendance } from './attendance.ts';
 import type { Batch } from './batch.ts';
 import type { Connection } from './connection.ts';
 
@@ -10,12 +11,14 @@ export class Sessions {
   readonly #machine: Machine;
   /** All connections of the broker, also those that have not said HELLO yet. */
   readonly #connections: Set<Connection>;
+  readonly #attendance: Attendance;
   readonly #sessionTimeoutMs: number;
   readonly #bySession = new Map<Session, Connection>();
 
-  constructor(machine: Machine, connections: Set<Connection>, sessionTimeoutMs: number) {
+  constructor(machine: Machine, connections: Set<Connection>, attendance: Attendance, sessionTimeoutMs: number) {
     this.#machine = machine;
     this.#connections = connections;
+    this.#attendance = attendance;
     this.#sessionTimeoutMs = sessionTimeoutMs;
   }
 
@@ -51,8 +54,10 @@ export class Sessions {
 
   /** The link has closed: the session waits for its client to come back. */
   lost(connection: Connection, { context }: Batch): void {
-    const { session, lingerMs } = connection;
+    const { session } = connection;
     if (session !== undefined) {
+      // Its client may live, and have given up the link only because this broker was silent.
+      const lingerMs = this.#attendance.isJustBack ? Infinity : connection.lingerMs;
       const leasesUntil = context.now + Math.min(lingerMs, this.#sessionTimeoutMs);
       this.#machine.detach(session, leasesUntil, context.now + this.#sessionTimeoutMs, context);
     }

@@ -35,6 +35,7 @@ async function startInMemory(options: HostOptions, { clock, random, log }: HostT
     reserveBytes,
     sessionTimeoutMs,
     renewMs: Infinity,
+    patienceMs: Infinity,
     log,
   });
   await broker.start();

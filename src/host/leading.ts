@@ -65,6 +65,7 @@ export async function lead(
     reserveBytes,
     sessionTimeoutMs,
     renewMs: RENEW_MS,
+    patienceMs: PATIENCE_MS,
     log,
   });
   await place.isFree(PATIENCE_MS);

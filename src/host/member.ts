@@ -76,8 +76,8 @@ export class Member implements Host {
       const role = await decision;
       if (role.kind === 'leading') return role.broker.accept(link, traits ?? OWN_PROCESS);
       const broker = await this.#dial(role.address);
-      if (broker !== undefined) return relay(link, broker, traits ?? NEIGHBOUR, () => this.#reconsider(decision));
-      this.#reconsider(decision);
+      if (broker !== undefined) return relay(link, broker, traits ?? NEIGHBOUR, () => this.#loseLeader(decision));
+      this.#loseLeader(decision);
     }
   }
 
@@ -112,6 +112,13 @@ export class Member implements Host {
     if (failure?.code !== 'STORE_FAILED') return this.#reconsider(decision);
     if (this.#role === decision) this.#isReady = false;
     this.#tools.clock.timer(GIVEN_UP_MS, () => this.#reconsider(decision));
+  }
+
+  #loseLeader(decision: Promise<Role>): void {
+    if (this.#role !== decision) return;
+    const message = `The process that led "${this.#place.name}" is gone, or does not answer`;
+    this.#tools.log({ level: 'info', message });
+    this.#reconsider(decision);
   }
 
   /** What was decided holds no more; the next who asks has it decided anew. */

@@ -80,7 +80,7 @@ export async function startServer(options: ServerOptions, tools: HostTools): Pro
           accept: (link) => host.accept(link, traitsOf(address)),
           onRefused: (reason, remote) =>
             tools.log({ level: 'warn', message: `A connection from "${remote}" was refused: ${reason}` }),
-          onUnauthorized: refusals.add,
+          onUnauthorized: (reason, remote) => refusals.add(reason, remote),
         }),
       );
     }

@@ -34,8 +34,8 @@ import { type Refused, refusalFor, refusalOf, refusalOn, refusalToProduce } from
 import { confirmAnswers, keepAnswer, MAX_CONSUMERS, MAX_REFS, MAX_UNCONFIRMED_ANSWERS } from './session.ts';
 import { applyAnnotate, applyExtend, applyHolding, applySettle, applyStarted, heldMessage } from './settle.ts';
 import { type ClaimedMessage, createState, type MachineState, type SessionEnd } from './state.ts';
+import { applyTick, awaitSessions, closeSession, detachSession, nextWake, type WakeTimes } from './timers.ts';
 import { applyUndelivered, planUndelivered } from './undelivered.ts';
-import { applyTick, closeSession, detachSession, nextWake, type WakeTimes } from './timers.ts';
 
 /** What comes in with a command from the world outside. */
 export interface Context {
@@ -140,6 +140,12 @@ export class Machine {
   detach(session: Session, leasesUntil: number, expiresAt: number, context: Context): void {
     this.#setTime(context);
     detachSession(this.#state, session, leasesUntil, expiresAt);
+  }
+
+  /** The broker was away: sessions without a client keep everything until then, though their time may have been over. */
+  awaitSessions(until: number, context: Context): void {
+    this.#setTime(context);
+    awaitSessions(this.#state, until);
   }
 
   /** The client has said goodbye: everything of the session ends. */

@@ -59,6 +59,17 @@ export function detachSession(state: MachineState, session: Session, leasesUntil
   state.expiringSessions.add(session);
 }
 
+/** Lets every session whose client is gone wait for it until then at least. */
+export function awaitSessions(state: MachineState, until: number): void {
+  const { expiringSessions } = state;
+  for (const session of expiringSessions.slice(0, expiringSessions.size)) {
+    expiringSessions.remove(session);
+    session.expiresAt = Math.max(session.expiresAt, until);
+    session.wakesAt = Math.max(session.wakesAt, until);
+    expiringSessions.add(session);
+  }
+}
+
 /** Ends a session whose client has said goodbye, or may not stay: what it holds goes back uncharged. */
 export function closeSession(state: MachineState, session: Session, note: string = 'The client closed'): void {
   for (const message of [...session.held.values()].reverse()) {

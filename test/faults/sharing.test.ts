@@ -15,9 +15,10 @@ test('a folder that another process has open is shared, and stays open when that
   const [held] = await channel.list('ready');
   expect(held?.message).toBe('stored before the kill');
   expect(log).toEqual([]);
+  const lost = `The process that led "${data}" is gone, or does not answer`;
   await kill(holder);
   await channel.produce('stored after the kill');
-  await vi.waitFor(() => expect(log).toEqual([`This process leads "${data}" now`]));
+  await vi.waitFor(() => expect(log).toEqual([lost, `This process leads "${data}" now`]));
   expect((await channel.list('ready')).map(({ message }) => message)).toEqual([
     'stored before the kill',
     'stored after the kill',

@@ -21,6 +21,7 @@ export function brokerOptions(clock: Clock): BrokerOptions {
     reserveBytes: 0,
     sessionTimeoutMs: 30_000,
     renewMs: Infinity,
+    patienceMs: Infinity,
     log: () => {},
   };
 }

@@ -1,5 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { LogLine } from 'holdfast';
 import { describe, expect, test } from 'vitest';
 import { newFolder, openUntilEnd } from '../helpers/instances.ts';
 import { startWorker, type Talking } from './processes.ts';
@@ -79,6 +80,39 @@ describe('the leader of a folder dies', () => {
     const effects = await effectsIn(hf);
     expect([effects.get(0), effects.get(1)]).toEqual([['new'], ['new']]);
   });
+});
+
+test('a leader that was stopped and is not deposed takes no lease from those who gave up their links meanwhile', async () => {
+  const url = `file:${newFolder()}`;
+  const options = { sessionTimeout: '2s' } as const;
+  const leader = await startWorker({ url, consume: false, options });
+  let giveUp = (): void => {};
+  const hasGivenUp = new Promise<void>((resolve) => (giveUp = resolve));
+  const log = ({ message }: LogLine): void => {
+    if (message.endsWith('is gone, or does not answer')) giveUp();
+  };
+  const hf = await openUntilEnd(url, { ...options, log });
+  let start = (): void => {};
+  const started = new Promise<void>((resolve) => (start = resolve));
+  let release = (): void => {};
+  const released = new Promise<void>((resolve) => (release = resolve));
+  await workOf(hf).consume(async ({ n }, { tx }) => {
+    start();
+    await released;
+    tx.produce(effectsOf(hf), { n, by: 'holder' });
+  });
+  await workOf(hf).produce({ n: 0 });
+  await started;
+  leader.kill('SIGSTOP');
+  await hasGivenUp;
+  leader.kill('SIGCONT');
+  // An answer comes over the next link, when the leader has dealt with the end of the last one.
+  expect((await workOf(hf).inspect()).leased).toBe(1);
+  release();
+  await untilCompleted(hf, 1);
+  expect((await workOf(hf).inspect()).totals.redelivered).toBe(0);
+  const [message] = await workOf(hf).list('completed');
+  expect(message).toMatchObject({ attempts: 1, deaths: 0 });
 });
 
 test('a folder whose path is longer than the name of a socket may be is shared', async () => {
