@@ -10,6 +10,28 @@ export type { EventsOptions, EventsTrimmed, JournalEvent, MessageHappened } from
 export type { HandlerContext } from './api/handler-context.ts';
 export type { IsolatedConsumeOptions, IsolatedContext, IsolatedHandler } from './api/isolated.ts';
 export type { CloseOptions, Holdfast } from './api/holdfast.ts';
+export type { KvOptions } from './api/kv/limits.ts';
+export { KvU64 } from './api/kv/u64.ts';
+export type {
+  AtomicCheck,
+  AtomicOperation,
+  HoldfastAtomic,
+  HoldfastKv,
+  Kv,
+  KvCommitError,
+  KvCommitResult,
+  KvConsistencyLevel,
+  KvEnqueueOptions,
+  KvEntry,
+  KvEntryMaybe,
+  KvListIterator,
+  KvListOptions,
+  KvMutation,
+  KvNumberSum,
+  KvQueue,
+  ListenQueueOptions,
+  QueueHandler,
+} from './api/kv/types.ts';
 export type {
   BackoffFunction,
   BackoffOptions,
@@ -28,6 +50,8 @@ export type { ChannelTotals, ChannelView, Failure, HistoryEntry, TokenView } fro
 export type { CancelTimer, Clock } from './model/clock.ts';
 export type { Duration } from './model/duration.ts';
 export { type ErrorCode, HoldfastError, StoreError } from './model/errors.ts';
+export type { KvKey, KvKeyPart } from './model/kv-key.ts';
+export type { KvListSelector } from './model/kv-selector.ts';
 export type { MessageId } from './model/message-id.ts';
 export type { ChannelSettings, Retention } from './model/policy.ts';
 export type { Random } from './model/random.ts';

@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type CloseOptions, createHoldfast, type Holdfast } from './api/holdfast.ts';
 import { addInstance } from './api/instances.ts';
+import { type KvOptions, resolveKvOptions } from './api/kv/limits.ts';
 import { refuseUnknown, wholeNumber } from './api/options.ts';
 import { Client } from './client/client.ts';
 import type { Target } from './host/host-options.ts';
@@ -53,6 +54,8 @@ export interface OpenOptions {
    * @default '10s'
    */
   readonly connectTimeout?: Duration;
+  /** Limits of `kv` that are other than those of Deno. */
+  readonly kv?: KvOptions;
   /** Time, for tests; only without a thread. */
   readonly clock?: Clock;
   /** Randomness, for tests; only without a thread. */
@@ -77,6 +80,7 @@ const OPTIONS = [
   'tls',
   'connectTimeout',
   'log',
+  'kv',
   'clock',
   'random',
 ];
@@ -105,6 +109,7 @@ export async function open(url: string | undefined = defaultUrl(), options: Open
   refuseUnknown(options, OPTIONS, 'open');
   const target = targetOf(url, options);
   const settings = settingsOf(target, options);
+  const kvLimits = resolveKvOptions(options.kv);
   const { token = process.env['HOLDFAST_TOKEN'], log = warn } = options;
   const connectMs = parseDuration(options.connectTimeout ?? '10s', 'connectTimeout');
   const borrowed = await borrowHost(await keyOf(target, settings), target, settings, log, (running) =>
@@ -119,7 +124,7 @@ export async function open(url: string | undefined = defaultUrl(), options: Open
     await borrowed.release();
     throw error;
   }
-  const holdfast = closeAtEnd(createHoldfast(client, borrowed.release));
+  const holdfast = closeAtEnd(createHoldfast(client, borrowed.release, kvLimits));
   const forget = addInstance(client, nameOf(target), settings.space, () => holdfast.close());
   client.onFailure(() => client.failure?.code === 'CLOSED' && forget());
   return holdfast;

@@ -24,7 +24,8 @@ import {
 } from './options.ts';
 import { checkMessage } from './schema.ts';
 import { ask, listMessages, type ListOptions, readMessage, type StoredMessage } from './stored.ts';
-import type { Prepared, TransactionTarget } from './transaction.ts';
+import type { Prepared } from './produced.ts';
+import type { TransactionTarget } from './transaction.ts';
 
 /** What a produce gives: the message is stored as safely as `durability` says. */
 export interface Receipt {

@@ -5,6 +5,9 @@ import { type Duration, parseDuration } from '../model/duration.ts';
 import { type Admin, createAdmin } from './admin.ts';
 import { Channel } from './channel.ts';
 import { type BackupOptions, takeBackup } from './backup.ts';
+import { createKv } from './kv/kv.ts';
+import { type KvLimits, resolveKvOptions } from './kv/limits.ts';
+import type { HoldfastKv } from './kv/types.ts';
 import { type EventsOptions, type JournalEvent, readEvents } from './events.ts';
 import { type ChannelOptions, checkChannelName, resolveChannelOptions } from './options.ts';
 import { createTokens, type Tokens } from './tokens.ts';
@@ -27,6 +30,8 @@ export interface Holdfast {
     name: string,
     options: ChannelOptions<Schema> & { readonly schema: Schema },
   ): Channel<StandardSchemaV1.InferInput<Schema>, StandardSchemaV1.InferOutput<Schema>, Result>;
+  /** Values under ordered keys, and a queue: all of Deno.Kv, with its limits where `open` was not told otherwise. */
+  readonly kv: HoldfastKv;
   /** The names of all channels that the access token may read, in order. */
   channels(): Promise<string[]>;
   /** Access tokens of the space: who may come in from elsewhere, and what that allows. They take `server:admin`. */
@@ -88,7 +93,11 @@ export async function drainWithin(client: Client, graceMs: number | undefined): 
 }
 
 /** @param release lets the broker go, once the client has said goodbye */
-export function createHoldfast(client: Client, release: () => Promise<void>): Holdfast {
+export function createHoldfast(
+  client: Client,
+  release: () => Promise<void>,
+  kvLimits: KvLimits = resolveKvOptions(),
+): Holdfast {
   let closing: Promise<void> | undefined;
   const finish = async (graceMs: number | undefined): Promise<void> => {
     await drainWithin(client, graceMs);
@@ -110,6 +119,7 @@ export function createHoldfast(client: Client, release: () => Promise<void>): Ho
       checkChannelName(name);
       return new Channel<never, never, never>(client, name, resolveChannelOptions(options));
     },
+    kv: createKv(client, kvLimits),
     tokens: createTokens(client),
     transact: (work) => transact(client, work),
     channels: () => ask(client, { kind: 'inspect', what: 'channels' }) as Promise<string[]>,

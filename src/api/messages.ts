@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Client } from '../client/client.ts';
 import type { Item } from '../client/outbox.ts';
 import { CODEC_BSON, decode, decodeWithin, encode } from '../codec/bson.ts';
+import { CODEC_V8, decodeV8 } from '../codec/v8.ts';
 import { BlockReader, DEDUPE_BYTES, type ItemOptions } from '../model/block.ts';
 import type { Delivery } from '../model/command.ts';
 import { parseDuration } from '../model/duration.ts';
@@ -63,20 +64,23 @@ const ITEM_ID_AT = 1;
 
 /** Decodes a delivered message. @throws HoldfastError `UNDECODABLE` */
 export function decodeDelivery({ codec, bytes, itemStart, itemEnd }: Delivery): unknown {
-  checkCodec(codec);
-  return decodeWithin(bytes, BlockReader.payloadStart(bytes, itemStart), itemEnd);
+  const start = BlockReader.payloadStart(bytes, itemStart);
+  return codec === CODEC_BSON
+    ? decodeWithin(bytes, start, itemEnd)
+    : decodePayload(codec, bytes.subarray(start, itemEnd));
 }
 
 /** @throws HoldfastError `UNDECODABLE` */
 export function decodePayload(codec: number, payload: Uint8Array): unknown {
-  checkCodec(codec);
-  return decode(payload);
-}
-
-function checkCodec(codec: number): void {
-  if (codec === CODEC_BSON) return;
-  throw new HoldfastError(
-    'UNDECODABLE',
-    `Cannot decode a message in codec ${codec}: this version knows only ${CODEC_BSON}`,
-  );
+  switch (codec) {
+    case CODEC_BSON:
+      return decode(payload);
+    case CODEC_V8:
+      return decodeV8(payload);
+    default:
+      throw new HoldfastError(
+        'UNDECODABLE',
+        `Cannot decode a message in codec ${codec}: this version knows ${CODEC_BSON} and ${CODEC_V8}`,
+      );
+  }
 }

@@ -1,10 +1,11 @@
 /** A transaction: effects that are gathered and commit together, those of a handler with its ack. */
-import { blocksOf, type Client } from '../client/client.ts';
-import { type Item, refusal } from '../client/outbox.ts';
+import type { Client } from '../client/client.ts';
+import { refusal } from '../client/outbox.ts';
 import type { Settle } from '../model/command.ts';
 import type { KvRecord } from '../model/kv.ts';
 import type { KvKey } from '../model/kv-key.ts';
 import type { ProduceOptions } from './options.ts';
+import { type Prepared, producedOf } from './produced.ts';
 import { type EntryOptions, TransactionEntries, type TransactionEntry } from './transaction-entries.ts';
 
 /** What a transaction needs of a channel that it produces to; every channel of the instance has it. */
@@ -12,12 +13,6 @@ export interface TransactionTarget<Input> {
   readonly name: string;
   /** @internal */
   prepare(client: Client, message: Input, options: ProduceOptions | undefined): Prepared | Promise<Prepared>;
-}
-
-/** A message ready to go, and the name of its channel and rules in the session. */
-export interface Prepared {
-  readonly ref: number;
-  readonly item: Item;
 }
 
 export interface Transaction {
@@ -93,19 +88,17 @@ export class GatheredTransaction implements Transaction {
   /** The messages that commit. Rejects when one does not match its channel's schema. */
   async produced(): Promise<Settle['produced']> {
     if (this.#prepared.length === 0) return undefined;
-    const byRef = new Map<number, Item[]>();
+    const ready: Prepared[] = [];
     let bytes = 0;
     for (const prepared of this.#prepared) {
-      const { ref, item } = await prepared;
-      bytes += item.payload.length;
+      const one = await prepared;
+      bytes += one.item.payload.length;
       if (bytes > MAX_PRODUCED_BYTES) {
         throw new RangeError(`Cannot produce more than ${MAX_PRODUCED_BYTES} bytes in one transaction`);
       }
-      const items = byRef.get(ref);
-      if (items === undefined) byRef.set(ref, [item]);
-      else items.push(item);
+      ready.push(one);
     }
-    return [...byRef].map(([ref, items]) => ({ kind: 'produce', ref, blocks: blocksOf(items) }));
+    return producedOf(ready);
   }
 
   get isEmpty(): boolean {

@@ -36,6 +36,9 @@ export class Waits {
   readonly #awaited = new Map<string, { readonly id: Uint8Array; readonly waiting: Set<(ended: Ended) => void> }>();
   readonly #room = new Map<string, (() => void)[]>();
   readonly #wanted = new Map<string, Set<() => void>>();
+  /** By the number of the watch. */
+  readonly #kvWatches = new Map<number, () => void>();
+  #nextKvWatch = 1;
   #events: (() => void)[] = [];
   /** How often there may have been events behind those that were read. */
   #eventNotices = 0;
@@ -47,7 +50,7 @@ export class Waits {
 
   /** Whether nobody waits for the broker. */
   get isEmpty(): boolean {
-    return this.#awaited.size + this.#wanted.size + this.#events.length === 0;
+    return this.#awaited.size + this.#wanted.size + this.#kvWatches.size + this.#events.length === 0;
   }
 
   /** Waits for the end of a message. `registered` says that the broker was told together with the produce. */
@@ -138,6 +141,22 @@ export class Waits {
     });
   }
 
+  /**
+   * Gives a number to watch KV under. `changed` is called whenever what is watched under it may have changed: at each
+   * notice, over each new link, and when the client has failed. With `stop` the broker is told to watch no more.
+   */
+  kvChanges(changed: () => void): { readonly watch: number; readonly stop: () => void } {
+    const watch = this.#nextKvWatch++;
+    this.#kvWatches.set(watch, changed);
+    this.#onChange();
+    const stop = (): void => {
+      if (!this.#kvWatches.delete(watch)) return;
+      this.#client.request({ kind: 'kvWatch', watch, keys: [] }).catch(() => {});
+      this.#onChange();
+    };
+    return { watch, stop };
+  }
+
   /** The broker has said something that somebody may wait for. */
   notice(notice: Exclude<Notice, { kind: 'revoked' | 'consumerRefused' }>): void {
     switch (notice.kind) {
@@ -157,6 +176,9 @@ export class Waits {
       case 'events':
         this.#announceEvents();
         break;
+      case 'kvChanged':
+        this.#kvWatches.get(notice.watch)?.();
+        break;
     }
   }
 
@@ -171,6 +193,7 @@ export class Waits {
   /** What was said over the link before may have been lost: whoever waits has to look. */
   renew(): void {
     for (const channel of this.#room.keys()) this.#announceRoom(channel);
+    for (const changed of this.#kvWatches.values()) changed();
     this.#announceEvents();
   }
 

@@ -12,6 +12,7 @@ import { systemRandom } from '../model/random.ts';
 import type { ApiCase } from './api-conformance-tools.ts';
 import { consumeCases } from './api-conformance-consume.ts';
 import { handlerCases } from './api-conformance-handlers.ts';
+import { kvCases } from './api-conformance-kv.ts';
 import { manageCases } from './api-conformance-manage.ts';
 import { produceCases } from './api-conformance-produce.ts';
 import type { ConformanceCase } from './store-conformance.ts';
@@ -38,7 +39,7 @@ export interface ApiConformanceOptions {
 /** The cases that hold for every store over every connection. They are independent of each other. */
 export function apiConformance(factory: ApiFactory, options: ApiConformanceOptions = {}): ConformanceCase[] {
   const { handlersMayRepeat = false } = options;
-  return [...produceCases, ...consumeCases, ...handlerCases, ...manageCases].map(([name, body]) => ({
+  return [...produceCases, ...consumeCases, ...handlerCases, ...manageCases, ...kvCases].map(([name, body]) => ({
     name,
     run: () => runCase(factory, body, !handlersMayRepeat),
   }));

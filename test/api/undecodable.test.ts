@@ -23,7 +23,7 @@ const UNKNOWN_CODEC: Stored = { codec: 7, payload: WHOLE };
 const CUT_OFF: Stored = { codec: CODEC_BSON, payload: WHOLE.subarray(0, -3) };
 
 const UNREADABLE: readonly (readonly [what: string, stored: Stored, reason: RegExp])[] = [
-  ['of an unknown codec', UNKNOWN_CODEC, /codec 7: this version knows only 1/],
+  ['of an unknown codec', UNKNOWN_CODEC, /codec 7: this version knows 1 and 2/],
   ['cut off', CUT_OFF, /Cannot decode/],
   ['with more behind it', { codec: CODEC_BSON, payload: Uint8Array.of(...WHOLE, 0) }, /Cannot decode/],
   ['of no bytes', { codec: CODEC_BSON, payload: new Uint8Array(0) }, /Cannot decode/],

@@ -1,0 +1,161 @@
+/** Queues on KV: channels whose messages have the form of values of KV, and the rules of Deno's queue. */
+import { CODEC_V8, encodeV8 } from '../../codec/v8.ts';
+import { HoldfastError } from '../../model/errors.ts';
+import { checkWritable, encodeKvKey, type KvKey } from '../../model/kv-key.ts';
+import { DEFAULT_POLICY, type Policy } from '../../model/policy.ts';
+import { attemptRunner } from '../attempt.ts';
+import { createConsumer } from '../consumer.ts';
+import { refuseUnknown, type ResolvedChannelOptions } from '../options.ts';
+import type { Prepared } from '../produced.ts';
+import type { KvCore } from './core.ts';
+import type { KvEnqueueOptions, ListenQueueOptions, QueueHandler } from './types.ts';
+
+/** The channel of the queue that has no name; those that have one are below it. */
+const CHANNEL = 'kv/queue';
+
+const DEFAULT_SCHEDULE: readonly number[] = [100, 1_000, 5_000, 30_000, 60_000];
+
+const MAX_DELAY_MS = 30 * 86_400_000;
+const MAX_INTERVAL_MS = 3_600_000;
+
+/** How many handlers run at a time when nothing is said: few enough for messages to be shared among processes. */
+const CONCURRENCY = 100;
+
+/** What is to be enqueued, its value encoded. */
+export interface Enqueued {
+  readonly payload: Uint8Array;
+  readonly delayMs: number;
+  readonly schedule: readonly number[];
+  readonly keysIfUndelivered: readonly KvKey[];
+}
+
+export class Queue {
+  readonly #core: KvCore;
+  readonly #channel: string;
+  /** The names under which the session knows the channel, by schedule. */
+  readonly #refs = new Map<string, number>();
+
+  /** @param name of a queue besides the first one */
+  constructor(core: KvCore, name: string | undefined) {
+    this.#core = core;
+    this.#channel = name === undefined ? CHANNEL : `${CHANNEL}/${name}`;
+  }
+
+  /** Checks and encodes what can be before the commit. @throws TypeError */
+  enqueued(value: unknown, options: KvEnqueueOptions = {}): Enqueued {
+    const { delay, keysIfUndelivered, backoffSchedule } = options;
+    return {
+      payload: encodeV8(value),
+      delayMs: checkDelay(delay ?? 0),
+      schedule: backoffSchedule === undefined ? DEFAULT_SCHEDULE : this.#checkSchedule(backoffSchedule),
+      keysIfUndelivered: keysIfUndelivered ?? [],
+    };
+  }
+
+  /** The message, ready to go. @throws TypeError */
+  prepare({ payload, delayMs, schedule, keysIfUndelivered }: Enqueued): Prepared {
+    const { client, limits } = this.#core;
+    if (payload.length > limits.maxValueBytes) {
+      throw new TypeError(`enqueue payload too large (max ${limits.maxValueBytes} bytes)`);
+    }
+    if (keysIfUndelivered.length > limits.maxKeysIfUndelivered) {
+      throw new TypeError(`Too many keys in keysIfUndelivered (max ${limits.maxKeysIfUndelivered})`);
+    }
+    const undelivered = keysIfUndelivered.map((key) => checkWritable(encodeKvKey(key)));
+    const item = { id: client.nextId(), codec: CODEC_V8, payload, options: { delayMs, undelivered } };
+    return { ref: this.#refOf(schedule), item };
+  }
+
+  /** Runs the handler until the KV is closed, and resolves when what it has begun by then is settled. */
+  async listen(handler: QueueHandler, options: ListenQueueOptions = {}): Promise<void> {
+    if (this.#core.isClosed) throw new Error('Queue already closed');
+    if (typeof handler !== 'function') throw new TypeError('Cannot listen: the handler must be a function');
+    refuseUnknown(options, ['concurrency', 'onError'], 'listenQueue');
+    const { client, limits } = this.#core;
+    const { concurrency = CONCURRENCY, onError = warn } = options;
+    const rules = { ...RULES, policy: policyOf(DEFAULT_SCHEDULE, limits.maxBacklog) };
+    const run = attemptRunner(client, this.#channel, rules, async (message, context) => {
+      try {
+        await handler(message, context);
+      } catch (error) {
+        // Not from within the attempt: whatever the listener throws is its owner's.
+        client.clock.defer(() => onError(error));
+        throw error;
+      }
+    });
+    const consumer = createConsumer(client, this.#channel, this.#refOf(DEFAULT_SCHEDULE), run, {
+      concurrency,
+      onError,
+    });
+    const forget = this.#core.onClose(() => void consumer.drain());
+    try {
+      await consumer.stopped;
+    } finally {
+      forget();
+    }
+  }
+
+  #refOf(schedule: readonly number[]): number {
+    const content = schedule.join();
+    const known = this.#refs.get(content);
+    if (known !== undefined) return known;
+    const { client, limits } = this.#core;
+    const { ref, done } = client.declare(this.#channel, policyOf(schedule, limits.maxBacklog), undefined);
+    // A refusal shows at the first command that uses the name.
+    done.catch(() => {});
+    this.#refs.set(content, ref);
+    return ref;
+  }
+
+  #checkSchedule(schedule: readonly number[]): readonly number[] {
+    const { maxBackoffIntervals } = this.#core.limits;
+    if (schedule.length > maxBackoffIntervals) {
+      throw new TypeError(`Invalid backoffSchedule, max ${maxBackoffIntervals} intervals allowed`);
+    }
+    const invalid = schedule.findIndex((interval) => !(interval >= 0 && interval <= MAX_INTERVAL_MS));
+    if (invalid >= 0) throw new TypeError(`Invalid backoffSchedule, interval at index ${invalid} is invalid`);
+    return schedule.map(Math.ceil);
+  }
+}
+
+/** What a full queue says. */
+export function inWordsOfQueues(error: unknown): unknown {
+  if (!(error instanceof HoldfastError) || error.code !== 'BACKLOG_FULL') return error;
+  return new TypeError('Queue backlog limit exceeded', { cause: error });
+}
+
+/** A schedule has one attempt more than delays, for handlers that fail as for processes that die. */
+function policyOf(schedule: readonly number[], maxBacklog: number): Policy {
+  return {
+    ...DEFAULT_POLICY,
+    maxAttempts: schedule.length + 1,
+    maxDeaths: schedule.length + 1,
+    backoff: { kind: 'schedule', delaysMs: schedule.length === 0 ? [0] : schedule, jitter: 0 },
+    maxBacklog: maxBacklog === Infinity ? 0 : maxBacklog,
+  };
+}
+
+/** How messages of a queue are handled. */
+const RULES: ResolvedChannelOptions = {
+  policy: DEFAULT_POLICY,
+  settings: undefined,
+  schema: undefined,
+  backoffFunction: undefined,
+  onFull: 'reject',
+  limits: {},
+};
+
+function checkDelay(delay: number): number {
+  if (typeof delay !== 'number') {
+    throw new TypeError(`serde_v8 error: invalid type; expected: integer, got: ${typeof delay}`);
+  }
+  if (delay < 0) throw new TypeError(`Delay must be >= 0: received ${delay}`);
+  if (delay > MAX_DELAY_MS) throw new TypeError(`Delay cannot be greater than 30 days: received ${delay}`);
+  if (Number.isNaN(delay)) throw new TypeError('Delay cannot be NaN');
+  return Math.ceil(delay);
+}
+
+function warn(error: unknown): void {
+  const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  process.emitWarning('Exception in queue handler', { type: 'HoldfastWarning', detail });
+}

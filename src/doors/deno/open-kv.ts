@@ -1,0 +1,93 @@
+/** `openKv`: KV as Deno opens it, on an instance of its own. */
+import { statSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { Kv as KvOfInstance } from '../../api/kv/kv.ts';
+import type { KvOptions } from '../../api/kv/limits.ts';
+import type { Kv } from '../../api/kv/types.ts';
+import { open, type OpenOptions } from '../../open.ts';
+
+/** What Deno does not know: how to open the store, and limits that are other than Deno's. */
+export interface OpenKvOptions extends Omit<OpenOptions, 'kv'>, KvOptions {
+  /** Messages of a queue that have not ended; `Infinity` for any number. @default 100000 */
+  readonly maxBacklog?: number;
+}
+
+/** As many undelivered messages as Deno Deploy takes. */
+const MAX_BACKLOG = 100_000;
+
+/** Deno itself knows no limit here. */
+const MAX_KEYS_IF_UNDELIVERED = 10_000;
+
+/** Where KV is when nothing is said. */
+const DEFAULT_FOLDER = 'holdfast-kv';
+
+/**
+ * Opens KV.
+ *
+ * - `':memory:'`: nothing outlives the process, and each call opens a new one; with `DENO_KV_DB_MODE=memory` always
+ * - a path: a folder, made if it is not there, of which any number of processes may have it open; `DENO_KV_PATH_PREFIX`
+ *   is put before it
+ * - `http://host:port`, `https://…`: a server of Holdfast, with the token of `DENO_KV_ACCESS_TOKEN`; a listener works there too
+ * - whatever else `open` of `holdfast` takes: `file:`, `holdfast://`, `holdfasts://`, `ws://`, `wss://`, `unix:`
+ *
+ * @param path by default `DENO_KV_DEFAULT_PATH`, or the folder `holdfast-kv` within the working directory
+ * @throws TypeError for a path or option that cannot be used; what `open` throws
+ */
+export async function openKv(path?: string, options: OpenKvOptions = {}): Promise<Kv> {
+  const { env } = process;
+  const target = targetOf(path ?? env['DENO_KV_DEFAULT_PATH'] ?? DEFAULT_FOLDER);
+  const { openOptions, kv } = parted(options);
+  const token = options.token ?? (isRemote(target) ? env['DENO_KV_ACCESS_TOKEN'] : undefined);
+  const hf = await open(target, { ...openOptions, ...(token === undefined ? {} : { token }), kv });
+  KvOfInstance.onClose(hf.kv, () => void hf.close());
+  return hf.kv;
+}
+
+const KV_OPTIONS = [
+  'maxValueBytes',
+  'maxAtomicBytes',
+  'maxChecks',
+  'maxMutations',
+  'maxKeys',
+  'maxBatchSize',
+  'maxBackoffIntervals',
+  'maxKeysIfUndelivered',
+  'maxBacklog',
+] as const satisfies readonly (keyof KvOptions)[];
+
+function parted(options: OpenKvOptions): { openOptions: OpenOptions; kv: KvOptions } {
+  const kv: Record<string, number> = { maxBacklog: MAX_BACKLOG, maxKeysIfUndelivered: MAX_KEYS_IF_UNDELIVERED };
+  const openOptions: Record<string, unknown> = { ...options };
+  for (const name of KV_OPTIONS) {
+    const { [name]: given } = options;
+    if (given !== undefined) kv[name] = given;
+    delete openOptions[name];
+  }
+  return { openOptions, kv };
+}
+
+/** What `open` is to be given. @throws TypeError */
+function targetOf(path: string): string {
+  if (typeof path !== 'string' || path === '') throw new TypeError('Filename cannot be empty');
+  if (path === ':memory:' || process.env['DENO_KV_DB_MODE'] === 'memory') return 'memory:';
+  if (path.startsWith(':')) throw new TypeError(`Filename cannot start with ':' unless prefixed with './'`);
+  if (/^https?:\/\//.test(path)) return addressOf(path);
+  if (/^(?:file:|memory:|unix:|(?:holdfasts?|tcp|tls|wss?):\/\/)/.test(path)) return path;
+  const folder = resolve(`${process.env['DENO_KV_PATH_PREFIX'] ?? ''}${path}`);
+  if (statSync(folder, { throwIfNoEntry: false })?.isFile() === true) {
+    throw new TypeError(`Cannot open "${folder}": it is a file, such as Deno makes, and a store is a folder`);
+  }
+  return `file:${folder}`;
+}
+
+/** A server speaks WebSocket where it speaks HTTP. */
+function addressOf(text: string): string {
+  const url = new URL(text);
+  const isSecure = url.protocol === 'https:';
+  const port = url.port === '' ? (isSecure ? 443 : 80) : url.port;
+  return `${isSecure ? 'wss' : 'ws'}://${url.hostname}:${port}${url.pathname}${url.search}`;
+}
+
+function isRemote(target: string): boolean {
+  return !target.startsWith('file:') && target !== 'memory:';
+}
