@@ -27,14 +27,15 @@ export interface ColdRead {
 }
 
 export class ColdRecords implements ColdView {
-  readonly #values: { readonly key: Key; value: Value | undefined }[] = [];
+  /** By the text of the key. */
+  readonly #values = new Map<string, { readonly key: Key; value: Value | undefined }>();
   readonly #ranges: { readonly range: KeyRange; entries: Entry[] }[] = [];
   readonly #packs = new Map<number, Value | undefined>();
   /** Writes since the reading began; a reading may or may not have seen them, so they are put on top of it. */
   #since: Write[] = [];
 
   get(key: Key): { readonly value: Value | undefined } | undefined {
-    return this.#values.find((known) => compareKeys(known.key, key) === 0);
+    return this.#values.get(textOf(key));
   }
 
   range(range: KeyRange): readonly Entry[] | undefined {
@@ -56,7 +57,7 @@ export class ColdRecords implements ColdView {
       for await (const chunk of store.range(epoch, range)) entries.push(...chunk);
       ranges.push({ range, entries });
     }
-    need.keys.forEach((key, i) => this.#values.push({ key, value: values[i] }));
+    need.keys.forEach((key, i) => this.#values.set(textOf(key), { key, value: values[i] }));
     this.#ranges.push(...ranges);
     this.#apply(this.#since);
     this.#since = [];
@@ -82,16 +83,23 @@ export class ColdRecords implements ColdView {
 
   #apply(writes: readonly Write[]): void {
     for (const write of writes) {
-      for (const known of this.#values) {
-        if (write.kind === 'clear') {
-          if (isWithin(known.key, write)) known.value = undefined;
-        } else if (compareKeys(known.key, write.key) === 0) {
-          known.value = write.kind === 'put' ? write.value : undefined;
-        }
-      }
+      if (this.#values.size > 0) this.#applyToValues(write);
       for (const known of this.#ranges) known.entries = applyToRange(known.range, known.entries, write);
     }
   }
+
+  #applyToValues(write: Write): void {
+    if (write.kind === 'clear') {
+      for (const known of this.#values.values()) if (isWithin(known.key, write)) known.value = undefined;
+      return;
+    }
+    const known = this.#values.get(textOf(write.key));
+    if (known !== undefined) known.value = write.kind === 'put' ? write.value : undefined;
+  }
+}
+
+function textOf({ buffer, byteOffset, length }: Key): string {
+  return Buffer.from(buffer, byteOffset, length).toString('latin1');
 }
 
 function applyToRange(range: KeyRange, entries: Entry[], write: Write): Entry[] {
