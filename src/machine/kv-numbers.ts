@@ -38,11 +38,13 @@ export function compute(
 }
 
 function sum(value: KvValue, limits: KvSumLimits | undefined, entry: KvValue | undefined): Computed {
-  const operand = readOperand(value);
-  if (operand === undefined) return { refused: 'Some of the parameters are not valid V8 values' };
+  const given = readOperand(value);
+  if (given === undefined) return { refused: 'Some of the parameters are not valid V8 values' };
   const current = entry === undefined ? undefined : readOperand(entry);
   if (entry !== undefined && current === undefined) return notU64('sum');
+  const operand = current?.type === 'KvU64' ? asU64(given) : given;
   if (current !== undefined && current.type !== operand.type) {
+    if (operand.type === 'KvU64') return notU64('sum');
     return { refused: `Cannot sum ${current.type} with ${operand.type}` };
   }
   if (operand.type === 'KvU64') {
@@ -53,6 +55,12 @@ function sum(value: KvValue, limits: KvSumLimits | undefined, entry: KvValue | u
   const total = add(current, operand);
   const bounded = limits === undefined ? total : within(total, limits);
   return typeof bounded === 'string' ? { refused: bounded } : { value: writeOperand(bounded) };
+}
+
+/** Beside a KvU64, Deno takes a bigint of its range for one. */
+function asU64(operand: Operand): Operand {
+  const { type, value } = operand;
+  return type === 'BigInt' && value >= 0n && value < U64 ? { type: 'KvU64', value } : operand;
 }
 
 function add(current: Operand | undefined, operand: Operand): Operand {

@@ -188,6 +188,8 @@ describe('numbers', () => {
   const cases: readonly [string, KvValue | undefined, KvMutation, unknown][] = [
     ['sum of two', u64(5n), sum('n', u64(6n)), 11n],
     ['sum wraps around', u64(2n ** 64n - 1n), sum('n', u64(3n)), 2n],
+    ['sum of a KvU64 and a bigint', u64(5n), sum('n', v8(2n)), 7n],
+    ['sum of a KvU64 and the largest bigint', u64(5n), sum('n', v8(2n ** 64n - 1n)), 4n],
     ['sum of numbers', v8(1.5), sum('n', v8(2)), 3.5],
     ['sum of whole numbers', v8(2 ** 30), sum('n', v8(-1)), 2 ** 30 - 1],
     ['sum of negative ones', v8(-7), sum('n', v8(-8)), -15],
@@ -223,6 +225,8 @@ describe('numbers', () => {
   const refusals: readonly [string, KvValue | undefined, KvMutation][] = [
     ["Failed to perform 'sum' mutation on a non-U64 value in the database", bytes('5'), sum('n', u64(6n))],
     ["Failed to perform 'sum' mutation on a non-U64 value in the database", v8('5'), sum('n', u64(6n))],
+    ["Failed to perform 'sum' mutation on a non-U64 value in the database", v8(5), sum('n', u64(6n))],
+    ["Failed to perform 'sum' mutation on a non-U64 value in the database", v8(5n), sum('n', u64(6n))],
     [
       "Failed to perform 'min' mutation on a non-U64 value in the database",
       v8(5),
@@ -232,6 +236,8 @@ describe('numbers', () => {
     ['Some of the parameters are not valid V8 values', u64(5n), sum('n', v8('4'))],
     ['Cannot sum Number with BigInt', v8(5), sum('n', v8(4n))],
     ['Cannot sum KvU64 with Number', u64(5n), sum('n', v8(4))],
+    ['Cannot sum KvU64 with BigInt', u64(5n), sum('n', v8(2n ** 64n))],
+    ['Cannot sum KvU64 with BigInt', u64(5n), sum('n', v8(-1n))],
     [
       'The result of a Sum operation would exceed its range limit',
       v8(5),

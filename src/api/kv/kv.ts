@@ -3,7 +3,6 @@ import type { Client } from '../../client/client.ts';
 import { KvClient } from '../../client/kv.ts';
 import { checkReadable, encodeKvKey, type KvKey } from '../../model/kv-key.ts';
 import type { KvListSelector } from '../../model/kv-selector.ts';
-import { checkChannelName } from '../options.ts';
 import { AtomicOperation } from './atomic.ts';
 import { checkConsistency, checkOpen, COMMIT_VERSIONSTAMP, entryOf, type KvCore } from './core.ts';
 import type { KvLimits } from './limits.ts';
@@ -99,7 +98,6 @@ export class Kv implements HoldfastKv {
   queue(name: string): KvQueue {
     const known = this.#queues.get(name);
     if (known !== undefined) return known;
-    checkChannelName(name);
     const core = this.#core;
     const inner = new Queue(core, name);
     const queue: KvQueue = {

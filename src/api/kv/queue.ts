@@ -6,7 +6,7 @@ import { MAX_KV_VALUE_BYTES, versionstampOf } from '../../model/kv.ts';
 import { DEFAULT_POLICY, type Policy } from '../../model/policy.ts';
 import { attemptRunner } from '../attempt.ts';
 import { createConsumer } from '../consumer.ts';
-import { refuseUnknown, type ResolvedChannelOptions } from '../options.ts';
+import { checkChannelName, refuseUnknown, type ResolvedChannelOptions } from '../options.ts';
 import type { Prepared } from '../produced.ts';
 import { checkOpen, type KvCore } from './core.ts';
 import type { KvCommitResult, KvEnqueueOptions, ListenQueueOptions, QueueHandler } from './types.ts';
@@ -36,10 +36,15 @@ export class Queue {
   /** The names under which the session knows the channel, by schedule. */
   readonly #refs = new Map<string, number>();
 
-  /** @param name of a queue besides the first one */
+  /**
+   * @param name of a queue besides the first one
+   * @throws TypeError, RangeError for one that is none
+   */
   constructor(core: KvCore, name: string | undefined) {
     this.#core = core;
     this.#channel = name === undefined ? CHANNEL : `${CHANNEL}/${name}`;
+    checkChannelName(name ?? CHANNEL);
+    checkChannelName(this.#channel);
   }
 
   /** Checks and encodes what can be before the commit. @throws TypeError */

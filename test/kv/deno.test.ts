@@ -1,0 +1,132 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import * as Deno from 'holdfast/deno';
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { newFolder } from '../helpers/instances.ts';
+import { startServer } from '../network/processes.ts';
+
+const { openKv } = Deno;
+
+async function opened(...options: Parameters<typeof openKv>): Promise<Deno.Kv> {
+  const kv = await openKv(...options);
+  onTestFinished(() => kv[Symbol.dispose]());
+  return kv;
+}
+
+beforeEach(() => {
+  for (const name of ['DENO_KV_DEFAULT_PATH', 'DENO_KV_PATH_PREFIX', 'DENO_KV_DB_MODE', 'DENO_KV_ACCESS_TOKEN']) {
+    vi.stubEnv(name, undefined);
+  }
+});
+
+afterEach(() => {
+  vi.unstubAllEnvs();
+});
+
+describe('openKv()', () => {
+  test('of :memory: opens one that nobody else has', async () => {
+    const [one, other] = [await opened(':memory:'), await opened(':memory:')];
+    await one.set(['a'], 1);
+    expect((await other.get(['a'])).value).toBeNull();
+  });
+
+  test('of a path keeps what it holds in a folder there, and shares it', async () => {
+    const path = join(newFolder(), 'kv.sqlite3');
+    const one = await opened(path);
+    await one.set(['a'], 1);
+    const other = await opened(path);
+    expect((await other.get(['a'])).value).toBe(1);
+    one.close();
+    other.close();
+    expect((await (await opened(`file:${path}`)).get(['a'])).value).toBe(1);
+  });
+
+  test('follows the environment of Deno', async () => {
+    const folder = newFolder();
+    vi.stubEnv('DENO_KV_DEFAULT_PATH', join(folder, 'default'));
+    await (await opened()).set(['a'], 'default');
+    vi.stubEnv('DENO_KV_PATH_PREFIX', `${folder}/`);
+    expect((await (await opened('default')).get(['a'])).value).toBe('default');
+    vi.stubEnv('DENO_KV_DB_MODE', 'memory');
+    expect((await (await opened('default')).get(['a'])).value).toBeNull();
+  });
+
+  test('of the URL of a server reaches it, with its token', async () => {
+    const server = await startServer({ folder: newFolder(), endBehind: onTestFinished });
+    const url = server.url.replace(/^holdfast:/, 'http:');
+    const [one, other] = [await opened(url), await opened(server.url)];
+    const heard: unknown[] = [];
+    const listening = other.listenQueue((message) => {
+      heard.push(message);
+      other.close();
+    });
+    await one.enqueue('over the network');
+    await listening;
+    expect(heard).toEqual(['over the network']);
+  });
+
+  test.each<[unknown, string]>([
+    ['', 'Filename cannot be empty'],
+    [5, 'Filename cannot be empty'],
+    [':x', `Filename cannot start with ':' unless prefixed with './'`],
+  ])('refuses %j', async (path, message) => {
+    await expect(openKv(path as string)).rejects.toThrow(new TypeError(message));
+  });
+
+  test('refuses a file, and options that it does not know', async () => {
+    const file = join(newFolder(), 'kv.sqlite3');
+    writeFileSync(file, 'SQLite format 3');
+    await expect(openKv(file)).rejects.toThrow(/it is a file, such as Deno makes, and a store is a folder/);
+    await expect(openKv(':memory:', { maxSize: 5 } as never)).rejects.toThrow(/Cannot use "maxSize"/);
+  });
+
+  test('has the limits of Deno, and takes others', async () => {
+    const strict = await opened(':memory:');
+    await expect(strict.set(['a'], new Uint8Array(65_537))).rejects.toThrow('Value too large (max 65536 bytes)');
+    await strict.enqueue(1, { keysIfUndelivered: Array.from({ length: 5_000 }, (_, i) => [i]), delay: 1_000 });
+    const lifted = await opened(':memory:', { maxValueBytes: 100_000, maxBacklog: 1 });
+    await lifted.set(['a'], new Uint8Array(100_000));
+    await lifted.enqueue(1);
+    await expect(lifted.enqueue(2)).rejects.toThrow(new TypeError('Queue backlog limit exceeded'));
+  });
+
+  test('takes 100,000 undelivered messages, and no more unless it is told', async () => {
+    const strict = await opened(':memory:');
+    const unlimited = await opened(':memory:', { maxBacklog: Infinity });
+    for (const kv of [strict, unlimited]) {
+      for (let i = 0; i < 100; i++) {
+        const atomic = kv.atomic();
+        for (let j = 0; j < 1_000; j++) atomic.enqueue(j, { delay: 1_000_000 });
+        await atomic.commit();
+      }
+    }
+    await expect(strict.enqueue('one more')).rejects.toThrow(new TypeError('Queue backlog limit exceeded'));
+    expect(await unlimited.enqueue('one more')).toMatchObject({ ok: true });
+  });
+});
+
+describe('the classes', () => {
+  test('are those of what openKv() gives, and are not constructed', async () => {
+    const kv = await opened(':memory:');
+    expect(kv).toBeInstanceOf(Deno.Kv);
+    expect(kv.atomic()).toBeInstanceOf(Deno.AtomicOperation);
+    expect(kv.list({ prefix: [] })).toBeInstanceOf(Deno.KvListIterator);
+    expect(() => new Deno.Kv()).toThrow(new TypeError('Deno.Kv can not be constructed: use Deno.openKv instead'));
+  });
+
+  test('have the errors of Deno', async () => {
+    const kv = await opened(':memory:');
+    kv.close();
+    await expect(kv.get(['a'])).rejects.toBeInstanceOf(Deno.errors.BadResource);
+    expect(() => kv.close()).toThrow(Deno.errors.BadResource);
+    kv[Symbol.dispose]();
+  });
+
+  test('say what is awaited by mistake', async () => {
+    const kv = await opened(':memory:');
+    const mistake = async (): Promise<unknown> => await (kv.atomic().set(['a'], 1) as unknown);
+    await expect(mistake()).rejects.toThrow(
+      new TypeError(`'Deno.AtomicOperation' is not a promise: did you forget to call 'commit()'`),
+    );
+  });
+});
