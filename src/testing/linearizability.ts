@@ -71,6 +71,9 @@ export function checkLinearizable(
   return { verdict: isUnknown ? 'unknown' : 'linearizable' };
 }
 
+/** What stands for the keys of operations that have none. */
+const NO_KEY = Symbol('no key');
+
 /** Operations on keys that hang together by the operations that touch them. */
 function partsOf(history: readonly KvOperation[]): KvOperation[][] {
   const parents = new Map<string, string>();
@@ -86,11 +89,10 @@ function partsOf(history: readonly KvOperation[]): KvOperation[][] {
     if (first === undefined) continue;
     for (const key of others) parents.set(rootOf(key), rootOf(first));
   }
-  const parts = new Map<string, KvOperation[]>();
+  const parts = new Map<string | symbol, KvOperation[]>();
   for (const operation of history) {
     const [key] = keysOf(operation);
-    if (key === undefined) continue;
-    const root = rootOf(key);
+    const root = key === undefined ? NO_KEY : rootOf(key);
     const part = parts.get(root);
     if (part === undefined) parts.set(root, [operation]);
     else part.push(operation);

@@ -108,6 +108,7 @@ describe('checkLinearizable() of histories without versions', () => {
   test('finds a conflict without a reason', () => {
     const checked: KvAction = { kind: 'commit', checks: [{ key: 'x', value: undefined }], changes: [set('x', '1')] };
     expectNot(op(0, 1, checked, CONFLICT));
+    expectNot(op(0, 1, commit(), CONFLICT));
   });
 
   test('finds two readers who see two writes in different orders', () => {
