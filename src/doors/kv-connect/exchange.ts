@@ -44,13 +44,16 @@ export function readBody(request: Request, mostBytes: number, clock: Clock): Pro
     const cancel = clock.timer(BODY_MS, () => finish(new Refusal(408, 'The request took too long.')));
     request.on('data', take);
     request.once('error', broken);
-    request.once('aborted', broken);
-    // Over HTTP/2 what is broken off ends like everything else.
-    request.once('end', () => (request.aborted ? broken() : finish()));
+    // Over HTTP/2 what is broken off may end like everything else. As long as it is not answered, nothing else closes it.
+    request.once('end', () => (isBrokenOff(request) ? broken() : finish()));
     request.once('close', broken);
     // It was broken off while it waited for its turn, and says no more.
-    if (request.destroyed || request.aborted) broken();
+    if (isBrokenOff(request)) broken();
   });
+}
+
+function isBrokenOff(request: Request): boolean {
+  return request.destroyed || request.aborted || ('stream' in request && request.stream.closed);
 }
 
 export class Answer {

@@ -58,9 +58,6 @@ const IDLE_MS = 60_000;
 /** How long the broker may be away before a request is told to come again. */
 const OPEN_MS = 4_000;
 
-/** More than any token has: what is longer is none. */
-const MAX_TOKEN_CHARACTERS = 256;
-
 /** The broker keeps each schedule that messages of a session have had; a session with this many makes way for another. */
 const MAX_SCHEDULES = 256;
 
@@ -89,15 +86,16 @@ export class Sessions {
 
   /** @throws HoldfastError `UNAUTHORIZED`, and as `Client.open`; Refusal when there are too many */
   async take(token: string): Promise<SessionLease> {
-    if (token.length <= MAX_TOKEN_CHARACTERS && accessTokenId(token) !== undefined) {
-      try {
-        return await this.#take(token);
-      } catch (error) {
-        if (!isUnauthorized(error)) throw error;
-      }
+    if (accessTokenId(token) === undefined) return this.#take('');
+    try {
+      return await this.#take(token);
+    } catch (error) {
+      if (!isUnauthorized(error)) throw error;
+      // Clients of KV Connect always have a text to show: where the broker asks for none, any is as good.
+      return await this.#take('').catch(() => {
+        throw error;
+      });
     }
-    // Clients of KV Connect always have a text to show. Where the broker asks for none, any is as good.
-    return this.#take('');
   }
 
   close(): void {
