@@ -44,6 +44,15 @@ describe('a token of KV Connect', () => {
     ).toMatchObject({
       status: 403,
     });
+    // As `@deno/kv` gets a key: the first entry from there on, of which it wants that of the key alone.
+    const key = Buffer.from('\u0002users\0\u0002a\0');
+    const first = await reader.read([{ start: key, limit: 1 }]);
+    expect(first.output.ranges[0]?.values.map((entry) => Buffer.from(entry.key))).toEqual([key]);
+    const absent = Buffer.from('\u0002users\0\u0002\0');
+    expect((await reader.read([{ start: absent, limit: 1 }])).output.ranges).toEqual([{ values: [] }]);
+    expect((await reader.read([{ start: keyOf('other'), limit: 1 }])).status).toBe(403);
+    expect((await reader.read([{ start: key, limit: 2 }])).status).toBe(403);
+    expect((await reader.read([{ start: key, limit: 1, reverse: true }])).status).toBe(403);
     const ofUsers = mutation('users', 'x', { key: Buffer.from('\u0002users\0\u0002b\0') });
     expect(await reader.write({ mutations: [ofUsers] })).toMatchObject({
       status: 403,

@@ -178,7 +178,7 @@ async function serveWatch({ door, backend, request, answer }: Call): Promise<voi
   }
 }
 
-/** Says what has changed since the last time; the first time, everything. Resolves when there is nothing more to say. */
+/** Says how the keys are, and again whenever that has changed. Resolves when there is nothing more to say. */
 async function tellChanges(
   keys: readonly Uint8Array[],
   first: readonly (KvRecord | undefined)[],
@@ -189,7 +189,7 @@ async function tellChanges(
   for (let records: typeof first | undefined = first; records !== undefined; records = await watching.next()) {
     const versions = records.map((record) => record?.version ?? 0);
     const isNews = before === undefined || versions.some((version, i) => version !== before?.[i]);
-    if (isNews && !(await answer.write(framed(watchOutput(keys, records, before))))) return;
+    if (isNews && !(await answer.write(framed(watchOutput(keys, records))))) return;
     before = versions;
   }
 }

@@ -7,6 +7,7 @@ import {
   MAX_KV_KEY_BYTES,
   versionstampOf,
 } from '../../model/kv.ts';
+import { HoldfastError } from '../../model/errors.ts';
 import { EXCESS, LIMITS } from './limits.ts';
 import { type Entry, READ_STATUS, type ReadRange, SNAPSHOT_READ_OUTPUT, WATCH_OUTPUT } from './messages.ts';
 import { Refusal } from './refusal.ts';
@@ -85,18 +86,19 @@ export async function readRanges(
   });
 }
 
-/** What a watch says: of the keys in their order, those whose versions are other than the ones before. */
+/**
+ * What a watch says: how each of the keys is now. The protocol has a way to say of one that it has not changed; Deno shows
+ * such a key as if it had no entry.
+ */
 export function watchOutput(
   keys: readonly Uint8Array[],
   records: readonly (KvRecord | undefined)[],
-  before: readonly number[] | undefined,
 ): Uint8Array<ArrayBuffer> {
   return WATCH_OUTPUT.encode({
     status: READ_STATUS.success,
     keys: keys.map((key, i) => {
       const record = records[i];
-      const changed = before === undefined || before[i] !== (record?.version ?? 0);
-      return { changed, entryIfChanged: changed && record !== undefined ? entryOf(key, record) : undefined };
+      return { changed: true, entryIfChanged: record === undefined ? undefined : entryOf(key, record) };
     }),
   });
 }
@@ -105,14 +107,36 @@ export function versionstampBytes(version: number): Uint8Array {
   return Buffer.from(versionstampOf(version), 'hex');
 }
 
-/** A range of one key is read as that key, which the broker may have at hand. */
+/**
+ * A range of one key is read as that key, which the broker may have at hand.
+ *
+ * `@deno/kv` gets a key by the first entry from there on, and drops it when it has another key. A token that allows the
+ * key seldom allows all that is behind it, so where the range is refused the key alone is read: for `get` it is the same.
+ */
 async function readPages(backend: Pick<KvBackend, 'read'>, ranges: readonly KvRange[]): Promise<KvPage[]> {
-  const keys = ranges.filter(isOneKey).map(({ from }) => from);
-  const others = ranges.filter((range) => !isOneKey(range));
-  const { entries, pages } = await backend.read(keys, others);
+  try {
+    return await readApart(backend, ranges, isOneKey);
+  } catch (error) {
+    const isForbidden = error instanceof HoldfastError && error.code === 'FORBIDDEN';
+    if (!isForbidden || !ranges.some(isFirstFromKey)) throw error;
+    return await readApart(backend, ranges, (range) => isOneKey(range) || isFirstFromKey(range));
+  }
+}
+
+/** Reads some ranges as their first keys, all as of one moment. */
+async function readApart(
+  backend: Pick<KvBackend, 'read'>,
+  ranges: readonly KvRange[],
+  isKey: (range: KvRange) => boolean,
+): Promise<KvPage[]> {
+  const keys = ranges.filter(isKey).map(({ from }) => from);
+  const { entries, pages } = await backend.read(
+    keys,
+    ranges.filter((range) => !isKey(range)),
+  );
   let [nextKey, nextPage] = [0, 0];
   return ranges.map((range) => {
-    if (!isOneKey(range)) return pages[nextPage++] ?? NO_ENTRIES;
+    if (!isKey(range)) return pages[nextPage++] ?? NO_ENTRIES;
     const record = entries[nextKey++];
     return record === undefined ? NO_ENTRIES : { ...NO_ENTRIES, entries: [{ key: range.from, ...record }] };
   });
@@ -133,6 +157,10 @@ function goOn(reading: Reading, { entries, isEnd, last }: KvPage): void {
 
 function isOneKey({ from, to }: KvRange): boolean {
   return to.length === from.length + 1 && to[from.length] === 0 && Buffer.compare(to.subarray(0, -1), from) === 0;
+}
+
+function isFirstFromKey({ from, to, limit, reverse }: KvRange): boolean {
+  return limit === 1 && !reverse && from.length > 0 && to.length === 1 && to[0] === 0xff;
 }
 
 function isEmpty({ from, to }: KvRange): boolean {
