@@ -56,7 +56,7 @@ async function handle(
   if (chance.happens(0.5)) await process.sleep(chance.until(chance.happens(0.1) ? 6_000 : 400));
   if (content.fate === 'throws') throw failure('It always throws');
   if (open.plan.followUps !== undefined && chance.happens(0.4)) followUp(worker, open.plan.followUps, context);
-  if (chance.happens(sim.scenario.kvShare / 2)) await workOnEntriesWithAck(worker, context);
+  if (chance.happens(sim.scenario.kvShare)) await workOnEntriesWithAck(worker, context);
   return outcome(worker, context, answer);
 }
 

@@ -47,7 +47,7 @@ export interface Scenario {
   readonly processes: number;
   /** How often a worker does something, on average. */
   readonly actionMs: number;
-  /** The share of its actions that are about KV; half of the share of handlers that are. */
+  /** The share of its actions, and of handlers, that are about KV. */
   readonly kvShare: number;
   /** What the broker's cache of entries holds at most. */
   readonly entryCacheBytes: number | undefined;

@@ -1,6 +1,7 @@
 /** Somebody who watches entries of KV for as long as a client lives, and what they have seen last. */
 import type { Client } from '../../client/client.ts';
 import { HoldfastError } from '../../model/errors.ts';
+import type { KvRange } from '../../model/kv.ts';
 import { encodeKvKey } from '../../model/kv-key.ts';
 import { keyText } from './commit-content.ts';
 import type { Workplace } from './world.ts';
@@ -12,6 +13,12 @@ const KEYS: readonly Uint8Array[] = [
   ['e', '0'],
   ['c', '0'],
 ].map(encodeKvKey);
+
+/** What is looked at over a new link: entries that may have expired while nobody led. */
+const RANGES: readonly KvRange[] = ['e', 'gone'].map((space) => {
+  const from = encodeKvKey([space]);
+  return { from, to: Uint8Array.from([...from, 0xff]), limit: 100, reverse: false };
+});
 
 const WATCH = 1;
 
@@ -26,16 +33,23 @@ export class Watcher {
   seen: Watched | undefined;
   readonly #worker: Workplace;
   #news = 0;
+  #isRenewed = false;
   #wake: () => void = () => {};
 
   constructor(worker: Workplace) {
     this.#worker = worker;
   }
 
-  /** An entry may have changed: the broker says so, or it may have said so over the link before. */
+  /** An entry has changed. */
   tell(): void {
     this.#news += 1;
     this.#wake();
+  }
+
+  /** There is a new link: what the broker has said over the one before may be lost. */
+  renew(): void {
+    this.#isRenewed = true;
+    this.tell();
   }
 
   /** Watches until the client fails. */
@@ -46,6 +60,8 @@ export class Watcher {
       const before = this.#news;
       this.seen = undefined;
       try {
+        if (this.#isRenewed) await client.request({ kind: 'kvRead', keys: [], ranges: RANGES });
+        this.#isRenewed = false;
         const reply = await client.request({ kind: 'kvWatch', watch: WATCH, keys: KEYS });
         if (reply.kind !== 'kvRead') throw new Error(`Watching was answered with ${reply.kind}`);
         const entries = KEYS.map((key, i) => ({ key: keyText(key), version: reply.entries[i]?.version ?? 0 }));

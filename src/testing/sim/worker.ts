@@ -301,7 +301,7 @@ export class Worker implements Workplace {
             };
             decodeEvents(bytes, { reply, delivery: nobody, notice });
           } else if (bytes[0] === FRAME.welcome) {
-            this.#watcher.tell();
+            this.#watcher.renew();
           }
           frame(bytes);
         };
