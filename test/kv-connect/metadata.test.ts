@@ -101,6 +101,18 @@ describe('the data path', () => {
   });
 });
 
+test('a page in a browser is refused, whatever its origin', async () => {
+  const server = await startKvServer();
+  const raw = await RawKv.open(server);
+  const { pathname } = new URL(`${raw.endpoint}/snapshot_read`);
+  for (const origin of ['https://example.com', 'null', server.origin]) {
+    for (const path of ['/kv', pathname]) {
+      const answer = await askHttp2(server.origin, path, { ...raw.headers, origin }, '');
+      expect([answer.status, answer.body.toString()]).toEqual([403, 'Pages in browsers are not served.']);
+    }
+  }
+});
+
 describe('a request that is broken off has no effect', () => {
   // What there is of it is a message by itself.
   const whole = ATOMIC_WRITE.encode({ checks: [], mutations: [mutation('a', 'x')], enqueues: [] });

@@ -1,6 +1,7 @@
 import { serialize } from 'node:v8';
 import { describe, expect, test } from 'vitest';
 import { open } from 'holdfast';
+import { openKv } from 'holdfast/deno';
 import { exchange, keyOf, mutation, RawKv, startKvServer, untilTrue } from './server.ts';
 
 const ENQUEUE = { payload: serialize(1), deadlineMs: 0, keysIfUndelivered: [], backoffSchedule: [] };
@@ -21,6 +22,15 @@ describe('a token of KV Connect', () => {
     const late = await RawKv.open(server, token);
     expect((await late.get('a'))?.value).toEqual(Uint8Array.of(0x31));
     await untilTrue(() => server.logged.some((line) => line.includes('127.0.0.1')));
+  });
+
+  test('may be asked for by the door of Deno here, at the same URL', async () => {
+    const server = await startKvServer();
+    const { token } = await server.hf.tokens.create({ label: 'a', scopes: ['kv:a:r,w'] });
+    const kv = await openKv(server.url, { token });
+    await kv.set(['a'], 'x');
+    expect((await (await RawKv.open(server, token)).get('a'))?.encoding).toBe(1);
+    kv.close();
   });
 
   test('is an access token, and allows what its scopes do', async () => {
