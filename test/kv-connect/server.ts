@@ -22,6 +22,7 @@ import { systemRandom } from '#holdfast/model/random.js';
 import { parseAddress } from '#holdfast/wire/address.js';
 import { newFolder, openUntilEnd } from '../helpers/instances.ts';
 import { ManualClock } from '../helpers/manual-clock.ts';
+import type { CertificateFiles } from '../network/certificates.ts';
 
 /** A server with a folder of its own, which the test's process has open besides. */
 export interface KvServer {
@@ -57,7 +58,12 @@ export async function startTimedServer(): Promise<Omit<KvServer, 'hf'> & { reado
   return { ...(await listen(clock)), clock };
 }
 
-async function listen(clock: Clock): Promise<Omit<KvServer, 'hf'>> {
+/** A server under TLS, which tells its clients so. */
+export function startSecureServer(cert: CertificateFiles): Promise<Omit<KvServer, 'hf'>> {
+  return listen(systemClock, cert);
+}
+
+async function listen(clock: Clock, tls?: CertificateFiles): Promise<Omit<KvServer, 'hf'>> {
   const folder = newFolder();
   const target = { kind: 'folder', folder } as const;
   const logged: string[] = [];
@@ -79,7 +85,8 @@ async function listen(clock: Clock): Promise<Omit<KvServer, 'hf'>> {
   const server = await startServer(
     {
       host: { target, space: 'default', reserveBytes: 0, sessionTimeoutMs: 30_000 },
-      addresses: [parseAddress('holdfast://127.0.0.1:0')],
+      addresses: [parseAddress(`holdfast${tls === undefined ? '' : 's'}://127.0.0.1:0`)],
+      tls,
       connectionsPerAddress: 100,
     },
     { clock, random: systemRandom, log },
@@ -88,7 +95,7 @@ async function listen(clock: Clock): Promise<Omit<KvServer, 'hf'>> {
   onTestFinished(() => server.close());
   const [address] = server.addresses;
   if (address?.kind !== 'tcp') throw new Error('The server does not listen on TCP');
-  const origin = `http://127.0.0.1:${address.port}`;
+  const origin = `http${tls === undefined ? '' : 's'}://127.0.0.1:${address.port}`;
   const { port } = address;
   return {
     origin,
@@ -211,14 +218,15 @@ export function mutation(key: string, value: string | Uint8Array, more: Partial<
   return { ...MUTATION, key: keyOf(key), value: { data: Buffer.from(value), encoding: 3 }, ...more };
 }
 
-/** Asks over HTTP/2 with prior knowledge, as Deno does, and gives status and body. */
+/** Asks over HTTP/2, as Deno does with prior knowledge and under TLS, and gives status and body. */
 export async function askHttp2(
   origin: string,
   path: string,
   headers: Record<string, string>,
   body: Uint8Array | string,
+  ca?: string,
 ): Promise<{ readonly status: number; readonly body: Buffer }> {
-  const session = connectHttp2(origin);
+  const session = connectHttp2(origin, ca === undefined ? {} : { ca });
   try {
     const stream = session.request({ ':method': 'POST', ':path': path, ...headers });
     stream.end(body);
