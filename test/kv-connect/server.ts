@@ -24,7 +24,7 @@ import { newFolder, openUntilEnd } from '../helpers/instances.ts';
 import { ManualClock } from '../helpers/manual-clock.ts';
 import type { CertificateFiles } from '../network/certificates.ts';
 
-/** A server with a folder of its own, which the test's process has open besides. */
+/** A server on a folder, which is open besides in an instance; the server's process leads it, or follows that instance. */
 export interface KvServer {
   readonly hf: Holdfast;
   readonly origin: string;
@@ -46,10 +46,12 @@ export interface Answered<T> {
   readonly output: T;
 }
 
-export async function startKvServer(): Promise<KvServer> {
-  const server = await listen(systemClock);
-  const hf = await openUntilEnd(`file:${server.folder}`, { thread: false });
-  return { ...server, hf };
+export async function startKvServer(role: 'leads' | 'follows' = 'leads'): Promise<KvServer> {
+  const folder = newFolder();
+  const openInstance = (): Promise<Holdfast> => openUntilEnd(`file:${folder}`, { thread: false });
+  const leader = role === 'follows' ? await openInstance() : undefined;
+  const server = await listen(systemClock, { folder });
+  return { ...server, hf: leader ?? (await openInstance()) };
 }
 
 /** A server under a clock of the test's own, which no instance has open besides. */
@@ -60,11 +62,13 @@ export async function startTimedServer(): Promise<Omit<KvServer, 'hf'> & { reado
 
 /** A server under TLS, which tells its clients so. */
 export function startSecureServer(cert: CertificateFiles): Promise<Omit<KvServer, 'hf'>> {
-  return listen(systemClock, cert);
+  return listen(systemClock, { tls: cert });
 }
 
-async function listen(clock: Clock, tls?: CertificateFiles): Promise<Omit<KvServer, 'hf'>> {
-  const folder = newFolder();
+async function listen(
+  clock: Clock,
+  { folder = newFolder(), tls }: { readonly folder?: string; readonly tls?: CertificateFiles } = {},
+): Promise<Omit<KvServer, 'hf'>> {
   const target = { kind: 'folder', folder } as const;
   const logged: string[] = [];
   let sessions = 0;

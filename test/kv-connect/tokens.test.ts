@@ -7,8 +7,8 @@ import { exchange, keyOf, mutation, RawKv, startKvServer, untilTrue } from './se
 const ENQUEUE = { payload: serialize(1), deadlineMs: 0, keysIfUndelivered: [], backoffSchedule: [] };
 
 describe('a token of KV Connect', () => {
-  test('may be anything where none is needed, until there is one', async () => {
-    const server = await startKvServer();
+  test.each(['leads', 'follows'] as const)('may be anything where none is needed (server %s)', async (role) => {
+    const server = await startKvServer(role);
     const { hf } = server;
     const early = await RawKv.open(server, 'whatever');
     expect((await early.write({ mutations: [mutation('a', '1')] })).status).toBe(200);
@@ -108,6 +108,19 @@ describe('a token of KV Connect', () => {
     await Promise.all(Array.from({ length: 50 }, () => exchange(server.url, wrong[0] as string)));
     expect((await exchange(server.url, token)).status).toBe(200);
   });
+});
+
+test('a door goes on when another process takes the lead', async () => {
+  const server = await startKvServer('follows');
+  const raw = await RawKv.open(server);
+  await raw.write({ mutations: [mutation('a', '1')] });
+  const watch = await raw.watch(['a']);
+  const reader = (watch.body as ReadableStream<Uint8Array>).getReader();
+  await reader.read();
+  await server.hf.close();
+  expect((await raw.write({ mutations: [mutation('a', '2')] })).output.status).toBe(1);
+  expect((await raw.get('a'))?.value).toEqual(Uint8Array.of(0x32));
+  expect((await reader.read()).value?.length).toBeGreaterThan(4);
 });
 
 test('sessions of a door end with its server', async () => {
