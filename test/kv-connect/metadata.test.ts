@@ -4,7 +4,8 @@ import { connect } from 'node:http2';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { describe, expect, test } from 'vitest';
 import { ATOMIC_WRITE } from '#holdfast/doors/kv-connect/messages.js';
-import { askHttp2, exchange, type Metadata, mutation, RawKv, startKvServer } from './server.ts';
+import { makeAuthority } from '../network/certificates.ts';
+import { askHttp2, exchange, type Metadata, mutation, RawKv, startKvServer, startSecureServer } from './server.ts';
 
 describe('the metadata exchange', () => {
   test('agrees on the highest version, and says no more than the protocol has', async () => {
@@ -32,6 +33,14 @@ describe('the metadata exchange', () => {
     expect(JSON.parse(overHttp2.body.toString())).toMatchObject(first);
   });
 
+  test('leads to https where it came so', async () => {
+    const authority = makeAuthority();
+    const { origin } = await startSecureServer(authority.certificate('server'));
+    const ask = { authorization: 'Bearer any' };
+    const { body } = await askHttp2(origin, '/kv', ask, '{"supportedVersions":[1]}', authority.caText);
+    expect(JSON.parse(body.toString())).toMatchObject({ endpoints: [{ url: `${origin}/kv/data` }] });
+  });
+
   test('leads to the data path from a URL with a slash behind it, and through a proxy that puts a path before', async () => {
     const { url } = await startKvServer();
     const slash = (await (await exchange(`${url}/`, 'any')).json()) as Metadata;
@@ -42,17 +51,22 @@ describe('the metadata exchange', () => {
     );
   });
 
-  test.each([
-    ['{"supportedVersions":[4]}', 'The server could not negotiate a protocol version: it speaks versions 1, 2 and 3.'],
-    ['{"supportedVersions":"3"}', 'The metadata exchange request has no list of supportedVersions.'],
-    ['[]', 'The metadata exchange request has no list of supportedVersions.'],
-    ['3', 'The metadata exchange request has no list of supportedVersions.'],
-    ['{', 'The metadata exchange request is not JSON.'],
-  ])('refuses %s', async (body, text) => {
+  test('refuses what says no version that it speaks', async () => {
     const { url } = await startKvServer();
-    const answer = await exchange(url, 'any', body);
-    expect([answer.status, await answer.text()]).toEqual([400, text]);
-    expect(answer.headers.get('content-type')).toMatch(/^text\/plain/);
+    for (const [body, text] of [
+      [
+        '{"supportedVersions":[4]}',
+        'The server could not negotiate a protocol version: it speaks versions 1, 2 and 3.',
+      ],
+      ['{"supportedVersions":"3"}', 'The metadata exchange request has no list of supportedVersions.'],
+      ['[]', 'The metadata exchange request has no list of supportedVersions.'],
+      ['3', 'The metadata exchange request has no list of supportedVersions.'],
+      ['{', 'The metadata exchange request is not JSON.'],
+    ] as const) {
+      const answer = await exchange(url, 'any', body);
+      expect([answer.status, await answer.text()]).toEqual([400, text]);
+      expect(answer.headers.get('content-type')).toMatch(/^text\/plain/);
+    }
   });
 
   test('refuses a body that is too long, and one without a token', async () => {
@@ -99,6 +113,18 @@ describe('the data path', () => {
       expect(await ask(`${url}${path}`, 'GET')).toEqual([405, 'Only POST is served here.']);
     }
   });
+});
+
+test('a page in a browser is refused, whatever its origin', async () => {
+  const server = await startKvServer();
+  const raw = await RawKv.open(server);
+  const { pathname } = new URL(`${raw.endpoint}/snapshot_read`);
+  for (const origin of ['https://example.com', 'null', server.origin]) {
+    for (const path of ['/kv', pathname]) {
+      const answer = await askHttp2(server.origin, path, { ...raw.headers, origin }, '');
+      expect([answer.status, answer.body.toString()]).toEqual([403, 'Pages in browsers are not served.']);
+    }
+  }
 });
 
 describe('a request that is broken off has no effect', () => {

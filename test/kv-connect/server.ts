@@ -22,8 +22,9 @@ import { systemRandom } from '#holdfast/model/random.js';
 import { parseAddress } from '#holdfast/wire/address.js';
 import { newFolder, openUntilEnd } from '../helpers/instances.ts';
 import { ManualClock } from '../helpers/manual-clock.ts';
+import type { CertificateFiles } from '../network/certificates.ts';
 
-/** A server with a folder of its own, which the test's process has open besides. */
+/** A server on a folder, which is open besides in an instance; the server's process leads it, or follows that instance. */
 export interface KvServer {
   readonly hf: Holdfast;
   readonly origin: string;
@@ -45,10 +46,12 @@ export interface Answered<T> {
   readonly output: T;
 }
 
-export async function startKvServer(): Promise<KvServer> {
-  const server = await listen(systemClock);
-  const hf = await openUntilEnd(`file:${server.folder}`, { thread: false });
-  return { ...server, hf };
+export async function startKvServer(role: 'leads' | 'follows' = 'leads'): Promise<KvServer> {
+  const folder = newFolder();
+  const openInstance = (): Promise<Holdfast> => openUntilEnd(`file:${folder}`, { thread: false });
+  const leader = role === 'follows' ? await openInstance() : undefined;
+  const server = await listen(systemClock, { folder });
+  return { ...server, hf: leader ?? (await openInstance()) };
 }
 
 /** A server under a clock of the test's own, which no instance has open besides. */
@@ -57,8 +60,15 @@ export async function startTimedServer(): Promise<Omit<KvServer, 'hf'> & { reado
   return { ...(await listen(clock)), clock };
 }
 
-async function listen(clock: Clock): Promise<Omit<KvServer, 'hf'>> {
-  const folder = newFolder();
+/** A server under TLS, which tells its clients so. */
+export function startSecureServer(cert: CertificateFiles): Promise<Omit<KvServer, 'hf'>> {
+  return listen(systemClock, { tls: cert });
+}
+
+async function listen(
+  clock: Clock,
+  { folder = newFolder(), tls }: { readonly folder?: string; readonly tls?: CertificateFiles } = {},
+): Promise<Omit<KvServer, 'hf'>> {
   const target = { kind: 'folder', folder } as const;
   const logged: string[] = [];
   let sessions = 0;
@@ -79,7 +89,8 @@ async function listen(clock: Clock): Promise<Omit<KvServer, 'hf'>> {
   const server = await startServer(
     {
       host: { target, space: 'default', reserveBytes: 0, sessionTimeoutMs: 30_000 },
-      addresses: [parseAddress('holdfast://127.0.0.1:0')],
+      addresses: [parseAddress(`holdfast${tls === undefined ? '' : 's'}://127.0.0.1:0`)],
+      tls,
       connectionsPerAddress: 100,
     },
     { clock, random: systemRandom, log },
@@ -88,7 +99,7 @@ async function listen(clock: Clock): Promise<Omit<KvServer, 'hf'>> {
   onTestFinished(() => server.close());
   const [address] = server.addresses;
   if (address?.kind !== 'tcp') throw new Error('The server does not listen on TCP');
-  const origin = `http://127.0.0.1:${address.port}`;
+  const origin = `http${tls === undefined ? '' : 's'}://127.0.0.1:${address.port}`;
   const { port } = address;
   return {
     origin,
@@ -211,14 +222,15 @@ export function mutation(key: string, value: string | Uint8Array, more: Partial<
   return { ...MUTATION, key: keyOf(key), value: { data: Buffer.from(value), encoding: 3 }, ...more };
 }
 
-/** Asks over HTTP/2 with prior knowledge, as Deno does, and gives status and body. */
+/** Asks over HTTP/2, as Deno does with prior knowledge and under TLS, and gives status and body. */
 export async function askHttp2(
   origin: string,
   path: string,
   headers: Record<string, string>,
   body: Uint8Array | string,
+  ca?: string,
 ): Promise<{ readonly status: number; readonly body: Buffer }> {
-  const session = connectHttp2(origin);
+  const session = connectHttp2(origin, ca === undefined ? {} : { ca });
   try {
     const stream = session.request({ ':method': 'POST', ':path': path, ...headers });
     stream.end(body);

@@ -1,13 +1,14 @@
 import { serialize } from 'node:v8';
 import { describe, expect, test } from 'vitest';
 import { open } from 'holdfast';
+import { openKv } from 'holdfast/deno';
 import { exchange, keyOf, mutation, RawKv, startKvServer, untilTrue } from './server.ts';
 
 const ENQUEUE = { payload: serialize(1), deadlineMs: 0, keysIfUndelivered: [], backoffSchedule: [] };
 
 describe('a token of KV Connect', () => {
-  test('may be anything where none is needed, until there is one', async () => {
-    const server = await startKvServer();
+  test.each(['leads', 'follows'] as const)('may be anything where none is needed (server %s)', async (role) => {
+    const server = await startKvServer(role);
     const { hf } = server;
     const early = await RawKv.open(server, 'whatever');
     expect((await early.write({ mutations: [mutation('a', '1')] })).status).toBe(200);
@@ -21,6 +22,15 @@ describe('a token of KV Connect', () => {
     const late = await RawKv.open(server, token);
     expect((await late.get('a'))?.value).toEqual(Uint8Array.of(0x31));
     await untilTrue(() => server.logged.some((line) => line.includes('127.0.0.1')));
+  });
+
+  test('may be asked for by the door of Deno here, at the same URL', async () => {
+    const server = await startKvServer();
+    const { token } = await server.hf.tokens.create({ label: 'a', scopes: ['kv:a:r,w'] });
+    const kv = await openKv(server.url, { token });
+    await kv.set(['a'], 'x');
+    expect((await (await RawKv.open(server, token)).get('a'))?.encoding).toBe(1);
+    kv.close();
   });
 
   test('is an access token, and allows what its scopes do', async () => {
@@ -98,6 +108,19 @@ describe('a token of KV Connect', () => {
     await Promise.all(Array.from({ length: 50 }, () => exchange(server.url, wrong[0] as string)));
     expect((await exchange(server.url, token)).status).toBe(200);
   });
+});
+
+test('a door goes on when another process takes the lead', async () => {
+  const server = await startKvServer('follows');
+  const raw = await RawKv.open(server);
+  await raw.write({ mutations: [mutation('a', '1')] });
+  const watch = await raw.watch(['a']);
+  const reader = (watch.body as ReadableStream<Uint8Array>).getReader();
+  await reader.read();
+  await server.hf.close();
+  expect((await raw.write({ mutations: [mutation('a', '2')] })).output.status).toBe(1);
+  expect((await raw.get('a'))?.value).toEqual(Uint8Array.of(0x32));
+  expect((await reader.read()).value?.length).toBeGreaterThan(4);
 });
 
 test('sessions of a door end with its server', async () => {

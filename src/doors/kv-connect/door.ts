@@ -82,6 +82,8 @@ async function serve(door: Door, request: Request, answer: Answer, admit: () => 
   const method = path.startsWith(DATA_PATH) ? METHODS.get(path.slice(DATA_PATH.length)) : undefined;
   if (!isExchange && method === undefined) throw new Refusal(404, 'Resource not found.');
   if (request.method !== 'POST') throw new Refusal(405, 'Only POST is served here.');
+  // Only browsers send an origin, and no page has any business here: not even on this machine, by whatever name it calls it.
+  if (request.headers.origin !== undefined) throw new Refusal(403, 'Pages in browsers are not served.');
   const token = bearerOf(request);
   if (method !== undefined) checkDataHeaders(request, door.databaseId);
   const { backend, release } = await door.sessions.take(token);
@@ -149,8 +151,6 @@ async function written(
         return { status: WRITE_STATUS.unspecified };
       case 'STORE_FULL':
         return { status: WRITE_STATUS.writeDisabled };
-      case 'BACKLOG_FULL':
-        throw new Refusal(400, 'Queue backlog limit exceeded');
       default:
         throw error;
     }

@@ -63,20 +63,22 @@ function isEqual(a, b, KvU64) {
 async function lists(kv) {
   const parts = [new Uint8Array([1]), 'text', 3n, -2n, 1.5, false, true];
   for (const part of parts) await kv.set(['list', part], 1);
-  for (let i = 0; i < 250; i++) await kv.set(['many', i], i);
+  const many = kv.atomic();
+  for (let i = 0; i < 250; i++) many.set(['many', i], i);
+  await many.commit();
   const keys = async (selector, options) => {
     const found = [];
     for await (const { key } of kv.list(selector, options)) found.push(String(key.at(-1)));
     return found;
   };
-  const many = await keys({ prefix: ['many'] });
+  const all = await keys({ prefix: ['many'] });
   const backwards = await keys({ prefix: ['many'] }, { reverse: true, limit: 120, batchSize: 50 });
   const first = kv.list({ prefix: ['many'] }, { limit: 3 });
   for await (const entry of first) void entry;
   return {
     ordered: await keys({ prefix: ['list'] }),
-    many: many.length,
-    isInOrder: many.every((key, i) => key === String(i)),
+    many: all.length,
+    isInOrder: all.every((key, i) => key === String(i)),
     backwards: [backwards.length, backwards[0], backwards.at(-1)],
     range: await keys({ start: ['many', 10], end: ['many', 13] }),
     behind: await keys({ prefix: ['many'] }, { cursor: first.cursor, limit: 2 }),
