@@ -101,6 +101,8 @@ export function createHttpSide(
   return {
     take(socket, deadlineAt) {
       connect(socket, deadlineAt);
+      // As the server itself would do it if it listened: an answer in several pieces waits for nothing.
+      socket.setNoDelay(true);
       http.emit('connection', socket);
       socket.resume();
     },

@@ -66,11 +66,14 @@ export function openKvConnect(options: KvConnectOptions): KvConnect {
       request.on('error', () => {});
       // It may be gone by the time somebody wants to know.
       const { remoteAddress = '' } = request.socket;
-      serve(door, request, answer, admit).catch((error: unknown) => {
-        const refusal = refusalFor(error) ?? new Refusal(500, 'An internal server error occurred.');
-        if (refusal.status === 401) options.onUnauthorized(refusal.message, remoteAddress);
-        return answer.hasBegun ? answer.cut() : answer.refuse(refusal, request);
-      });
+      serve(door, request, answer, admit)
+        .catch((error: unknown) => {
+          const refusal = refusalFor(error) ?? new Refusal(500, 'An internal server error occurred.');
+          if (refusal.status === 401) options.onUnauthorized(refusal.message, remoteAddress);
+          return answer.hasBegun ? answer.cut() : answer.refuse(refusal, request);
+        })
+        // Whatever becomes of one request, the server goes on.
+        .catch(() => answer.cut());
     },
     close: () => sessions.close(),
   };
