@@ -48,12 +48,9 @@ const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
  * @throws TypeError for what is no key, in the words of Deno
  */
 export function encodeKvKey(key: KvKey): Uint8Array {
-  const parts: unknown = key;
-  if (!Array.isArray(parts)) {
-    throw new TypeError(`serde_v8 error: invalid type; expected: array, got: ${nameOfType(parts)}`);
-  }
+  checkType('array', key);
   const writer = new ByteWriter(64);
-  for (const part of parts) writePart(writer, part);
+  for (const part of key) writePart(writer, part);
   return writer.finish();
 }
 
@@ -64,10 +61,27 @@ export function checkWritable(key: Uint8Array): Uint8Array {
   throw new TypeError(`Key too large for write (max ${MAX_KV_KEY_BYTES} bytes)`);
 }
 
+/** To Deno one entry is a range that ends a byte behind it, so its key has one byte less. @throws TypeError */
+export function checkEntryReadable(key: Uint8Array): Uint8Array {
+  if (key.length <= MAX_KV_KEY_BYTES) return key;
+  throw tooLargeToRead();
+}
+
 /** One byte more than an entry's, for the ends of ranges. @throws TypeError */
 export function checkReadable(key: Uint8Array): Uint8Array {
   if (key.length <= MAX_KV_KEY_BYTES + 1) return key;
-  throw new TypeError(`Key too large for read (max ${MAX_KV_KEY_BYTES + 1} bytes)`);
+  throw tooLargeToRead();
+}
+
+function tooLargeToRead(): TypeError {
+  return new TypeError(`Key too large for read (max ${MAX_KV_KEY_BYTES + 1} bytes)`);
+}
+
+/** @throws TypeError for what is of another type, in the words of Deno */
+export function checkType(expected: 'array' | 'string' | 'integer', value: unknown): void {
+  const is =
+    expected === 'array' ? Array.isArray(value) : typeof value === (expected === 'integer' ? 'number' : expected);
+  if (!is) throw new TypeError(`serde_v8 error: invalid type; expected: ${expected}, got: ${nameOfType(value)}`);
 }
 
 /** The parts of a key. @throws HoldfastError `UNDECODABLE` */

@@ -12,9 +12,9 @@ import { startBroker } from '../helpers/brokers.ts';
 interface Wire {
   readonly kv: HoldfastKv;
   /** From now on nothing arrives over its present link. */
-  deafen(): void;
+  readonly deafen: () => void;
   /** Ends its present link, and lets it have no other for this long. */
-  cut(forMs: number): Promise<void>;
+  readonly cut: (forMs: number) => Promise<void>;
 }
 
 async function start(): Promise<{ clock: TestClock; connect: () => Promise<Wire> }> {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { type KvOptions, resolveKvOptions } from '#holdfast/api/kv/limits.js';
 import { resolveChannelOptions } from '#holdfast/api/options.js';
 import { MAX_ACCESS_TOKENS } from '#holdfast/machine/access-tokens.js';
 import { HISTORY_LENGTH } from '#holdfast/machine/message.js';
@@ -118,6 +119,20 @@ describe('docs/guarantees.md', () => {
       'entries of the journal, and their age': `${JOURNAL_ENTRIES}, ${JOURNAL_AGE_MS / 3_600_000}h`,
     });
   });
+});
+
+test('docs/kv.md names every limit of KV as the code has it', () => {
+  const [, ...table] = rows('docs/kv.md', 'Limits');
+  const found = table.map(([option = '', value = '', most = '']) => [option, Number.parseFloat(value), Number(most)]);
+  const { maxKeyBytes, ...defaults } = resolveKvOptions();
+  expect(new Set(found.map(([option]) => option))).toEqual(new Set(Object.keys(defaults)));
+  expect(maxKeyBytes).toBe(defaults.maxAtomicBytes / 10);
+  for (const [option = '', value, most] of found) {
+    const name = option as keyof KvOptions;
+    expect([option, value]).toEqual([option, defaults[name]]);
+    expect(resolveKvOptions({ [name]: Number(most) })[name]).toBe(most);
+    expect(() => resolveKvOptions({ [name]: Number(most) + 1 })).toThrow(RangeError);
+  }
 });
 
 test('docs/lifecycle.md has the table of transitions of the code', () => {

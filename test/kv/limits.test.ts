@@ -24,7 +24,13 @@ const later: readonly Refusal[] = [
     new TypeError('serde_v8 error: invalid type; expected: array, got: string'),
   ],
   ['get of a versionstamp', (kv) => kv.get(stamp(kv)), BAD_PART],
-  ['get of a long key', (kv) => kv.get([text(2_048)]), TOO_LONG_TO_READ],
+  ['get of a long key', (kv) => kv.get([text(2_047)]), TOO_LONG_TO_READ],
+  ['getMany of a long key', (kv) => kv.getMany([[text(2_048)]]), TOO_LONG_TO_READ],
+  [
+    'getMany of no list',
+    (kv) => kv.getMany(any<KvKey[]>('x')),
+    new TypeError('serde_v8 error: invalid type; expected: array, got: string'),
+  ],
   [
     'get with another consistency',
     (kv) => kv.get(['a'], { consistency: any('x') }),
@@ -104,6 +110,21 @@ const later: readonly Refusal[] = [
     'expireIn of 2^53',
     (kv) => kv.set(['a'], 1, { expireIn: 2 ** 53 }),
     new TypeError('Invalid mutation: expireIn is too large: 9007199254740992'),
+  ],
+  [
+    'a delay that is no number',
+    (kv) => kv.enqueue(1, { delay: any('5') }),
+    new TypeError('serde_v8 error: invalid type; expected: integer, got: string'),
+  ],
+  [
+    'a schedule that is no list',
+    (kv) => kv.enqueue(1, { backoffSchedule: any({}) }),
+    new TypeError('serde_v8 error: invalid type; expected: array, got: unknown'),
+  ],
+  [
+    'keys of an undelivered message that are no list',
+    (kv) => kv.enqueue(1, { keysIfUndelivered: any('x') }),
+    new TypeError('serde_v8 error: invalid type; expected: array, got: string'),
   ],
   ['a delay of -1', (kv) => kv.enqueue(1, { delay: -1 }), new TypeError('Delay must be >= 0: received -1')],
   ['a delay of NaN', (kv) => kv.enqueue(1, { delay: Number.NaN }), new TypeError('Delay cannot be NaN')],
@@ -357,6 +378,7 @@ describe('KV takes as much as Deno', () => {
   test('and reads that are empty', async () => {
     const { kv } = (await startInMemory()).hf;
     expect(await kv.get([])).toEqual({ key: [], value: null, versionstamp: null });
+    expect(await kv.get([text(2_046)])).toMatchObject({ value: null });
     expect(await kv.getMany([])).toEqual([]);
     expect(await kv.list({ prefix: [text(2_046)] }).next()).toEqual({ done: true, value: undefined });
     const never = { key: ['a'], versionstamp: 'ffffffffffffffffffff' };

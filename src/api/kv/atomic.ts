@@ -2,7 +2,7 @@
 import { encodeKvValue, encodeV8 } from '../../codec/v8.ts';
 import { MAX_DURATION_MS } from '../../model/duration.ts';
 import { HoldfastError } from '../../model/errors.ts';
-import { checkWritable, encodeKvKey, type KvKey } from '../../model/kv-key.ts';
+import { checkType, checkWritable, encodeKvKey, type KvKey } from '../../model/kv-key.ts';
 import {
   type KvCheck,
   type KvMutation as RawMutation,
@@ -249,11 +249,8 @@ inspectable(AtomicOperation.prototype);
 function encodeCheck({ key, versionstamp }: AtomicCheck): KvCheck {
   const encoded = checkWritable(encodeKvKey(key));
   if ((versionstamp ?? null) === null) return { key: encoded, version: 0 };
-  if (typeof versionstamp !== 'string') {
-    const name = typeof versionstamp === 'number' ? 'Number' : typeof versionstamp;
-    throw new TypeError(`serde_v8 error: invalid type; expected: string, got: ${name}`);
-  }
-  const version = versionOf(versionstamp);
+  checkType('string', versionstamp);
+  const version = versionOf(versionstamp as string);
   if (version === undefined) throw new TypeError('Invalid check');
   return { key: encoded, version };
 }

@@ -1,7 +1,7 @@
 /** KV of an instance. */
 import type { Client } from '../../client/client.ts';
 import { KvClient } from '../../client/kv.ts';
-import { checkReadable, encodeKvKey, type KvKey } from '../../model/kv-key.ts';
+import { checkEntryReadable, checkType, encodeKvKey, type KvKey } from '../../model/kv-key.ts';
 import type { KvListSelector } from '../../model/kv-selector.ts';
 import { AtomicOperation } from './atomic.ts';
 import { checkConsistency, checkOpen, COMMIT_VERSIONSTAMP, entryOf, type KvCore } from './core.ts';
@@ -58,7 +58,7 @@ export class Kv implements HoldfastKv {
   async get<T = unknown>(key: KvKey, options?: { consistency?: KvConsistencyLevel }): Promise<KvEntryMaybe<T>> {
     checkOpen(this.#core);
     checkConsistency(options?.consistency);
-    return entryOf<T>(key, await this.#core.raw.get(checkReadable(encodeKvKey(key))));
+    return entryOf<T>(key, await this.#core.raw.get(checkEntryReadable(encodeKvKey(key))));
   }
 
   async getMany<T extends readonly unknown[]>(
@@ -69,8 +69,9 @@ export class Kv implements HoldfastKv {
     checkConsistency(options?.consistency);
     const { maxKeys } = this.#core.limits;
     const all = keys as readonly KvKey[];
+    checkType('array', all);
     if (all.length > maxKeys) throw new TypeError(`Too many ranges (max ${maxKeys})`);
-    const encoded = Array.from(all, (key) => checkReadable(encodeKvKey(key)));
+    const encoded = all.map((key) => checkEntryReadable(encodeKvKey(key)));
     const { entries } = encoded.length === 0 ? { entries: [] } : await this.#core.raw.read(encoded, []);
     return all.map((key, i) => entryOf(key, entries[i])) as { [K in keyof T]: KvEntryMaybe<T[K]> };
   }

@@ -1,5 +1,5 @@
 /** Lists of entries, read a page at a time. */
-import { decodeKvKey } from '../../model/kv-key.ts';
+import { checkType, decodeKvKey } from '../../model/kv-key.ts';
 import {
   areEmpty,
   behind,
@@ -106,9 +106,7 @@ export class KvListIterator<T> implements KvListIteratorType<T> {
     checkConsistency(consistency);
     if (this.#batchSize > maxBatchSize) throw new TypeError(`Too many entries (max ${maxBatchSize})`);
     this.#whole = boundsOf(this.#selector);
-    if (typeof cursor !== 'string') {
-      throw new TypeError(`serde_v8 error: invalid type; expected: string, got: ${typeof cursor}`);
-    }
+    checkType('string', cursor);
     this.#rest = cursor === '' ? this.#whole : boundsBehind(this.#whole, cursor, Boolean(reverse));
     return this.#rest;
   }

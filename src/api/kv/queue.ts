@@ -1,7 +1,7 @@
 /** Queues on KV: channels whose messages have the form of values of KV, and the rules of Deno's queue. */
 import { CODEC_V8, encodeV8 } from '../../codec/v8.ts';
 import { HoldfastError } from '../../model/errors.ts';
-import { checkWritable, encodeKvKey, type KvKey } from '../../model/kv-key.ts';
+import { checkType, checkWritable, encodeKvKey, type KvKey } from '../../model/kv-key.ts';
 import { DEFAULT_POLICY, type Policy } from '../../model/policy.ts';
 import { attemptRunner } from '../attempt.ts';
 import { createConsumer } from '../consumer.ts';
@@ -66,6 +66,7 @@ export class Queue {
     if (keysIfUndelivered.length > limits.maxKeysIfUndelivered) {
       throw new TypeError(`Too many keys in keysIfUndelivered (max ${limits.maxKeysIfUndelivered})`);
     }
+    checkType('array', keysIfUndelivered);
     const undelivered = keysIfUndelivered.map((key) => checkWritable(encodeKvKey(key)));
     const item = { id: client.nextId(), codec: CODEC_V8, payload, options: { delayMs, undelivered } };
     return { ref: this.#refOf(schedule), item };
@@ -114,6 +115,7 @@ export class Queue {
 
   #checkSchedule(schedule: readonly number[]): readonly number[] {
     const { maxBackoffIntervals } = this.#core.limits;
+    checkType('array', schedule);
     if (schedule.length > maxBackoffIntervals) {
       throw new TypeError(`Invalid backoffSchedule, max ${maxBackoffIntervals} intervals allowed`);
     }
@@ -151,9 +153,7 @@ const RULES: ResolvedChannelOptions = {
 };
 
 function checkDelay(delay: number): number {
-  if (typeof delay !== 'number') {
-    throw new TypeError(`serde_v8 error: invalid type; expected: integer, got: ${typeof delay}`);
-  }
+  checkType('integer', delay);
   if (delay < 0) throw new TypeError(`Delay must be >= 0: received ${delay}`);
   if (delay > MAX_DELAY_MS) throw new TypeError(`Delay cannot be greater than 30 days: received ${delay}`);
   if (Number.isNaN(delay)) throw new TypeError('Delay cannot be NaN');
