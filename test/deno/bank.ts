@@ -40,12 +40,3 @@ export async function standing({ kv }: Holdfast): Promise<Standing> {
     nonces,
   };
 }
-
-/** Waits until so many messages of the queue have been completed since the store was made. */
-export async function untilCompleted(hf: Holdfast, count: number): Promise<void> {
-  let completed = 0;
-  for await (const event of hf.events({ after: 0, channel: 'kv/queue' })) {
-    if (event.kind === 'message' && event.what === 'acked') completed += 1;
-    if (completed === count) return;
-  }
-}

@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import * as deno from 'holdfast/deno';
+import { compile, type Compiled } from '../helpers/compile.ts';
+import { untilAcked } from '../helpers/events.ts';
 import { newFolder, openUntilEnd } from '../helpers/instances.ts';
 import { ManualClock, until } from '../helpers/manual-clock.ts';
 import { type Said, talking, type Talking } from '../network/processes.ts';
-import { sendTransfer, standing, untilCompleted } from './bank.ts';
-import { compile, type Compiled } from './compile.ts';
+import { sendTransfer, standing } from './bank.ts';
 import { DISASTER, ENQUEUE, ENQUEUE_LATER, ENQUEUE_WITH_BACKUP, LISTEN, TRANSFER } from './samples.ts';
 
 // Deno's manual on queues: each of its samples as printed. Those that go on from one another are one program, as the text
@@ -71,7 +72,7 @@ test('messages are handled by a listener in another process, and those that it d
   const listening = start('listen', folder);
   const hf = await openUntilEnd(`file:${folder}`);
   await hf.kv.enqueue({ forWhom: 'alovelace' });
-  await untilCompleted(hf, 3);
+  await untilAcked(hf, 'kv/queue', 3);
   const { errors } = await listening.end();
   expect(errors).toBe("Bilinmeyen mesaj alındı: { forWhom: 'alovelace' }\n");
   expect(listening.said).toEqual(Array(2).fill({ text: 'Kullanıcıya bildirim gönderiliyor: alovelace' }));
@@ -116,16 +117,16 @@ test('with one listener the transfer moves money exactly once for each message',
   const folder = newFolder();
   start('transfer', folder);
   const hf = await openUntilEnd(`file:${folder}`);
-  await untilCompleted(hf, 1);
+  await untilAcked(hf, 'kv/queue', 1);
   expect(await standing(hf)).toEqual({ bob: 90, liz: 110, processed: 1n, enqueued: 1n, nonces: 0 });
 
   // What the printed handler does not hold is a conflict: it looks at no result. So one message follows the other.
   for (let n = 2; n <= 20; n++) {
     const nonce = await sendTransfer(hf, 10);
-    await untilCompleted(hf, 2 * n - 2);
+    await untilAcked(hf, 'kv/queue', 2 * n - 2);
     // The same message once more is known by its nonce.
     await hf.kv.enqueue({ nonce, change: 10 });
-    await untilCompleted(hf, 2 * n - 1);
+    await untilAcked(hf, 'kv/queue', 2 * n - 1);
   }
   expect(await standing(hf)).toEqual({ bob: -100, liz: 300, processed: 20n, enqueued: 20n, nonces: 0 });
 });

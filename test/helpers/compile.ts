@@ -18,7 +18,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url));
 /** Compiles programs, given by name; those that the compiler complains of as well. */
 export async function compile(programs: Readonly<Record<string, string>>): Promise<Compiled> {
   await mkdir(join(root, '.build'), { recursive: true });
-  const folder = await mkdtemp(join(root, '.build', 'deno-'));
+  const folder = await mkdtemp(join(root, '.build', 'compiled-'));
   for (const [name, code] of Object.entries(programs)) await writeFile(join(folder, `${name}.ts`), code);
   await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(CONFIGURATION));
   const complaints = await complaintsIn(folder);
@@ -47,6 +47,8 @@ const CONFIGURATION = {
     lib: ['es2023'],
     module: 'nodenext',
     strict: true,
+    exactOptionalPropertyTypes: true,
+    noUncheckedIndexedAccess: true,
     types: ['node'],
     pretty: false,
     skipLibCheck: true,
