@@ -1,6 +1,6 @@
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
-import { outputs, program, root, run } from './project.mjs';
+import { integrations, outputs, program, root, run } from './project.mjs';
 
 /**
  * A step is a name and either a command, which passes when it exits with 0, or a function that resolves to such a result.
@@ -29,6 +29,9 @@ export const packageChecks = [
   { name: 'package contents', run: () => run([program('publint'), 'run', tarball, '--strict']) },
   { name: 'package types', run: () => run([program('attw'), tarball, '--profile', 'esm-only', '--no-color']) },
 ];
+
+/** What tests need beside the package. @type {Step} */
+export const clients = { name: 'clients of Deno', run: installIntegrations };
 
 /** @type {Step} */
 export const structure = { name: 'import directions', run: () => run([program('vitest'), 'run', 'test/structure']) };
@@ -69,6 +72,17 @@ async function filesIn(folder) {
     throw error;
   });
   return entries.filter((entry) => entry.isFile()).map((entry) => relative(folder, join(entry.parentPath, entry.name)));
+}
+
+/** Installs Deno and its client for Node, unless what the lockfile says is there. @returns {Promise<Result>} */
+export async function installIntegrations() {
+  const lock = join(integrations, 'package-lock.json');
+  const installed = join(integrations, 'node_modules', 'installed-lock.json');
+  const wanted = await readFile(lock, 'utf8');
+  if (wanted === (await readFile(installed, 'utf8').catch(() => ''))) return { code: 0, output: '' };
+  const result = await run(['npm', 'ci', '--prefer-offline', '--prefix', integrations]);
+  if (result.code === 0) await writeFile(installed, wanted);
+  return result;
 }
 
 async function pack() {

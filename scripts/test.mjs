@@ -1,7 +1,7 @@
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { outputs, program, root, run } from './project.mjs';
-import { build, packageChecks, sourceChecks, take } from './steps.mjs';
+import { build, clients, packageChecks, sourceChecks, take } from './steps.mjs';
 
 /**
  * Builds, checks and tests the package. The last line is always `N passed, N failed`; a check counts like a test, and so
@@ -26,7 +26,7 @@ async function testAll() {
     console.log('The package was not checked and no test ran: the build failed');
     return;
   }
-  for (const step of packageChecks) count(await take(step));
+  for (const step of [...packageChecks, clients]) count(await take(step));
   await runTests();
 }
 

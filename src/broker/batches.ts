@@ -60,7 +60,8 @@ export class Batches {
   #nextCommitId = 1n;
   #isOver = false;
 
-  constructor(lead: Lead, { space, random, sessionTimeoutMs }: BrokerOptions, surroundings: Surroundings) {
+  constructor(lead: Lead, options: BrokerOptions, surroundings: Surroundings) {
+    const { space, random, sessionTimeoutMs, entryCacheBytes = CACHE_BYTES } = options;
     const { connections, inbox, attendance, onRead, onReadFailed } = surroundings;
     this.#lead = lead;
     this.#connections = connections;
@@ -72,7 +73,7 @@ export class Batches {
     this.#draw = () => random.fraction();
     this.#sessions = new Sessions(lead.machine, connections, attendance, sessionTimeoutMs);
     this.#backups = new Backups(lead.machine, space, connections);
-    this.#entries = new EntryCache(CACHE_BYTES, (key) => lead.machine.isEntry(key));
+    this.#entries = new EntryCache(entryCacheBytes, (key) => lead.machine.isEntry(key));
     this.#speaker = new Speaker(lead, sessionTimeoutMs, (session) => this.#sessions.connectionOf(session));
   }
 

@@ -24,6 +24,8 @@ export interface BrokerOptions {
   readonly reserveBytes: number;
   /** How long a session waits for its client to come back, in milliseconds. */
   readonly sessionTimeoutMs: number;
+  /** What the cache of entries of KV holds at most, in bytes. @default 32 MiB */
+  readonly entryCacheBytes?: number | undefined;
   /**
    * How often the lead is renewed, in milliseconds, so that a broker that has nothing to write hears that another one
    * leads by now; `Infinity` for a store that nobody else can lead.

@@ -48,7 +48,12 @@ export class Broker {
 
   constructor(options: BrokerOptions) {
     this.#options = options;
-    this.#attendance = new Attendance(options.clock, Math.min(options.patienceMs, options.sessionTimeoutMs));
+    const { clock, patienceMs, sessionTimeoutMs } = options;
+    // Where nobody's patience ends, nobody gives up after a session timeout either: all are of this process.
+    this.#attendance = new Attendance(
+      clock,
+      patienceMs === Infinity ? Infinity : Math.min(patienceMs, sessionTimeoutMs),
+    );
   }
 
   /**

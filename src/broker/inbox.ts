@@ -46,9 +46,21 @@ export class Inbox {
     this.#arrivals = postponed.concat(this.#arrivals);
   }
 
-  /** The machine is loaded: what had to wait comes before what has come since. */
+  /**
+   * The machine is loaded: what had to wait comes before what has come since. A connection that is busy by now was not when
+   * that came, so it stands before all that is put off for it: what a client holds is heard before it asks for more.
+   */
   loaded(): void {
-    this.#arrivals = this.#early.concat(this.#arrivals);
+    const due: Arrival[] = [];
+    const first = new Map<Connection, Incoming[]>();
+    for (const arrival of this.#early) {
+      const { from, incoming } = arrival;
+      const isBusy = from.postponed.length > 0 || !from.isFree;
+      if (!isBusy || incoming.kind === 'closed') due.push(arrival);
+      else first.set(from, [...(first.get(from) ?? []), incoming]);
+    }
+    for (const [connection, incoming] of first) connection.postponed.unshift(...incoming);
+    this.#arrivals = due.concat(this.#arrivals);
     this.#early = [];
     this.#waitsForLoad.clear();
   }

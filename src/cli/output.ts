@@ -24,7 +24,11 @@ export async function writeLine(line: string): Promise<void> {
 
 /** A value on a line of its own, as JSON. */
 export function writeJson(value: unknown): Promise<void> {
-  return writeLine(safeJson(JSON.stringify(value)));
+  return writeLine(jsonText(value));
+}
+
+export function jsonText(value: unknown): string {
+  return safeJson(JSON.stringify(value));
 }
 
 /** A note for people that does not belong to the output. */

@@ -130,9 +130,9 @@ export class Client {
   }
 
   /** Produces one message, together with others of the same tick. */
-  produce(ref: number, item: Item, answer: Answer<ProduceOutcome>): void {
+  produce(ref: number, item: Item, answer: Answer<ProduceOutcome>, versioned: boolean = false): void {
     if (this.#failure !== undefined) return answer.reject(this.#failure);
-    this.#outbox.produce(ref, item, answer);
+    this.#outbox.produce(ref, item, answer, versioned);
     if (this.#outbox.isAmple) this.#flush();
     else this.#flushSoon();
   }

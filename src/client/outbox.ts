@@ -18,7 +18,11 @@ export interface Item {
 
 /** What became of one message of a produce. */
 export type ProduceOutcome =
-  | { readonly what: 'stored' }
+  | {
+      readonly what: 'stored';
+      /** Where it was asked for. */
+      readonly version?: number;
+    }
   | { readonly what: 'deduplicated'; readonly id: Uint8Array }
   | { readonly what: 'backlogFull' };
 
@@ -41,6 +45,7 @@ export interface Running {
 interface ProduceGroup {
   readonly kind: 'produce';
   readonly ref: number;
+  readonly versioned: boolean;
   readonly blocks: BlockWriter[];
   readonly answers: Answer<ProduceOutcome>[];
   bytes: number;
@@ -110,10 +115,11 @@ export class Outbox {
     return this.#outgoing.length + this.#pending.size + this.#started.length === 0;
   }
 
-  produce(ref: number, item: Item, answer: Answer<ProduceOutcome>): void {
+  /** @param versioned gives the message a version of KV */
+  produce(ref: number, item: Item, answer: Answer<ProduceOutcome>, versioned: boolean): void {
     let group = this.#openProduces.get(ref);
-    if (group === undefined || isFull(group)) {
-      group = { kind: 'produce', ref, blocks: [], answers: [], bytes: 0 };
+    if (group === undefined || isFull(group) || group.versioned !== versioned) {
+      group = { kind: 'produce', ref, versioned, blocks: [], answers: [], bytes: 0 };
       this.#openProduces.set(ref, group);
       this.#outgoing.push(group);
     }
@@ -305,6 +311,7 @@ function commandOf(outgoing: Numbered): Command {
         ref: outgoing.ref,
         atomic: false,
         blocks: outgoing.blocks.map((block) => block.finish()),
+        ...(outgoing.versioned && { versioned: true }),
       };
     case 'settle':
       return { kind: 'settle', settles: outgoing.settles };
@@ -339,12 +346,16 @@ function answerOf(outgoing: Numbered): Answer<Reply> {
 
 function answerProduces(answers: readonly Answer<ProduceOutcome>[], reply: Reply): void {
   if (reply.kind !== 'produced') return rejectAll(answers, refusal(reply));
-  if (reply.exceptions.length === 0) {
+  const { version } = reply;
+  if (reply.exceptions.length === 0 && version === undefined) {
     for (const answer of answers) answer.resolve(STORED);
     return;
   }
   const outcomes = outcomesOf(reply, answers.length);
-  answers.forEach((answer, i) => answer.resolve(outcomes[i] as ProduceOutcome));
+  answers.forEach((answer, i) => {
+    const outcome = outcomes[i] as ProduceOutcome;
+    answer.resolve(outcome === STORED && version !== undefined ? { what: 'stored', version: version + i } : outcome);
+  });
 }
 
 function rejectAll(

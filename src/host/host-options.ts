@@ -22,6 +22,8 @@ export interface HostOptions {
   readonly host: string;
   readonly reserveBytes: number;
   readonly sessionTimeoutMs: number;
+  /** As in `BrokerOptions`. */
+  readonly entryCacheBytes?: number | undefined;
 }
 
 export interface HostTools {

@@ -32,7 +32,7 @@ const RENEW_MS = 1_000;
  */
 export async function lead(
   place: Place,
-  { host, space, reserveBytes, sessionTimeoutMs }: HostOptions,
+  { host, space, reserveBytes, sessionTimeoutMs, entryCacheBytes }: HostOptions,
   { clock, random, log }: HostTools,
   onLost: (failure: Goodbye | undefined) => void,
   isAwaited: boolean,
@@ -64,6 +64,7 @@ export async function lead(
     random,
     reserveBytes,
     sessionTimeoutMs,
+    entryCacheBytes,
     renewMs: RENEW_MS,
     patienceMs: PATIENCE_MS,
     log,

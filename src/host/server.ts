@@ -1,11 +1,17 @@
 /** A server: a member of a folder that also serves clients over the network. */
 import { readFile } from 'node:fs/promises';
 import type { TlsOptions } from 'node:tls';
+import type { LinkTraits } from '../broker/connection.ts';
+import type { Clock } from '../model/clock.ts';
+import type { Connect } from '../model/link.ts';
+import type { Random } from '../model/random.ts';
+import type { HttpDoor } from '../server/http-side.ts';
 import { listen, type Listener } from '../server/listener.ts';
 import { type Address, formatAddress, isLoopback } from '../wire/address.ts';
+import { localLink } from '../wire/local-link.ts';
 import { NETWORK_LIMITS, type NetworkLimits } from '../wire/network-link.ts';
 import { startHost } from './host.ts';
-import type { Host, HostOptions, HostTools } from './host-options.ts';
+import type { HostOptions, HostTools } from './host-options.ts';
 import { processName } from './process-name.ts';
 import { createRefusalLog } from './refusal-log.ts';
 
@@ -27,6 +33,24 @@ export interface ServerOptions {
   readonly connectionsPerAddress: number;
 }
 
+/** What a door that is served over HTTP stands on. */
+export interface DoorTools {
+  readonly space: string;
+  /** Whether its clients come over TLS. */
+  readonly isSecure: boolean;
+  /** The way to the broker, which demands of those behind the door what it demands at this address. */
+  readonly connect: Connect;
+  /** Names this process. */
+  readonly host: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Hears of clients that were turned away for their token. */
+  readonly onUnauthorized: (reason: string, remote: string) => void;
+}
+
+/** Opens a door at one address. */
+export type OpenDoor = (tools: DoorTools) => HttpDoor & { close(): void };
+
 export interface NetworkServer {
   /** Where it listens, with the ports that the system chose. */
   readonly addresses: readonly Address[];
@@ -46,8 +70,15 @@ export interface NetworkServer {
  */
 const LINGER_MS = 10;
 
-/** @throws TypeError for addresses that must not be served; HoldfastError as `startHost` and `listen` */
-export async function startServer(options: ServerOptions, tools: HostTools): Promise<NetworkServer> {
+/**
+ * @param openDoors what it serves over HTTP besides its health
+ * @throws TypeError for addresses that must not be served; HoldfastError as `startHost` and `listen`
+ */
+export async function startServer(
+  options: ServerOptions,
+  tools: HostTools,
+  openDoors: readonly OpenDoor[] = [],
+): Promise<NetworkServer> {
   const { addresses, tls, insecure = false, connectionsPerAddress } = options;
   const limits = { ...NETWORK_LIMITS, ...options.limits };
   for (const address of addresses) refuseUnsafe(address, tls, insecure);
@@ -61,26 +92,46 @@ export async function startServer(options: ServerOptions, tools: HostTools): Pro
     );
   }
   const listeners: Listener[] = [];
-  const refusals = createRefusalLog(tools.clock, tools.log);
+  const doors: ReturnType<OpenDoor>[] = [];
+  const { clock, random } = tools;
+  const refusals = createRefusalLog(clock, tools.log);
   const close = async (): Promise<void> => {
     await Promise.all(listeners.map((listener) => listener.close()));
+    for (const door of doors) door.close();
     refusals.close();
     await host.close();
   };
+  const onUnauthorized = (reason: string, remote: string): void => refusals.add(reason, remote);
+  const doorTools = (address: Address): DoorTools => ({
+    space: options.host.space,
+    isSecure: isSecure(address),
+    connect: async () => {
+      const { client, broker } = localLink(clock);
+      host.accept(broker, { ...traitsOf(address), lingerMs: 0 });
+      return client;
+    },
+    host: processName,
+    clock,
+    random,
+    onUnauthorized,
+  });
   try {
     for (const address of addresses) {
+      const ownDoors = address.kind === 'unix' ? [] : openDoors.map((openDoor) => openDoor(doorTools(address)));
+      doors.push(...ownDoors);
       listeners.push(
         await listen({
           address,
           tls: secrets,
-          clock: tools.clock,
+          clock,
           limits,
           connectionsPerAddress,
           isReady: () => host.askReady(),
           accept: (link) => host.accept(link, traitsOf(address)),
+          doors: ownDoors,
           onRefused: (reason, remote) =>
             tools.log({ level: 'warn', message: `A connection from "${remote}" was refused: ${reason}` }),
-          onUnauthorized: (reason, remote) => refusals.add(reason, remote),
+          onUnauthorized,
         }),
       );
     }
@@ -100,7 +151,7 @@ export async function startServer(options: ServerOptions, tools: HostTools): Pro
   };
 }
 
-function traitsOf(address: Address): Parameters<Host['accept']>[1] {
+function traitsOf(address: Address): LinkTraits {
   if (address.kind === 'unix') return { lingerMs: 0, needsToken: 'never' };
   return { lingerMs: LINGER_MS, needsToken: isLoopback(address) ? 'whenAny' : 'always' };
 }

@@ -51,14 +51,9 @@ export function planEvents(
   view: ColdView,
 ): Need | undefined {
   const start = startOf(state, command.after);
-  const records = recordsFrom(state, start.commit);
-  const first = records[0];
-  if (first === undefined) return undefined;
-  // More records may be there each time; those that were asked for first are enough to go on.
-  if (view.get(keyOf(state, first)) === undefined) {
-    return { keys: records.map((record) => keyOf(state, record)), ranges: [] };
-  }
   const { entries } = read(state, session, command, start, view);
+  const keys = lackingRecords(state, command, start, view, entries.length);
+  if (keys.length > 0) return { keys, ranges: [] };
   const packs = new Set(entries.map(({ pack }) => pack).filter((pack) => view.pack(pack) === undefined));
   return packs.size === 0 ? undefined : { keys: [], ranges: [], packs: [...packs] };
 }
@@ -81,6 +76,38 @@ export function applyEvents(state: MachineState, session: Session, command: Read
     isEnd,
   };
   return { kind: 'value', value: page };
+}
+
+/**
+ * The records to read next, about twice as many each time: most commands are content with the first ones, and one that asks
+ * for the few events of a channel among many is not.
+ */
+function lackingRecords(
+  state: MachineState,
+  { limit }: ReadEvents,
+  start: EventPosition,
+  view: ColdView,
+  found: number,
+): Uint8Array[] {
+  const most = Math.min(limit, MAX_EVENTS);
+  if (found >= most) return [];
+  const records = recordsFrom(state, start.commit);
+  const known = records.findIndex((record) => view.get(keyOf(state, record)) === undefined);
+  if (known < 0) return [];
+  const wanted = Math.max(most + start.index, entriesOf(records.slice(0, known)));
+  const keys: Uint8Array[] = [];
+  let entries = 0;
+  for (const record of records.slice(known)) {
+    keys.push(keyOf(state, record));
+    entries += record.entries;
+    if (entries >= wanted) return keys;
+  }
+  // There may be more of them each time; those that were asked for first are enough to go on.
+  return known === 0 ? keys : [];
+}
+
+function entriesOf(records: readonly JournalRecord[]): number {
+  return records.reduce((sum, { entries }) => sum + entries, 0);
 }
 
 /** Where reading begins: at a position, at a time, or with what happens from now on. */

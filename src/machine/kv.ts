@@ -7,6 +7,7 @@ import { bytesOf, textOf } from '../model/bytes.ts';
 import type { KvCommit, KvRead, KvWatch, Reply } from '../model/command.ts';
 import {
   KV_ANSWER_BYTES,
+  MAX_KV_READ_BYTES,
   type KvCheck,
   type KvEffects,
   type KvEntry,
@@ -63,6 +64,10 @@ export function applyKvRead(
   view: ColdView,
 ): Reply {
   const entries = keys.map((key) => shown(find(state, key, view)));
+  if (entries.reduce((sum, entry) => sum + (entry?.bytes.length ?? 0), 0) > MAX_KV_READ_BYTES) {
+    const message = `Cannot read entries of more than ${MAX_KV_READ_BYTES} bytes at once: name fewer keys`;
+    return { kind: 'refused', code: 'TOO_MANY', message };
+  }
   const budget = { left: KV_ANSWER_BYTES };
   return { kind: 'kvRead', entries, pages: ranges.map((range) => readPage(state, range, view, budget)) };
 }

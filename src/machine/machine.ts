@@ -10,32 +10,30 @@
 import type { Command, Reply, Request, TokenView } from '../model/command.ts';
 import { type ErrorCode, HoldfastError } from '../model/errors.ts';
 import { secondOf } from '../model/block.ts';
-import { messageIdText } from '../model/message-id.ts';
 import type { Key, KeyRange } from '../model/records.ts';
 import { rightsOn } from '../model/scopes.ts';
 import { applyCreateToken, applyRevokeToken, expireTokens, tokenState } from './access-tokens.ts';
-import type { AccessToken, Channel, Session } from './memory.ts';
+import { applyAwait, planAwait } from './awaiting.ts';
 import { findOrCreateChannel, internPolicy } from './channels.ts';
-import { type ColdView, lacking, lastEnd, locate, type Need, NOTHING_COLD, type RangePart } from './cold.ts';
-import { applyCompaction, planCompaction } from './compact.ts';
+import { nextChore } from './chores.ts';
+import { type ColdView, type Need, NOTHING_COLD, type RangePart } from './cold.ts';
 import { applyWindow, openSession, type Proof } from './consumers.ts';
 import { dispatch } from './dispatch.ts';
 import { applyEvents, planEvents } from './events.ts';
 import { flush, type Flushed, isDirty, pendingBytes } from './flush.ts';
 import { applyInspect, planInspect } from './inspect.ts';
-import { applyKvCommit, applyKvRead, applyKvWatch, applySweep, planKvEffects, planKvRead, planSweep } from './kv.ts';
+import { applyKvCommit, applyKvRead, applyKvWatch, planKvEffects, planKvRead } from './kv.ts';
 import { KIND } from './layout.ts';
-import { lookAgain } from './lifecycle.ts';
 import { Loader } from './load.ts';
-import { applyControl, applyManage, applyRedrive, keptMessage, planManage, planRedrive } from './manage.ts';
+import { applyControl, applyManage, planManage } from './manage.ts';
+import type { AccessToken, Session } from './memory.ts';
 import { notesKey, readNotes } from './notes.ts';
-import { applyProduce, awaitEnd, wantRoomAgain } from './produce.ts';
-import { type Refused, refusalFor, refusalOf, refusalOn, refusalToProduce } from './rights.ts';
+import { applyProduce, wantRoomAgain } from './produce.ts';
+import { type Refused, refusalOf, refusalOn, refusalToProduce } from './rights.ts';
 import { confirmAnswers, keepAnswer, MAX_CONSUMERS, MAX_REFS, MAX_UNCONFIRMED_ANSWERS } from './session.ts';
 import { applyAnnotate, applyExtend, applyHolding, applySettle, applyStarted, heldMessage } from './settle.ts';
 import { type ClaimedMessage, createState, type MachineState, type SessionEnd } from './state.ts';
 import { applyTick, awaitSessions, closeSession, detachSession, nextWake, type WakeTimes } from './timers.ts';
-import { applyUndelivered, planUndelivered } from './undelivered.ts';
 
 /** What comes in with a command from the world outside. */
 export interface Context {
@@ -170,7 +168,7 @@ export class Machine {
           ? planEvents(this.#state, session, command, view)
           : planInspect(this.#state, command, view);
       case 'await':
-        return command.stop ? undefined : this.#planAwait(command.id, view);
+        return planAwait(this.#state, command, view);
       case 'kvRead':
         return planKvRead(this.#state, command, view);
       case 'kvWatch':
@@ -361,7 +359,7 @@ export class Machine {
       case 'manage':
         return applyManage(state, session, command, view);
       case 'await':
-        return this.#await(session, command.id, command.stop, view);
+        return applyAwait(state, session, command, view);
       case 'watch':
         return this.#watch(session, command.channel);
       case 'backup':
@@ -415,48 +413,6 @@ export class Machine {
     }
   }
 
-  #planAwait(id: Uint8Array, view: ColdView): Need | undefined {
-    const located = locate(this.#state.layout, id, view);
-    if (!('found' in located)) return located;
-    if (located.found === undefined || this.#state.messages.has(located.found.seq)) return undefined;
-    const ends = this.#state.layout.range(KIND.ended, located.found.pack);
-    return view.range(ends) === undefined ? { keys: [], ranges: [ends] } : undefined;
-  }
-
-  #await(session: Session, id: Uint8Array, stop: boolean, view: ColdView): Reply {
-    const state = this.#state;
-    const text = messageIdText(id);
-    const waiting = state.awaited.get(text);
-    if (stop) {
-      if (waiting?.delete(session) === true && waiting.size === 0) this.#stopAwaiting(text);
-      return DONE;
-    }
-    const located = locate(state.layout, id, view);
-    const at = 'found' in located ? located.found : undefined;
-    const live = at === undefined ? undefined : state.messages.get(at.seq);
-    if (live !== undefined) {
-      const refusal = refusalFor(session, live.channel.name, 'wait for', 'read', 'produce');
-      if (refusal === undefined) awaitEnd(state, session, text, live.seq);
-      return refusal ?? DONE;
-    }
-    // Whose rights depend on the channel cannot wait for a message of an unknown one.
-    if (at === undefined && waiting !== undefined && session.grant.isAdmin) {
-      waiting.add(session);
-      return DONE;
-    }
-    const end = at === undefined ? undefined : lastEnd(at, view.range(state.layout.range(KIND.ended, at.pack)) ?? []);
-    const kept = end !== undefined && keptMessage(state, end) !== undefined ? end : undefined;
-    if (kept !== undefined && end !== undefined) {
-      const { name } = state.channelNumbers.get(end.channel) as Channel;
-      const refusal = refusalFor(session, name, 'wait for', 'read', 'produce');
-      if (refusal !== undefined) return refusal;
-      awaitEnd(state, session, text, kept.seq);
-    }
-    const notice = { kind: 'ended', id, state: kept?.state, result: kept?.result, failure: kept?.failure } as const;
-    state.changes.notices.push({ session, notice });
-    return DONE;
-  }
-
   /** Nobody waits for the answer to a note, but whoever has a consumer, or waits for an end, must hear that it is in vain. */
   #noteRefused(session: Session, command: Command, reply: Reply): void {
     if (reply.kind !== 'refused') return;
@@ -468,13 +424,6 @@ export class Machine {
       notices.push({ session, notice: { kind: 'awaitRefused', id: command.id, code, message } });
     }
   }
-
-  #stopAwaiting(id: string): void {
-    const state = this.#state;
-    state.awaited.delete(id);
-    for (const [seq, awaited] of state.awaitedSeqs) if (awaited === id) state.awaitedSeqs.delete(seq);
-    lookAgain(state);
-  }
 }
 
 export { NOTHING_COLD };
@@ -482,35 +431,6 @@ export { openPack, type Pack } from './pack.ts';
 export type { ClaimedMessage as Claimed, ColdView, Flushed, Loader, Need, Proof, RangePart, Session, SessionEnd };
 
 const DONE: Reply = { kind: 'done' };
-
-/** Work that goes on in steps, each with cold records of its own. */
-interface Chore {
-  readonly plan: (view: ColdView) => Need | undefined;
-  readonly apply: (view: ColdView) => void;
-}
-
-/** The work whose turn it is; `undefined` when there is none. */
-function nextChore(state: MachineState): Chore | undefined {
-  const channel = redriving(state);
-  if (channel !== undefined) {
-    const plan = (view: ColdView): Need | undefined => lacking(planRedrive(state, channel), view);
-    return { plan, apply: (view) => applyRedrive(state, channel, view) };
-  }
-  if (state.givenUp.size > 0) {
-    return { plan: (view) => planUndelivered(state, view), apply: (view) => applyUndelivered(state, view) };
-  }
-  const compaction = planCompaction(state);
-  if (compaction !== undefined) {
-    return { plan: (view) => lacking(compaction, view), apply: (view) => applyCompaction(state, view) };
-  }
-  if (state.kvExpiresAt > state.now) return undefined;
-  return { plan: (view) => planSweep(state, view), apply: (view) => applySweep(state, view) };
-}
-
-function redriving(state: MachineState): Channel | undefined {
-  for (const channel of state.busyChannels) if (channel.redriveLeft !== 0) return channel;
-  return undefined;
-}
 
 /** Whether no other message counts for those that are produced under this name. */
 function isServedAlone(session: Session, ref: number): boolean {

@@ -18,7 +18,7 @@ export function applyProduce(
   state: MachineState,
   session: Session,
   target: ChannelRef,
-  command: Pick<Produce, 'blocks' | 'atomic'>,
+  command: Pick<Produce, 'blocks' | 'atomic' | 'versioned'>,
 ): Reply {
   const { channel, policy } = target;
   const { maxBacklog } = policy.policy;
@@ -26,7 +26,11 @@ export function applyProduce(
   if (command.atomic && room < countOf(command.blocks)) room = 0;
   const exceptions = produceBlocks(state, session, target, command.blocks, room);
   if (exceptions.some(({ what }) => what === 'backlogFull')) channel.roomWanted.set(session, maxBacklog);
-  return { kind: 'produced', exceptions };
+  if (command.versioned !== true) return { kind: 'produced', exceptions };
+  const version = state.nextVersion;
+  state.nextVersion += countOf(command.blocks);
+  state.changes.dirty = true;
+  return { kind: 'produced', exceptions, version };
 }
 
 /**

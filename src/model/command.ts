@@ -51,11 +51,15 @@ export interface Declare {
 /**
  * Adds the messages of the blocks, in order. With `atomic` all of them or none; otherwise each stands for
  * itself. Answer: `produced`.
+ *
+ * With `versioned` each of them is a commit to KV of its own: the first one, stored or not, has the version in the answer,
+ * and those behind it count on from there.
  */
 export interface Produce {
   readonly kind: 'produce';
   readonly ref: number;
   readonly atomic: boolean;
+  readonly versioned?: boolean;
   readonly blocks: readonly Uint8Array[];
 }
 
@@ -287,7 +291,12 @@ export const LIST_BYTES: number = 4 * 1024 * 1024;
 export type Reply =
   | { readonly kind: 'done' }
   /** The exceptions among the messages of a produce; every other one is stored. */
-  | { readonly kind: 'produced'; readonly exceptions: readonly ProduceException[] }
+  | {
+      readonly kind: 'produced';
+      readonly exceptions: readonly ProduceException[];
+      /** Of the first message, where it was asked for. */
+      readonly version?: number;
+    }
   /**
    * The positions of the leases that were no longer held; nothing of theirs had an effect. Then the positions of those
    * whose handlers read what no longer holds.

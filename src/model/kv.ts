@@ -105,6 +105,9 @@ export const MAX_KV_LIMIT = 10_000;
 /** An answer that has reached this many bytes has no further entries of ranges: the rest is for a further read. */
 export const KV_ANSWER_BYTES: number = 4 * 1024 * 1024;
 
+/** Entries that are read by their keys take at most this many bytes together: they are one answer. */
+export const MAX_KV_READ_BYTES: number = 64 * 1024 * 1024;
+
 /** The keys and values of a commit have at most this many bytes together. */
 export const MAX_KV_COMMIT_BYTES: number = 8 * 1024 * 1024;
 

@@ -18,6 +18,7 @@ const TAG = {
   kvCommitted: 6,
   kvConflict: 7,
   settledInPart: 8,
+  producedVersions: 9,
 } as const;
 
 export interface ValueCodec {
@@ -26,7 +27,7 @@ export interface ValueCodec {
 }
 
 export function writeReply(writer: ByteWriter, reply: Reply, values: ValueCodec): void {
-  writer.u8(reply.kind === 'settled' && reply.conflicts.length > 0 ? TAG.settledInPart : TAG[reply.kind]);
+  writer.u8(tagOf(reply));
   switch (reply.kind) {
     case 'done':
       break;
@@ -36,6 +37,7 @@ export function writeReply(writer: ByteWriter, reply: Reply, values: ValueCodec)
         writer.varint(index * 2 + (what === 'deduplicated' ? 1 : 0));
         if (id !== undefined) writer.raw(id);
       }
+      if (reply.version !== undefined) writer.varint(reply.version);
       break;
     case 'settled':
       writePositions(writer, reply.lost);
@@ -69,6 +71,8 @@ export function readReply(reader: ByteReader, values: ValueCodec): Reply {
       return { kind: 'done' };
     case TAG.produced:
       return { kind: 'produced', exceptions: readList(reader, readException) };
+    case TAG.producedVersions:
+      return { kind: 'produced', exceptions: readList(reader, readException), version: reader.varint() };
     case TAG.settled:
       return { kind: 'settled', lost: readPositions(reader), conflicts: [] };
     case TAG.settledInPart:
@@ -86,6 +90,12 @@ export function readReply(reader: ByteReader, values: ValueCodec): Reply {
     default:
       throw new HoldfastError('PROTOCOL', `Cannot read a reply of kind ${tag}`);
   }
+}
+
+function tagOf(reply: Reply): number {
+  if (reply.kind === 'settled' && reply.conflicts.length > 0) return TAG.settledInPart;
+  if (reply.kind === 'produced' && reply.version !== undefined) return TAG.producedVersions;
+  return TAG[reply.kind];
 }
 
 /** Reads a counted list; a count above what the bytes can hold is found before anything is allocated for it. */

@@ -1,10 +1,11 @@
 /**
  * A listener: takes connections at one address. Every address of TCP or TLS serves the frames of the protocol, WebSockets,
- * and the health of the server over HTTP; the first byte of a connection tells them apart.
+ * and over HTTP in either version the health of the server and what its doors serve; the first bytes of a connection tell
+ * them apart.
  */
 import { unlink } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import { createServer as createSecureServer, type Server as SecureServer, type TlsOptions } from 'node:tls';
+import { createServer as createSecureServer, type Server as SecureServer, type TlsOptions, TLSSocket } from 'node:tls';
 import type { Clock } from '../model/clock.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { Link } from '../model/link.ts';
@@ -15,7 +16,7 @@ import { brokerLink, type NetworkLimits } from '../wire/network-link.ts';
 import { socketCarrier } from '../wire/socket-carrier.ts';
 import { PREAMBLE } from '../wire/stream.ts';
 import { webSocketCarrier } from '../wire/websocket-carrier.ts';
-import { createHttpSide } from './http-side.ts';
+import { createHttpSide, type HttpDoor, type HttpSide } from './http-side.ts';
 import { listenPrivately } from './private-socket.ts';
 
 export interface ListenOptions {
@@ -29,6 +30,8 @@ export interface ListenOptions {
   /** Whether the server serves, for those who ask over HTTP. */
   readonly isReady: () => boolean;
   readonly accept: (link: Link) => void;
+  /** What else is served over HTTP; nothing at a Unix socket. */
+  readonly doors?: readonly HttpDoor[] | undefined;
   /** Hears of connections that were turned away. */
   readonly onRefused: (reason: string, remote: string) => void;
   /** Hears of clients that could not prove that they may come in. */
@@ -49,7 +52,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   const { address, tls, limits } = options;
   const isSecure = address.kind !== 'unix' && address.secure;
   const server: Server | SecureServer = isSecure
-    ? createSecureServer({ ...tls, handshakeTimeout: limits.helloMs, ALPNProtocols: ['http/1.1'] })
+    ? createSecureServer({ ...tls, handshakeTimeout: limits.helloMs, ALPNProtocols: ['h2', 'http/1.1'] })
     : createServer();
   const gate = new Gate(options);
   server.on('connection', (socket: Socket) => gate.count(socket));
@@ -75,12 +78,12 @@ class Gate {
   readonly #perAddress = new Map<string, number>();
   /** When a connection came, by its other end: under TLS there is another socket for it by the time it enters. */
   readonly #cameAt = new Map<string, number>();
-  readonly #http: ReturnType<typeof createHttpSide>;
+  readonly #http: HttpSide;
 
   constructor(options: ListenOptions) {
     this.#options = options;
-    const { clock, limits, isReady } = options;
-    this.#http = createHttpSide({ clock, limits, isReady }, (webSocket, socket, deadlineAt) => {
+    const { clock, limits, isReady, doors = [] } = options;
+    this.#http = createHttpSide({ clock, limits, doors, isReady }, (webSocket, socket, deadlineAt) => {
       this.#accept(webSocketCarrier(webSocket, socket, clock, limits.helloBytes), socket, deadlineAt);
     });
   }
@@ -110,21 +113,36 @@ class Gate {
     socket.on('error', () => {});
     // Whoever says its first byte late, or takes long to secure the connection, has less time for the rest.
     const deadlineAt = (this.#cameAt.get(otherEndOf(socket)) ?? clock.monotonicMs()) + limits.helloMs;
+    // Whoever has agreed on it while the connection was secured speaks nothing else.
+    if (socket instanceof TLSSocket && socket.alpnProtocol === 'h2') return this.#http.takeHttp2(socket, deadlineAt);
     const leftMs = deadlineAt - clock.monotonicMs();
     const cancel = clock.timer(leftMs, () => this.refuse(socket, 'nothing was said'));
     socket.once('close', cancel);
-    socket.once('data', (chunk: Buffer) => {
+    let said = NOTHING;
+    const hear = (chunk: Buffer): void => {
+      said = said.length === 0 ? chunk : Buffer.concat([said, chunk]);
+      const language = languageOf(said);
+      if (language === undefined) return;
       cancel();
+      socket.off('data', hear);
       socket.pause();
-      socket.unshift(chunk);
-      if (chunk[0] === PREAMBLE[0]) {
-        this.#accept(socketCarrier(socket, 'broker', clock, limits.helloBytes), socket, deadlineAt);
-      } else if (this.#options.address.kind === 'unix') {
-        this.refuse(socket, 'it does not speak the protocol');
-      } else {
-        this.#http.take(socket, deadlineAt);
-      }
-    });
+      socket.unshift(said);
+      this.#converse(socket, language, deadlineAt);
+    };
+    socket.on('data', hear);
+  }
+
+  #converse(socket: Socket, language: Language, deadlineAt: number): void {
+    const { address, clock, limits } = this.#options;
+    if (language === 'frames') {
+      this.#accept(socketCarrier(socket, 'broker', clock, limits.helloBytes), socket, deadlineAt);
+    } else if (address.kind === 'unix') {
+      this.refuse(socket, 'it does not speak the protocol');
+    } else if (language === 'http2') {
+      this.#http.takeHttp2(socket, deadlineAt);
+    } else {
+      this.#http.take(socket, deadlineAt);
+    }
   }
 
   refuse(socket: Socket, reason: string): void {
@@ -149,6 +167,21 @@ class Gate {
   close(): void {
     for (const socket of this.#sockets) socket.destroy();
   }
+}
+
+type Language = 'frames' | 'http1' | 'http2';
+
+const NOTHING: Buffer = Buffer.alloc(0);
+
+/** With these bytes a client begins that knows that it is spoken to in HTTP/2; no method of HTTP/1.1 begins so. */
+const HTTP2_PREFACE: Buffer = Buffer.from('PRI');
+
+/** What the first bytes begin; `undefined` when more of them are needed to tell. */
+function languageOf(said: Buffer): Language | undefined {
+  if (said[0] === PREAMBLE[0]) return 'frames';
+  const compared = Math.min(said.length, HTTP2_PREFACE.length);
+  if (said.compare(HTTP2_PREFACE, 0, compared, 0, compared) !== 0) return 'http1';
+  return compared < HTTP2_PREFACE.length ? undefined : 'http2';
 }
 
 /** Of a Unix socket, which enters as soon as it has come, there is nothing to tell it by. */

@@ -4,7 +4,7 @@
  *
  * ```
  * request  = kind(u8) request(varint) body
- * produce  = ref(varint) atomic(u8) blocks
+ * produce  = ref(varint) flags(u8) blocks                              1: atomic, 2: versioned
  * blocks   = count(varint) (length(varint) block)*
  * window   = consumer(varint) ref(varint) size(varint)
  * started, holding = count(varint) (seq(varint) token(varint))*
@@ -35,6 +35,8 @@ const KIND = {
   kvCommit: 8,
   kvWatch: 9,
 } as const;
+
+const PRODUCE = { atomic: 1, versioned: 2 } as const;
 
 const OUTCOMES = ['ack', 'nack', 'undecodable', 'release', 'snooze', 'fail', 'died'] as const;
 
@@ -129,7 +131,7 @@ function writeRequest(frame: ByteWriter, { request, command }: Request): void {
       frame.u8(KIND.produce);
       frame.varint(request);
       frame.varint(command.ref);
-      frame.u8(command.atomic ? 1 : 0);
+      frame.u8((command.atomic ? PRODUCE.atomic : 0) | (command.versioned === true ? PRODUCE.versioned : 0));
       writeBlocks(frame, command.blocks);
       break;
     case 'window':
@@ -190,7 +192,7 @@ function readCommand(frame: ByteReader, kind: number, cost: Cost): Command {
   const spendKey = (): void => spend(cost, COST.key);
   switch (kind) {
     case KIND.produce:
-      return { kind: 'produce', ref: frame.varint(), atomic: frame.u8() === 1, blocks: readBlocks(frame) };
+      return readProduce(frame);
     case KIND.window:
       return { kind: 'window', consumer: frame.varint(), ref: frame.varint(), size: readWindow(frame) };
     case KIND.started:
@@ -210,6 +212,14 @@ function readCommand(frame: ByteReader, kind: number, cost: Cost): Command {
     default:
       throw new HoldfastError('PROTOCOL', `Cannot read a command of kind ${kind}`);
   }
+}
+
+function readProduce(frame: ByteReader): Produce {
+  const ref = frame.varint();
+  const flags = frame.u8();
+  const atomic = (flags & PRODUCE.atomic) !== 0;
+  const blocks = readBlocks(frame);
+  return { kind: 'produce', ref, atomic, blocks, ...((flags & PRODUCE.versioned) !== 0 && { versioned: true }) };
 }
 
 function readWindow(frame: ByteReader): number {

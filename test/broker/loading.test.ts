@@ -142,6 +142,81 @@ describe('a broker that is still loading', () => {
     await broker.close();
   });
 
+  test('hears what a client holds before it hands it anything, although the client waits for entries of KV', async () => {
+    const disk = await filledDisk(0);
+    let load = (): void => {};
+    const loads = new Promise<void>((resolve) => (load = resolve));
+    let fail: ((error: Error) => void) | undefined;
+    const reads: { readonly key: string; readonly go: () => void }[] = [];
+    const keyOf = (text: string): Uint8Array => Buffer.from(`\u0002${text}\0`);
+    const hold = async (store: Store): Promise<Store> => {
+      const get = store.get.bind(store);
+      store.get = async (epoch, keys) => {
+        const [key] = keys;
+        if (key !== undefined) await new Promise<void>((go) => reads.push({ key: Buffer.from(key).toString(), go }));
+        return get(epoch, keys);
+      };
+      return slow(store, loads);
+    };
+    let stores = 0;
+    const broker = await startBroker(systemClock, {
+      openStore: async () => {
+        stores += 1;
+        const store = openMemoryStore({ disk });
+        if (stores > 1) return hold(store);
+        store.get = (_epoch, keys) =>
+          keys.length === 0 ? Promise.resolve([]) : new Promise((_, reject) => (fail = reject));
+        return store;
+      },
+    });
+    const read = (key: string): Promise<void> =>
+      expect.poll(() => reads.some((one) => one.key.includes(key))).toBe(true);
+    const release = (key: string): void => reads.find((one) => one.key.includes(key))?.go();
+    let welcomes = 0;
+    const client = new Client({
+      connect: async () => {
+        const ends = localLink(systemClock);
+        welcomes += 1;
+        broker.accept(ends.broker, { lingerMs: Infinity, needsToken: 'never' });
+        return ends.client;
+      },
+      host: 'host',
+      clock: systemClock,
+      random: systemRandom,
+    });
+    await client.open();
+    const hf = createHoldfast(client, async () => {});
+    const mail = hf.channel<string>('mail');
+    const handled: string[] = [];
+    const consumer = await mail.consume((text) => void handled.push(text));
+    // This waits for an entry when the store fails, and again under the lead that follows.
+    const first = client.request({
+      kind: 'kvCommit',
+      checks: [{ key: keyOf('first'), version: 0 }],
+      mutations: [],
+      produced: [],
+    });
+    await expect.poll(() => fail).toBeDefined();
+    fail?.(new StoreError('STORE_FAILED', 'aborted', 'Failed as planned'));
+    await read('first');
+    expect(welcomes).toBe(2);
+    const second = client.request({ kind: 'kvRead', keys: [keyOf('second')], ranges: [] });
+    const other = await connect(broker);
+    await other.channel<string>('mail').produce('hello');
+    load();
+    await other.channel<string>('mail').inspect();
+    release('first');
+    await first;
+    await read('second');
+    release('second');
+    await second;
+    await expect.poll(() => handled).toEqual(['hello']);
+    await consumer.drain();
+    expect(await mail.inspect()).toMatchObject({ completed: 1, totals: { redelivered: 0 } });
+    expect(handled).toEqual(['hello']);
+    await Promise.all([hf.close(), other.close()]);
+  });
+
   test('lets a message wait whose key may be known', async () => {
     const { broker, started, go } = await startSlowly(await filledDisk(10));
     const hf = await connect(broker);

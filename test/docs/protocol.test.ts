@@ -18,6 +18,7 @@ import {
   MAX_KV_LIMIT,
   MAX_KV_MUTATIONS,
   MAX_KV_RANGES,
+  MAX_KV_READ_BYTES,
   MAX_KV_VALUE_BYTES,
 } from '#holdfast/model/kv.js';
 import { DEFAULT_POLICY } from '#holdfast/model/policy.js';
@@ -120,6 +121,7 @@ describe('docs/protocol.md', () => {
       'channels of a space': MAX_CHANNELS,
       "bytes of a key that is written, and of an entry's value": `${MAX_KV_KEY_BYTES}, ${MAX_KV_VALUE_BYTES}`,
       'keys and ranges of one read, entries of one range': `${MAX_KV_KEYS}, ${MAX_KV_RANGES}, ${MAX_KV_LIMIT}`,
+      'bytes of the entries that one read names by their keys': MAX_KV_READ_BYTES,
       'checks and mutations of one commit, and bytes of them': `${MAX_KV_CHECKS}, ${MAX_KV_MUTATIONS}, ${MAX_KV_COMMIT_BYTES}`,
       'keys of an undelivered message': MAX_UNDELIVERED_KEYS,
       'watches of a session': MAX_WATCHES,

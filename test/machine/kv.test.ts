@@ -287,6 +287,17 @@ describe('kvRead of more than one answer takes', () => {
     expect(reply.pages.map(({ last }) => last && Buffer.from(last).toString())).toEqual(['\u0002c\0', undefined]);
   });
 
+  test('refuses keys whose entries do not fit into one answer', () => {
+    const client = new MachineRun().client('a');
+    const large: KvValue = { encoding: KV_ENCODING.bytes, bytes: new Uint8Array(4 * 1024 * 1024) };
+    const names = Array.from({ length: 17 }, (_, i) => `large ${i}`);
+    for (const name of names) commit(client, [set(name, large)]);
+    const readAll = (keys: readonly string[]): Reply =>
+      client.ask({ kind: 'kvRead', keys: keys.map(keyOf), ranges: [] });
+    expect(readAll(names.slice(1))).toMatchObject({ kind: 'kvRead' });
+    expect(readAll(names)).toMatchObject({ kind: 'refused', code: 'TOO_MANY' });
+  });
+
   test('says where to go on although all that was looked at has expired', () => {
     const run = new MachineRun();
     const client = run.client('a');

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import type { Clock } from '#holdfast/model/clock.js';
 import type { Link } from '#holdfast/model/link.js';
+import type { HttpDoor } from '#holdfast/server/http-side.js';
 import { listen } from '#holdfast/server/listener.js';
 import { type Address, parseAddress } from '#holdfast/wire/address.js';
 import { NETWORK_LIMITS } from '#holdfast/wire/network-link.js';
@@ -23,6 +24,7 @@ export async function startListener(
   scheme: 'holdfast' | 'holdfasts' | 'ws' | 'unix',
   clock: Clock,
   connectionsPerAddress: number = 10,
+  doors: readonly HttpDoor[] = [],
 ): Promise<Listening> {
   const authority = scheme === 'holdfasts' ? makeAuthority() : undefined;
   const files = authority?.certificate('server');
@@ -34,6 +36,7 @@ export async function startListener(
     clock,
     limits: NETWORK_LIMITS,
     connectionsPerAddress,
+    doors,
     isReady: () => true,
     accept: (link) => accept(link),
     onRefused: () => {},

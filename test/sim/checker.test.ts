@@ -1,20 +1,6 @@
-import { checkHistory, simulate, type SimRecord } from '#holdfast/testing/sim/index.js';
+import { checkHistory, type SimRecord } from '#holdfast/testing/sim/index.js';
 import { beforeAll, describe, expect, test } from 'vitest';
-
-type Of<Kind extends SimRecord['kind']> = Extract<SimRecord, { readonly kind: Kind }>;
-
-/** Changes one record of a history, the first of its kind for which `change` gives another. */
-function plant<Kind extends SimRecord['kind']>(
-  history: readonly SimRecord[],
-  kind: Kind,
-  change: (record: Of<Kind>, before: readonly SimRecord[]) => SimRecord | undefined,
-): SimRecord[] {
-  for (const [i, record] of history.entries()) {
-    const changed = record.kind === kind ? change(record as Of<Kind>, history.slice(0, i)) : undefined;
-    if (changed !== undefined) return history.toSpliced(i, 1, changed);
-  }
-  throw new Error(`Cannot plant a violation: no record of kind "${kind}" fits`);
-}
+import { found, Histories, type Of, plant } from './planting.ts';
 
 type Content = Of<'commit'>['content'];
 type Transitions = Content['transitions'];
@@ -42,6 +28,7 @@ const NOTHING: Omit<Content, 'now' | 'brokerHost'> = {
   policies: [],
   sessions: [],
   endedSessions: [],
+  entries: [],
 };
 
 /** Takes a lease away that was held to the end: as soon as its handler runs, or behind a takeover in the midst of that. */
@@ -65,35 +52,14 @@ function loseOne(history: readonly SimRecord[], when: 'at once' | 'behind a take
   throw new Error('Cannot plant a violation: no lease fits');
 }
 
-/** More than this are not simulated to find one that suits. */
-const MOST_HISTORIES = 60;
-const FIRST_SEED = 101;
-
-const found = (history: readonly SimRecord[]): string[] => checkHistory(history).map(({ id }) => id);
-
 describe('the checker', () => {
-  const histories: SimRecord[][] = [];
+  const histories = new Histories();
+  const inAny = histories.inAny.bind(histories);
 
-  beforeAll(async () => {
-    for (const seed of [1, 2, 4, 7, 12]) histories.push([...(await simulate({ seed, keepsHistory: true })).history]);
-  }, 60_000);
-
-  /** Plants a violation in the first history that allows it; where none does, more are simulated. */
-  const inAny = async (planting: (history: readonly SimRecord[]) => SimRecord[]): Promise<SimRecord[]> => {
-    for (let i = 0; i < MOST_HISTORIES; i++) {
-      const history = histories[i] ?? [...(await simulate({ seed: FIRST_SEED + i, keepsHistory: true })).history];
-      histories[i] = history;
-      try {
-        return planting(history);
-      } catch {
-        // This history has no such record; another will.
-      }
-    }
-    throw new Error('Cannot plant a violation: no history fits');
-  };
+  beforeAll(() => histories.simulate([1, 2, 4, 7, 12]), 60_000);
 
   test('finds nothing in the histories as they are', () => {
-    for (const history of histories) expect(checkHistory(history)).toEqual([]);
+    for (const history of histories.all) expect(checkHistory(history)).toEqual([]);
   });
 
   test('S1: an acknowledged message that is not in the store', async () => {

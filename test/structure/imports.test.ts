@@ -18,7 +18,7 @@ const mayImport: Readonly<Record<string, readonly string[] | 'anything'>> = {
   isolate: ['model', 'codec', 'api'],
   server: ['model', 'wire'],
   host: ['model', 'store', 'wire', 'broker', 'server'],
-  doors: ['model', 'api', 'open.ts'],
+  doors: ['model', 'codec', 'client', 'api', 'open.ts'],
   'open.ts': 'anything',
   'restore.ts': 'anything',
   'index.ts': ['model', 'api', 'open.ts', 'restore.ts'],

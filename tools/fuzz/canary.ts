@@ -34,7 +34,8 @@ let wakeUp = (): void => {};
 const hf = await open(process.argv[2] ?? '', { log: ({ message }) => complain(message) });
 const channel = hf.channel<number>(CHANNEL);
 const consumer = await channel.consume(
-  (number) => {
+  (number, { tx }) => {
+    tx.sum([CHANNEL], 1n);
     if (received[number] === undefined) {
       missing -= 1;
       latencies.push(performance.now() - (producedAt[number] as number));
@@ -66,6 +67,14 @@ const late = setTimeout(() => {
 let isLate = false;
 while (missing > 0 && !isLate) await new Promise<void>((done) => (wakeUp = done));
 clearTimeout(late);
+
+await consumer.drain().catch(complain);
+const counted = await hf.transact(
+  async (tx) => (await tx.get<{ readonly value: bigint }>([CHANNEL])).value?.value ?? 0n,
+);
+if (counted !== BigInt(producedAt.length - missing)) {
+  complain(`${counted} messages are counted, and ${producedAt.length - missing} came`);
+}
 
 latencies.sort((a, b) => a - b);
 const at = (share: number): number =>

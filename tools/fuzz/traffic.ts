@@ -12,6 +12,7 @@ import { STATES } from '#holdfast/model/states.js';
 import { encodeHello } from '#holdfast/wire/frames.js';
 import { encodeRequests } from '#holdfast/wire/requests.js';
 import type { Dice } from './dice.ts';
+import { KvTraffic } from './kv-traffic.ts';
 
 /** Names of one character: what a mutation makes of one is most often another of few. */
 const CHANNELS = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'] as const;
@@ -53,6 +54,9 @@ const KINDS = [
   ...Array<'declare'>(3).fill('declare'),
   ...(['started', 'holding', 'extend', 'annotate', 'control', 'manage', 'await', 'watch', 'inspect'] as const),
   ...(['inspect', 'createToken', 'revokeToken', 'backup'] as const),
+  ...Array<'kvCommit'>(5).fill('kvCommit'),
+  ...Array<'kvRead'>(3).fill('kvRead'),
+  'kvWatch' as const,
 ];
 
 export interface Identity {
@@ -64,6 +68,7 @@ export interface Identity {
 export class Traffic {
   readonly #dice: Dice;
   readonly #ids: MessageIdSource;
+  readonly #kv: KvTraffic;
   readonly #leases: LeaseKey[] = [];
   readonly #known: Uint8Array[] = [];
   #nextRequest = 1;
@@ -72,6 +77,7 @@ export class Traffic {
   constructor(dice: Dice) {
     this.#dice = dice;
     this.#ids = new MessageIdSource(systemClock, dice.random);
+    this.#kv = new KvTraffic(dice);
   }
 
   hello({ session, token }: Identity): Uint8Array {
@@ -157,6 +163,12 @@ export class Traffic {
         return { kind: 'await', id: this.#id(), stop: chance(0.3) };
       case 'watch':
         return { kind: 'watch', channel: this.#channel() };
+      case 'kvCommit':
+        return this.#kv.commit(chance(0.3) ? [{ kind: 'produce', ref: this.#ref(), blocks: this.#blocks() }] : []);
+      case 'kvRead':
+        return this.#kv.read();
+      case 'kvWatch':
+        return this.#kv.watch();
       case 'inspect':
         return this.#inspect();
       case 'createToken':
@@ -239,7 +251,8 @@ export class Traffic {
   #settle(): Settle {
     const { chance } = this.#dice;
     const produced = chance(0.2) ? [{ kind: 'produce' as const, ref: this.#ref(), blocks: this.#blocks() }] : undefined;
-    return { ...this.#lease(), outcome: this.#outcome(), produced, effects: undefined };
+    const effects = chance(0.3) ? this.#kv.effects() : undefined;
+    return { ...this.#lease(), outcome: this.#outcome(), produced, effects };
   }
 
   #outcome(): Outcome {
@@ -280,6 +293,7 @@ export class Traffic {
         lifo: chance(0.1),
         dedupe: chance(0.3) ? new Uint8Array(16).fill(below(20)) : undefined,
         awaited: chance(0.1),
+        undelivered: chance(0.1) ? this.#several(3, () => this.#kv.key()) : undefined,
       });
     }
     return writer.finish();

@@ -1,6 +1,7 @@
 /** The parent's book: what it was told is durable, held against what the store holds after each fault. */
 import type { State } from 'holdfast';
-import type { LoadEvent, StoredItem } from './load.ts';
+import type { LoadEvent, StoredEntries, StoredItem } from './load.ts';
+import { ACCOUNTS, isCounted, transferOf } from './work.ts';
 
 /** What must never happen, by kind. */
 export interface Violations {
@@ -12,6 +13,8 @@ export interface Violations {
   readonly altered: number;
   /** Messages that came to a handler after their end was durable. */
   readonly revived: number;
+  /** Entries of KV that are not what the effects, and the messages that are there, make of them. */
+  readonly miscounted: number;
 }
 
 const ENDED: ReadonlySet<State> = new Set(['completed', 'dead']);
@@ -27,14 +30,21 @@ export class Ledger {
     doubled: new Set<string>(),
     altered: new Set<string>(),
     revived: new Set<string>(),
+    miscounted: new Set<string>(),
   };
+  readonly #counted = new Set<number>();
   #listing: StoredItem[] = [];
+  #entries: StoredEntries | undefined;
   #highest = 0;
 
   take(event: LoadEvent): void {
     switch (event.kind) {
       case 'acknowledged':
         this.#acknowledged.add(event.id);
+        this.#highest = Math.max(this.#highest, event.number);
+        break;
+      case 'counted':
+        this.#counted.add(event.number);
         this.#highest = Math.max(this.#highest, event.number);
         break;
       case 'ended':
@@ -48,9 +58,13 @@ export class Ledger {
       case 'stored':
         this.#listing.push(event);
         break;
+      case 'entries':
+        this.#entries = event;
+        break;
       case 'opening':
         // What a process told before it was killed in the middle of telling is not the whole.
         this.#listing = [];
+        this.#entries = undefined;
         break;
       case 'listed':
         this.#check(false);
@@ -68,6 +82,15 @@ export class Ledger {
     return this.#acknowledged.size;
   }
 
+  /** How often money was moved, and how many messages transactions produced, as far as they were counted last. */
+  get moved(): number {
+    return this.#entries?.moved ?? 0;
+  }
+
+  get counted(): number {
+    return this.#entries?.counted ?? 0;
+  }
+
   get ended(): number {
     return this.#ended.size;
   }
@@ -78,8 +101,14 @@ export class Ledger {
   }
 
   get violations(): Violations {
-    const { missing, doubled, altered, revived } = this.#faults;
-    return { missing: missing.size, doubled: doubled.size, altered: altered.size, revived: revived.size };
+    const { missing, doubled, altered, revived, miscounted } = this.#faults;
+    return {
+      missing: missing.size,
+      doubled: doubled.size,
+      altered: altered.size,
+      revived: revived.size,
+      miscounted: miscounted.size,
+    };
   }
 
   /** All violations in words. */
@@ -119,6 +148,26 @@ export class Ledger {
       if (state !== 'completed' && effects.has(number)) doubled.add(`effect of message ${number}, which is ${state}`);
       if (atEnd && !ENDED.has(state)) missing.add(`end of message ${number}`);
     }
+    for (const number of this.#counted) if (!byNumber.has(number)) missing.add(`message ${number} of a transaction`);
+    this.#checkEntries(effects, [...byNumber.keys()].filter(isCounted).length);
     this.#listing = [];
+  }
+
+  #checkEntries(effects: ReadonlySet<number>, counted: number): void {
+    const { miscounted, missing } = this.#faults;
+    const entries = this.#entries;
+    if (entries === undefined) return void missing.add('what KV holds');
+    const balances = Array.from({ length: ACCOUNTS }, () => 0);
+    for (const number of effects) {
+      const { from, to, amount } = transferOf(number);
+      balances[from] = (balances[from] as number) - amount;
+      balances[to] = (balances[to] as number) + amount;
+    }
+    for (const [account, balance] of balances.entries()) {
+      const found = entries.balances[account];
+      if (found !== balance) miscounted.add(`account ${account} has ${found}, and its transfers come to ${balance}`);
+    }
+    if (entries.moved !== effects.size) miscounted.add(`${entries.moved} transfers for ${effects.size} effects`);
+    if (entries.counted !== counted) miscounted.add(`${entries.counted} counted messages, and ${counted} are there`);
   }
 }

@@ -7,7 +7,17 @@ import { writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HoldfastError, open, type Receipt, type State } from 'holdfast';
 import { allEnded, listAll } from '../backlog.ts';
-import { bodyOf, type Effect, isIntact, optionsOf, resultOf, type Work } from './work.ts';
+import {
+  ACCOUNTS,
+  bodyOf,
+  type Effect,
+  isCounted,
+  isIntact,
+  optionsOf,
+  resultOf,
+  transferOf,
+  type Work,
+} from './work.ts';
 
 /** What the process is told. */
 export interface LoadOrder {
@@ -31,6 +41,7 @@ export type LoadEvent =
   /** It leads the store from now on. */
   | { readonly kind: 'leads' }
   | ({ readonly kind: 'stored' } & StoredItem)
+  | ({ readonly kind: 'entries' } & StoredEntries)
   /** Everything stored was told, and the load begins. */
   | { readonly kind: 'listed' }
   | {
@@ -40,6 +51,8 @@ export type LoadEvent =
       readonly askedAt: number;
       readonly at: number;
     }
+  /** A transaction that produces this message, and counts it, has committed. */
+  | { readonly kind: 'counted'; readonly number: number }
   | { readonly kind: 'started'; readonly id: string; readonly at: number }
   /** The message has ended, and its end is durable. */
   | { readonly kind: 'ended'; readonly id: string; readonly at: number }
@@ -52,6 +65,16 @@ export interface StoredItem {
   readonly number: number;
   /** Its content, and its result if it has one, are what they should be. */
   readonly intact: boolean;
+}
+
+/** What KV holds. */
+export interface StoredEntries {
+  /** By account. */
+  readonly balances: readonly number[];
+  /** How often handlers have moved money. */
+  readonly moved: number;
+  /** How many messages transactions have counted. */
+  readonly counted: number;
 }
 
 const LANES = 16;
@@ -131,10 +154,16 @@ function consume(): ReturnType<typeof work.consume> {
   return work.consume(
     async ({ number }, { id, attempt, tx }) => {
       tell({ kind: 'started', id, at: now() });
+      // Read before the work, so that others come in between.
+      const { from, to, amount } = transferOf(number);
+      const [source, target] = await Promise.all([from, to].map((account) => tx.get<number>(['balance', account])));
       await sleep(Math.random() * LONGEST_WORK_MS);
       if (number % 11 === 4 && attempt === 1) throw new Error('The first attempt fails');
       if (number % 37 === 5) throw new Error('Every attempt fails');
       tx.produce(effects, { number });
+      tx.set(['balance', from], (source?.value ?? 0) - amount);
+      tx.set(['balance', to], (target?.value ?? 0) + amount);
+      tx.sum(['moved'], 1n);
       return resultOf(number);
     },
     { concurrency: HANDLERS },
@@ -153,12 +182,35 @@ async function produceForEver(): Promise<void> {
 }
 
 async function produceOne(number: number): Promise<void> {
+  if (isCounted(number)) return produceCounted(number);
   await produce([number], async () => [await work.produce({ number, body: bodyOf(number) }, optionsOf(number))]);
 }
 
-async function produceBatch(numbers: readonly number[]): Promise<void> {
+async function produceBatch(all: readonly number[]): Promise<void> {
+  await Promise.all(all.filter(isCounted).map(produceCounted));
+  const numbers = all.filter((number) => !isCounted(number));
   const messages = numbers.map((number) => ({ number, body: bodyOf(number) }));
   await produce(numbers, () => work.produceAll(messages));
+}
+
+/** Produces a message and counts it, once however often it is asked for. */
+async function produceCounted(number: number): Promise<void> {
+  for (;;) {
+    try {
+      await holdfast.transact(async (tx) => {
+        if ((await tx.get(['counted', number])).value !== null) return;
+        tx.set(['counted', number], true);
+        tx.sum(['counted'], 1n);
+        tx.produce(work, { number, body: bodyOf(number) }, optionsOf(number));
+      });
+      tell({ kind: 'counted', number });
+      return;
+    } catch (error) {
+      if (!(error instanceof HoldfastError)) throw error;
+      if (error.code === 'BACKLOG_FULL') await sleep(LOOK_MS);
+      else if (error.code !== 'UNKNOWN_OUTCOME') throw error;
+    }
+  }
 }
 
 /** A process that was stopped for too long has to ask again; what was stored after all meets its dedupe key. */
@@ -208,8 +260,19 @@ async function listEverything(): Promise<void> {
     const after = await work.inspect();
     if (before.ready !== after.ready || before.delayed !== after.delayed) continue;
     for (const item of found) tell({ kind: 'stored', ...item });
+    tell({ kind: 'entries', ...(await readEntries()) });
     return;
   }
+}
+
+function readEntries(): Promise<StoredEntries> {
+  return holdfast.transact(async (tx) => {
+    const count = async (name: string): Promise<number> =>
+      Number((await tx.get<{ readonly value: bigint }>([name])).value?.value ?? 0n);
+    const accounts = Array.from({ length: ACCOUNTS }, (_, account) => tx.get<number>(['balance', account]));
+    const balances = (await Promise.all(accounts)).map(({ value }) => value ?? 0);
+    return { balances, moved: await count('moved'), counted: await count('counted') };
+  });
 }
 
 /** Written at once: what is told before the kill arrives, whatever the event loop had in mind. */

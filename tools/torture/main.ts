@@ -9,7 +9,8 @@ import type { Tally } from './tally.ts';
 const HELP = `Usage: npm run torture -- kill --cycles N [--processes P] [--seed S] [--load MS] [--json]
        npm run torture -- powercut --cycles N --fs ext4|xfs [--seed S] [--load MS] [--json]
 
-Processes that produce and consume are struck at random moments and started again on the same data.
+Processes that produce and consume are struck at random moments and started again on the same data. Handlers move money
+between entries of KV with their ack, and some messages are produced by transactions that count them.
 
   kill       SIGKILL for one of them or several, whichever leads most often; now and then SIGSTOP for so long
              that the others take it for dead, and SIGCONT
@@ -77,10 +78,11 @@ async function torture(request: TortureRequest): Promise<number> {
 }
 
 function showCycle(tally: Tally, cycles: number, seconds: number): void {
-  const { acknowledged, ended, missing, doubled, altered, revived } = tally;
+  const { acknowledged, ended, missing, doubled, altered, revived, miscounted } = tally;
   const width = String(cycles).length;
-  const wrong = missing + doubled + altered + revived;
-  const faults = wrong === 0 ? '' : `   ${missing} missing, ${doubled} doubled, ${altered} altered, ${revived} revived`;
+  const wrong = missing + doubled + altered + revived + miscounted;
+  const kinds = `${missing} missing, ${doubled} doubled, ${altered} altered, ${revived} revived, ${miscounted} miscounted`;
+  const faults = wrong === 0 ? '' : `   ${kinds}`;
   const cycle = `${String(tally.cycles).padStart(width)} of ${cycles}`;
   console.log(`  ${cycle}   ${acknowledged} acknowledged, ${ended} known to have ended, ${seconds} s${faults}`);
 }
@@ -91,10 +93,13 @@ function showSummary(tally: Tally, seconds: number): void {
     ['cycles', tally.cycles],
     ['acknowledged', tally.acknowledged],
     ['known to have ended', tally.ended],
+    ['transfers with an ack', tally.moved],
+    ['produced by transact', tally.counted],
     ['missing', tally.missing],
     ['doubled', tally.doubled],
     ['altered', tally.altered],
     ['delivered after the end', tally.revived],
+    ['miscounted entries', tally.miscounted],
     ['ms to open again', shown(spread(tally.reopenMs))],
   ];
   if (shared !== undefined) {

@@ -7,6 +7,9 @@ interface Books extends Violations {
   readonly acknowledged: number;
   /** Messages of which the end was known to be durable. */
   readonly ended: number;
+  /** Transfers of money that committed with an ack, and messages that transactions produced and counted. */
+  readonly moved: number;
+  readonly counted: number;
 }
 
 export interface Tally extends Books {
@@ -29,11 +32,15 @@ export interface SharedTally {
 }
 
 export function sumOf(ledgers: readonly Ledger[]): Books {
-  const sum = { acknowledged: 0, ended: 0, missing: 0, doubled: 0, altered: 0, revived: 0 };
-  for (const { acknowledged, ended, violations } of ledgers) {
+  const none = { missing: 0, doubled: 0, altered: 0, revived: 0, miscounted: 0 };
+  const sum = { acknowledged: 0, ended: 0, moved: 0, counted: 0, ...none };
+  for (const { acknowledged, ended, moved, counted, violations } of ledgers) {
+    sum.moved += moved;
+    sum.counted += counted;
     sum.acknowledged += acknowledged;
     sum.ended += ended;
-    for (const kind of ['missing', 'doubled', 'altered', 'revived'] as const) sum[kind] += violations[kind];
+    for (const kind of ['missing', 'doubled', 'altered', 'revived', 'miscounted'] as const)
+      sum[kind] += violations[kind];
   }
   return sum;
 }

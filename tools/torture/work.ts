@@ -25,6 +25,26 @@ export function isIntact({ number, body }: Work): boolean {
   return Buffer.compare(body, bodyOf(number)) === 0;
 }
 
+/** Accounts between which handlers move money. All are empty at first, and may be overdrawn. */
+export const ACCOUNTS = 20;
+
+export interface Transfer {
+  readonly from: number;
+  readonly to: number;
+  readonly amount: number;
+}
+
+/** What the handler of a message moves with its ack. */
+export function transferOf(number: number): Transfer {
+  const from = number % ACCOUNTS;
+  return { from, to: (from + 1 + (number % (ACCOUNTS - 1))) % ACCOUNTS, amount: 1 + (number % 97) };
+}
+
+/** Whether a message is produced by a transaction that counts it. */
+export function isCounted(number: number): boolean {
+  return number % 7 === 3;
+}
+
 export function resultOf(number: number): number {
   return number * 2 + 1;
 }

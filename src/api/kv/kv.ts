@@ -89,7 +89,7 @@ export class Kv implements HoldfastKv {
   }
 
   async enqueue(value: unknown, options?: KvEnqueueOptions): Promise<KvCommitResult> {
-    return committed(this.atomic().enqueue(value, options));
+    return this.#queue.enqueue(value, options);
   }
 
   async listenQueue(handler: QueueHandler, options?: ListenQueueOptions): Promise<void> {
@@ -103,7 +103,7 @@ export class Kv implements HoldfastKv {
     const inner = new Queue(core, name);
     const queue: KvQueue = {
       name,
-      enqueue: async (value, options) => committed(new AtomicOperation(core, inner).enqueue(value, options)),
+      enqueue: async (value, options) => inner.enqueue(value, options),
       listenQueue: async (handler, options) => inner.listen(handler, options),
     };
     this.#queues.set(name, queue);

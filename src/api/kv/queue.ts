@@ -2,13 +2,14 @@
 import { CODEC_V8, encodeV8 } from '../../codec/v8.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { checkType, checkWritable, encodeKvKey, type KvKey } from '../../model/kv-key.ts';
+import { MAX_KV_VALUE_BYTES, versionstampOf } from '../../model/kv.ts';
 import { DEFAULT_POLICY, type Policy } from '../../model/policy.ts';
 import { attemptRunner } from '../attempt.ts';
 import { createConsumer } from '../consumer.ts';
 import { checkChannelName, refuseUnknown, type ResolvedChannelOptions } from '../options.ts';
 import type { Prepared } from '../produced.ts';
-import type { KvCore } from './core.ts';
-import type { KvEnqueueOptions, ListenQueueOptions, QueueHandler } from './types.ts';
+import { checkOpen, type KvCore } from './core.ts';
+import type { KvCommitResult, KvEnqueueOptions, ListenQueueOptions, QueueHandler } from './types.ts';
 
 /** The channel of the queue that has no name; those that have one are below it. */
 const CHANNEL = 'kv/queue';
@@ -68,8 +69,25 @@ export class Queue {
     }
     checkType('array', keysIfUndelivered);
     const undelivered = keysIfUndelivered.map((key) => checkWritable(encodeKvKey(key)));
+    // They travel and are stored as one.
+    const bytes = undelivered.reduce((sum, key) => sum + key.length, payload.length);
+    if (bytes > MAX_KV_VALUE_BYTES) {
+      throw new TypeError(`Total mutation size too large (max ${MAX_KV_VALUE_BYTES} bytes)`);
+    }
     const item = { id: client.nextId(), codec: CODEC_V8, payload, options: { delayMs, undelivered } };
     return { ref: this.#refOf(schedule), item };
+  }
+
+  /** Stores one message as a commit of its own; those of one tick go together. @throws TypeError, BadResource */
+  async enqueue(value: unknown, options?: KvEnqueueOptions): Promise<KvCommitResult> {
+    const enqueued = this.enqueued(value, options);
+    checkOpen(this.#core);
+    try {
+      const version = await this.#core.raw.produce(this.prepare(enqueued));
+      return { ok: true, versionstamp: versionstampOf(version) };
+    } catch (error) {
+      throw inWordsOfQueues(error);
+    }
   }
 
   /** Runs the handler until the KV is closed, and resolves when what it has begun by then is settled. */

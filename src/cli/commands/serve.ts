@@ -2,6 +2,7 @@
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { destination, pino } from 'pino';
+import { openKvConnect } from '../../doors/kv-connect/door.ts';
 import { startServer } from '../../host/server.ts';
 import { systemClock } from '../../model/clock.ts';
 import { type Duration, parseDuration } from '../../model/duration.ts';
@@ -28,8 +29,8 @@ const INSECURE_NO_TLS = 'HOLDFAST_INSECURE_NO_TLS';
 
 const EXAMPLE = `
 Addresses: unix:PATH, or a host and port behind holdfast:// (or tcp://), holdfasts:// (or tls://), ws://, wss://. Every TCP
-or TLS address also takes WebSockets and answers GET /health/live and /health/ready. Where others can reach an address, it
-needs TLS and clients need a token (holdfast token create).
+or TLS address also takes WebSockets, answers GET /health/live and /health/ready, and is a database for Deno and @deno/kv at
+http://HOST:PORT/kv. Where others can reach an address, it needs TLS and clients need a token (holdfast token create).
 
 Examples:
   holdfast serve --data ./data
@@ -127,6 +128,7 @@ async function serve(options: ServeOptions): Promise<void> {
       random: systemRandom,
       log: ({ level, message, error }) => logger[level]({ ...(error !== undefined && { err: error }) }, message),
     },
+    [openKvConnect],
   );
   // Before anybody is told that it serves: a signal that nobody listens to would end it.
   const told = ended();

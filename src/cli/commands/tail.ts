@@ -1,9 +1,9 @@
 /** `holdfast tail`: what happens to messages, as it happens. */
 import { type Command, InvalidArgumentError } from 'commander';
-import type { EventsOptions, JournalEvent } from '../../api/events.ts';
+import type { EventsOptions, MessageHappened } from '../../api/events.ts';
 import type { Holdfast } from '../../api/holdfast.ts';
 import { systemClock } from '../../model/clock.ts';
-import { styled, writeJson, writeLine, writeNote } from '../output.ts';
+import { jsonText, styled, writeLine, writeNote } from '../output.ts';
 import { addStoreCommand, durationFlag, untilInterrupted } from '../store-command.ts';
 import { withStore } from '../with-store.ts';
 import { momentText, safeText } from '../text.ts';
@@ -43,23 +43,42 @@ async function tail(hf: Holdfast, channel: string | undefined, { json, since, af
     ...(channel !== undefined && { channel }),
     ...(from !== undefined && { after: from }),
   };
+  const lines = new Lines();
   try {
     for await (const event of hf.events(options)) {
-      if (json === true) await writeJson(event);
-      else await writeEvent(event);
+      if (json === true) await lines.add(jsonText(event));
+      else if (event.kind === 'message') await lines.add(eventText(event));
+      else writeNote('holdfast: some events are missing here: they were trimmed before they could be read');
     }
   } catch (error) {
     if (!signal.aborted) throw error;
+  } finally {
+    await lines.write();
   }
 }
 
-async function writeEvent(event: JournalEvent): Promise<void> {
-  if (event.kind === 'trimmed') {
-    return writeNote('holdfast: some events are missing here: they were trimmed before they could be read');
+/** Lines of one moment, written together: one at a time they would not keep up with a busy store. */
+class Lines {
+  #gathered: string[] = [];
+  #written: Promise<void> = Promise.resolve();
+
+  /** Resolves when there is room for more. */
+  add(line: string): Promise<void> {
+    if (this.#gathered.push(line) === 1) systemClock.defer(() => void this.write());
+    return this.#written;
   }
+
+  write(): Promise<void> {
+    const lines = this.#gathered.splice(0);
+    if (lines.length > 0) this.#written = writeLine(lines.join('\n'));
+    return this.#written;
+  }
+}
+
+function eventText(event: MessageHappened): string {
   const { at, what, channel, id = '(removed)', attempt, session } = event;
   const details = `${attempt === 0 ? '' : `  attempt ${attempt}`}${session === undefined ? '' : `  session ${session}`}`;
-  await writeLine(`${momentText(at)}  ${whatText(what)}  ${id.padEnd(36)}  ${safeText(channel)}${details}`);
+  return `${momentText(at)}  ${whatText(what)}  ${id.padEnd(36)}  ${safeText(channel)}${details}`;
 }
 
 const STYLES = { acked: 'green', failed: 'red', nacked: 'yellow', leaseLost: 'yellow', expired: 'red' } as const;

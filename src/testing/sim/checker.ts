@@ -2,12 +2,14 @@
 import { DEDUPE } from './invariants/dedupe.ts';
 import { EFFECTS } from './invariants/effects.ts';
 import type { Invariant, Judge, Seen, SeenOp, SeenSettle } from './invariants/invariant.ts';
+import { KV } from './invariants/kv.ts';
 import { LEASES } from './invariants/leases.ts';
 import { NO_LOSS } from './invariants/no-loss.ts';
 import { ORDER } from './invariants/order.ts';
 import { REST } from './invariants/rest.ts';
 import { RETRIES } from './invariants/retries.ts';
 import { TAKEOVER } from './invariants/takeover.ts';
+import { KvLedger } from './kv-ledger.ts';
 import { Leads } from './leads.ts';
 import { Ledger } from './ledger.ts';
 import type { HandlerStarted, ProducedMessage, SimRecord } from './records.ts';
@@ -25,6 +27,7 @@ const INVARIANTS: readonly Invariant[] = [
   ...NO_LOSS,
   ...LEASES,
   ...EFFECTS,
+  ...KV,
   ...DEDUPE,
   ...ORDER,
   ...RETRIES,
@@ -35,11 +38,13 @@ const INVARIANTS: readonly Invariant[] = [
 export class Checker implements Seen {
   readonly ledger: Ledger = new Ledger();
   readonly leads: Leads = new Leads();
+  readonly kv: KvLedger = new KvLedger();
   readonly ops: Map<number, SeenOp> = new Map();
   readonly asked: Map<string, { readonly op: SeenOp; readonly message: ProducedMessage }> = new Map();
   readonly effects: Map<number, SeenOp[]> = new Map();
   readonly settles: Map<number, SeenSettle> = new Map();
   readonly starts: Map<number, HandlerStarted> = new Map();
+  readonly conflicts: Set<number> = new Set();
   readonly returned: Map<number, string> = new Map();
   readonly violations: Violation[] = [];
   highestWall = 0;
@@ -57,6 +62,7 @@ export class Checker implements Seen {
     this.previousNow = this.ledger.machineNow;
     if (record.kind === 'commit') this.ledger.add(record.content, record.at);
     else if (record.kind === 'produce.called') this.#called(record);
+    this.kv.add(record, this.ledger);
     for (const { invariant, judge } of this.#judges) {
       const found = judge(record, this);
       if (found !== undefined) this.violations.push({ id: invariant.id, says: invariant.says, found, at: record.at });
@@ -83,6 +89,7 @@ export class Checker implements Seen {
       }
       case 'handler.started':
         this.starts.set(record.token, record);
+        this.conflicts.delete(record.token);
         break;
       case 'handler.ended':
         if (record.result !== undefined) this.returned.set(record.token, record.result);
@@ -93,6 +100,9 @@ export class Checker implements Seen {
       case 'settle.answered': {
         const settle = this.settles.get(record.token);
         if (settle !== undefined) settle.answered = record;
+        if (record.held !== 'conflict') break;
+        this.conflicts.add(record.token);
+        this.effects.delete(record.token);
         break;
       }
       default:

@@ -1,7 +1,8 @@
 /** What a commit says, read from its writes: the invariants judge by what is durable and by nothing else. */
 import { BlockReader } from '../../model/block.ts';
-import { ByteReader } from '../../model/bytes.ts';
+import { ByteReader, textOf } from '../../model/bytes.ts';
 import type { ChannelTotals, Reply } from '../../model/command.ts';
+import type { KvValue } from '../../model/kv.ts';
 import { messageIdText } from '../../model/message-id.ts';
 import type { Policy } from '../../model/policy.ts';
 import type { Write } from '../../model/records.ts';
@@ -9,6 +10,7 @@ import { HAPPENINGS, type Happening } from '../../model/states.ts';
 import { decode } from '../../codec/bson.ts';
 import { readChannel, readPolicyRecord } from '../../machine/channels.ts';
 import { readEndedRecords } from '../../machine/cold.ts';
+import { readEntry } from '../../machine/kv-records.ts';
 import { KIND, Layout } from '../../machine/layout.ts';
 import { openPack } from '../../machine/pack.ts';
 import { readMessage, type StoredMessage } from '../../machine/message-record.ts';
@@ -28,10 +30,25 @@ export interface CommitContent {
   readonly policies: readonly { readonly number: number; readonly policy: Policy }[];
   readonly sessions: readonly SessionContent[];
   readonly endedSessions: readonly number[];
+  /** Entries of KV, the last writing of each. */
+  readonly entries: readonly EntryContent[];
   /** Machine time at the end of the commit. */
   readonly now: number;
   /** The process whose sessions end when another one leads next. */
   readonly brokerHost: string | undefined;
+}
+
+export interface EntryContent {
+  readonly key: string;
+  /** `undefined` when it was deleted. */
+  readonly stored: StoredContent | undefined;
+}
+
+export interface StoredContent {
+  readonly value: string;
+  readonly version: number;
+  /** 0 for never. */
+  readonly expiresAt: number;
 }
 
 export interface Transition {
@@ -57,6 +74,8 @@ export interface ItemContent {
   readonly priority: number;
   readonly lifo: boolean;
   readonly dedupe: string;
+  /** Keys of KV that are written when it is given up. */
+  readonly undelivered: readonly string[];
 }
 
 export interface PageContent {
@@ -142,6 +161,7 @@ export class CommitReader {
       policies: [],
       sessions: [],
       endedSessions: [],
+      entries: [],
       now: 0,
       brokerHost: undefined,
     };
@@ -192,6 +212,14 @@ export class CommitReader {
       case KIND.journal:
         content.transitions.push(...readJournal(value));
         break;
+      case KIND.kv: {
+        const stored = readEntry(value);
+        if (stored !== undefined) {
+          const { version, expiresAt } = stored;
+          this.#entry(content, key, { value: valueText(stored), version, expiresAt });
+        }
+        break;
+      }
       case KIND.pack:
         readPack(content, layout.numberAt(key, 0), value);
         break;
@@ -208,6 +236,14 @@ export class CommitReader {
       if (gone >= 0) content.delayed.splice(gone, 1);
     } else if (kind === KIND.pack) content.erasedPacks.push(this.layout.numberAt(key, 0));
     else if (kind === KIND.session) content.endedSessions.push(this.layout.numberAt(key, 0));
+    else if (kind === KIND.kv) this.#entry(content, key, undefined);
+  }
+
+  #entry(content: Growing<CommitContent>, key: Uint8Array, stored: StoredContent | undefined): void {
+    const entry = { key: keyText(this.layout.bytesBehind(key, 0)), stored };
+    const before = content.entries.findIndex((one) => one.key === entry.key);
+    if (before >= 0) content.entries.splice(before, 1);
+    content.entries.push(entry);
   }
 
   #readPage(key: Uint8Array, value: Uint8Array): PageContent {
@@ -225,6 +261,16 @@ export class CommitReader {
 /** Content as text in which equal content is equal. */
 export function canonical(content: unknown): string {
   return JSON.stringify(content);
+}
+
+/** A key of KV as text, in which equal keys are equal. */
+export function keyText(key: Uint8Array): string {
+  return textOf(key).replaceAll('\u0002', '').replaceAll('\0', '/');
+}
+
+/** A value of KV as text, likewise. */
+export function valueText({ encoding, bytes }: KvValue): string {
+  return `${encoding}:${Buffer.from(bytes).toString('hex')}`;
 }
 
 /** A reply as text in which equal replies are equal. */
@@ -287,7 +333,9 @@ function readPack(content: Growing<CommitContent>, pack: number, value: Uint8Arr
   for (let i = 0; reader.next(); i++) {
     const { delayMs, dueAt, priority, lifo, dedupe } = reader;
     const text = canonical(decode(reader.payload));
-    items.push({ seq: pack + i, id: messageIdText(reader.id), content: text, delayMs, dueAt, priority, lifo, dedupe });
+    const id = messageIdText(reader.id);
+    const undelivered = reader.undelivered ? BlockReader.undeliveredOf(reader.item).map(keyText) : [];
+    items.push({ seq: pack + i, id, content: text, delayMs, dueAt, priority, lifo, dedupe, undelivered });
   }
   content.packs.push({ pack, channel, producedAt, items });
 }

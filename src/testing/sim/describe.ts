@@ -1,5 +1,5 @@
 /** A record as a line of the trace. */
-import type { SimRecord } from './records.ts';
+import type { KvAsked, KvHeard, SimRecord } from './records.ts';
 
 export function describe(record: SimRecord): string {
   switch (record.kind) {
@@ -16,17 +16,24 @@ export function describe(record: SimRecord): string {
     case 'handler.ended':
       return `${record.process} ${record.how} from token ${record.token}`;
     case 'settle.called':
-      return `${record.process} settles token ${record.token} of ${record.seq}: ${record.outcome}`;
+      return `${record.process} settles token ${record.token} of ${record.seq}: ${record.outcome}${record.effects === undefined ? '' : ` with ${asked({ what: 'commit', ...record.effects })}`}`;
     case 'settle.answered':
       return `${record.process} hears of token ${record.token}: ${record.held ?? 'nothing'}`;
     case 'manage.answered':
       return `${record.process} has done ${record.action} ${record.channel} ${record.id ?? ''}: ${record.outcome}`;
     case 'result':
       return `#${record.op} has its result ${record.result}`;
+    case 'kv.called':
+      return `${record.process} asks #${record.op}: ${asked(record.asked)}`;
+    case 'kv.answered':
+      return `#${record.op} hears: ${heard(record.heard)}`;
+    case 'watching':
+      return `watched by ${record.watchers.map(({ process }) => process).join(' ')}`;
     case 'commit': {
-      const { transitions, now } = record.content;
+      const { transitions, now, entries } = record.content;
       const what = transitions.map(({ what: happening, seq, attempt }) => `${seq} ${happening} ${attempt}`).join(', ');
-      return `commit of ${brief(record.host)} at ${Math.floor(now)}: ${what}`;
+      const changed = entries.map(({ key, stored }) => `${key} ${stored?.version ?? 'gone'}`).join(', ');
+      return `commit of ${brief(record.host)} at ${Math.floor(now)}: ${what}${changed === '' ? '' : `; ${changed}`}`;
     }
     case 'began':
       return `sessions wait for ${record.sessionTimeoutMs} ms, leases behind a closed link for ${record.lingerMs} ms`;
@@ -50,6 +57,35 @@ export function describe(record: SimRecord): string {
       return `${record.moment}: ${record.views.map((view) => `${view.channel} ${view.totals.produced}`).join(', ')}`;
     case 'ended':
       return `the end: ${JSON.stringify(record.left)}`;
+  }
+}
+
+function asked(what: KvAsked): string {
+  switch (what.what) {
+    case 'read':
+      return `read ${[...what.keys, ...what.ranges.map(({ from, to }) => `${from}..${to}`)].join(' ')}`;
+    case 'watch':
+      return `watch ${what.keys.join(' ')}`;
+    case 'commit': {
+      const checks = what.checks.map(({ key, version }) => `${key} is ${version}`);
+      return [...checks, ...what.mutations.map(({ kind, key }) => `${kind} ${key}`)].join(', ');
+    }
+  }
+}
+
+function heard(answer: KvHeard): string {
+  switch (answer.what) {
+    case 'read': {
+      const entries = [...answer.entries, ...answer.pages.flatMap((page) => page.entries)];
+      return entries.map((entry) => (entry === undefined ? 'nothing' : `${entry.key} ${entry.version}`)).join(', ');
+    }
+    case 'committed':
+      return `version ${answer.version}`;
+    case 'conflict':
+      return 'a conflict';
+    case 'refused':
+    case 'unknown':
+      return `${answer.what} ${answer.code}`;
   }
 }
 

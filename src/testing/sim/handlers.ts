@@ -3,6 +3,7 @@ import type { Handler } from '../../api/attempt.ts';
 import type { HandlerContext } from '../../api/handler-context.ts';
 import { deadLetter, retry, snooze } from '../../api/outcomes.ts';
 import { canonical } from './commit-content.ts';
+import { workOnEntriesWithAck } from './kv-work.ts';
 import type { Content, Load, OpenChannel, Workplace } from './world.ts';
 
 export function handlerOf(worker: Workplace, open: OpenChannel, load: Load): Handler<Content, unknown> {
@@ -55,6 +56,7 @@ async function handle(
   if (chance.happens(0.5)) await process.sleep(chance.until(chance.happens(0.1) ? 6_000 : 400));
   if (content.fate === 'throws') throw failure('It always throws');
   if (open.plan.followUps !== undefined && chance.happens(0.4)) followUp(worker, open.plan.followUps, context);
+  if (chance.happens(sim.scenario.kvShare)) await workOnEntriesWithAck(worker, context);
   return outcome(worker, context, answer);
 }
 
@@ -94,7 +96,7 @@ function followUp(worker: Workplace, name: string, context: HandlerContext): voi
     const content = sim.newContent(undefined);
     const ids = worker.capture(() => context.tx.produce(target.channel, content));
     const key = target.plan.keys === 'none' ? '' : canonical(content);
-    sim.called(worker, name, [{ id: ids[0] as string, key, content: canonical(content) }], context.token);
+    sim.called(worker, name, [{ id: ids[0] as string, key, content: canonical(content) }], { token: context.token });
   }
 }
 

@@ -4,7 +4,7 @@ import type { Policy } from '../../model/policy.ts';
 import type { Happening } from '../../model/states.ts';
 import type { ChannelContent, CommitContent, ItemContent, LiveContent, Transition } from './commit-content.ts';
 
-export type LedgerState = 'waits' | 'leased' | 'completed' | 'dead' | 'cancelled' | 'purged';
+export type LedgerState = 'waits' | 'leased' | 'givenUp' | 'completed' | 'dead' | 'cancelled' | 'purged';
 
 export interface LedgerMessage extends ItemContent {
   readonly producedAt: number;
@@ -244,6 +244,9 @@ export class Ledger {
       case 'promoted':
         message.promoted = true;
         break;
+      case 'givenUp':
+        message.state = 'givenUp';
+        break;
       case 'due':
       case 'unblocked':
         break;
@@ -327,7 +330,7 @@ export class Ledger {
 }
 
 export function isAlive({ state }: LedgerMessage): boolean {
-  return state === 'waits' || state === 'leased';
+  return state === 'waits' || state === 'leased' || state === 'givenUp';
 }
 
 function stateAfter(what: Happening): LedgerState {
@@ -339,6 +342,8 @@ function stateAfter(what: Happening): LedgerState {
 
 /** A second, independent statement of what the table of transitions allows. */
 function mayHappen(what: Happening, state: LedgerState): boolean {
+  if (state === 'givenUp') return what === 'failed' || what === 'expired' || what === 'cancelled';
+  if (what === 'givenUp') return state === 'waits' || state === 'leased';
   if (LEAVES_LEASE.has(what)) return state === 'leased';
   if (what === 'moved' || what === 'redriven') return state === 'dead';
   if (what === 'cancelled') return state === 'waits' || state === 'leased';

@@ -10,6 +10,7 @@ export const MARKS = [
   'a broker rebuilds',
   'a call is refused for a full backlog',
   'a call is refused for a full disk',
+  'a cold read is overtaken by a write',
   'a commit fails and was applied',
   'a commit fails and was not applied',
   'a consumer is drained or closed',
@@ -17,6 +18,7 @@ export const MARKS = [
   'a handler ends after its lease was lost',
   'a deposed leader follows',
   'a handler is timed out by the broker',
+  'a handler runs again after a conflict',
   'a handler kills its process',
   'a keepLast message takes over its key',
   'a leader crashes',
@@ -28,6 +30,7 @@ export const MARKS = [
   'a link is cut',
   'a message dies of dead processes',
   'a message expires',
+  'a message is given up between two brokers',
   'a message is cancelled',
   'a message is cancelled under its handler',
   'a message is deduplicated',
@@ -46,11 +49,17 @@ export const MARKS = [
   'a request is answered from memory',
   'a restored session leaves suspects',
   'a session expires after a takeover',
+  'a sum is committed behind a failed commit',
   'a surviving process takes over',
   'a suspect is delivered alone',
+  'a transaction gives up',
   'an ack brings messages along',
+  'an entry expires during a takeover',
+  'an entry has left the cache',
   'an event loop is blocked',
   'an outcome is unknown',
+  'entries are read ahead',
+  'expired entries are looked at in two stages',
   'leases are lost with their link',
   'lifo goes first',
   'several members race for the lead',
@@ -86,6 +95,7 @@ export function marksOf(record: SimRecord, checker: Checker): Mark[] {
       return record.receipts.some(({ deduplicated }) => deduplicated) ? ['a message is deduplicated'] : [];
     case 'settle.answered':
       if (record.held === undefined) return [];
+      if (record.held === 'conflict') return ['a handler runs again after a conflict'];
       if (!record.held) return ['a handler ends after its lease was lost'];
       return checker.leads.grantedBy(record) === checker.leads.current?.host
         ? []
@@ -103,9 +113,11 @@ export function marksOf(record: SimRecord, checker: Checker): Mark[] {
   }
 }
 
-function commitMarks({ content }: Extract<SimRecord, { kind: 'commit' }>, checker: Checker): Mark[] {
+function commitMarks({ content, nonce }: Extract<SimRecord, { kind: 'commit' }>, checker: Checker): Mark[] {
+  const { ledger, leads, kv } = checker;
   const marks: Mark[] = [];
-  const { ledger, leads } = checker;
+  if (kv.expiredMeanwhile) marks.push('an entry expires during a takeover');
+  if (kv.hasLateSum) marks.push('a sum is committed behind a failed commit');
   for (const { id, host } of ledger.endedSessions) {
     if (host !== leads.predecessor && !leads.isWelcomed(id)) marks.push('a session expires after a takeover');
   }
@@ -126,6 +138,8 @@ function commitMarks({ content }: Extract<SimRecord, { kind: 'commit' }>, checke
       marks.push('a message dies of dead processes');
     if (what === 'acked' && claim !== undefined && checker.effects.has(claim.token))
       marks.push('an ack brings messages along');
+    const isDead = what === 'failed' || what === 'expired';
+    if (isDead && (kv.givenUpBy.get(seq) ?? nonce) !== nonce) marks.push('a message is given up between two brokers');
     if (what === 'claimed' && message?.lifo === true) marks.push('lifo goes first');
   }
   return marks;

@@ -22,6 +22,9 @@ export type SimRecord =
   | SettleAnswered
   | ManageAnswered
   | ResultCame
+  | KvCalled
+  | KvAnswered
+  | Watching
   | Committed
   | Noted
   | Idle
@@ -49,8 +52,10 @@ export interface ProduceCalled extends Timed {
   readonly channel: string;
   readonly messages: readonly ProducedMessage[];
   readonly wall: number;
-  /** Messages of `tx.produce` come with the ack of this lease. */
+  /** Messages of `tx.produce` come with the ack of this lease, */
   readonly withToken: number | undefined;
+  /** or with the commit to KV that sets this key. */
+  readonly withMarker?: string | undefined;
 }
 
 export interface ProduceAnswered extends Timed {
@@ -88,14 +93,15 @@ export interface SettleCalled extends Timed {
   readonly seq: number;
   readonly token: number;
   readonly outcome: string;
+  readonly effects?: KvEffectsAsked | undefined;
 }
 
 export interface SettleAnswered extends Timed {
   readonly kind: 'settle.answered';
   readonly process: string;
   readonly token: number;
-  /** Whether the lease was still held; `undefined` when the answer never came. */
-  readonly held: boolean | undefined;
+  /** Whether the lease was still held, and then perhaps in vain; `undefined` when the answer never came. */
+  readonly held: boolean | 'conflict' | undefined;
 }
 
 export interface ManageAnswered extends Timed {
@@ -115,6 +121,81 @@ export interface ResultCame extends Timed {
   readonly id: string;
   /** As canonical text. */
   readonly result: string;
+}
+
+/** What a client reads, checks and changes in KV, with keys and values as text. */
+export type KvAsked =
+  | { readonly what: 'read'; readonly keys: readonly string[]; readonly ranges: readonly KvRangeAsked[] }
+  | ({ readonly what: 'commit' } & KvEffectsAsked)
+  | { readonly what: 'watch'; readonly watch: number; readonly keys: readonly string[] };
+
+export interface KvRangeAsked {
+  readonly from: string;
+  readonly to: string;
+  readonly limit: number;
+  readonly reverse: boolean;
+}
+
+export interface KvEffectsAsked {
+  readonly checks: readonly { readonly key: string; readonly version: number }[];
+  readonly mutations: readonly KvMutationAsked[];
+}
+
+export type KvMutationAsked =
+  | {
+      readonly kind: 'set';
+      readonly key: string;
+      readonly value: string;
+      readonly expireInMs: number | undefined;
+    }
+  | { readonly kind: 'delete'; readonly key: string }
+  | { readonly kind: 'sum' | 'min' | 'max'; readonly key: string; readonly value: string };
+
+export type KvHeard =
+  | {
+      readonly what: 'read';
+      readonly entries: readonly (KvEntryHeard | undefined)[];
+      readonly pages: readonly KvPageHeard[];
+    }
+  | { readonly what: 'committed'; readonly version: number }
+  | { readonly what: 'conflict' }
+  /** Certainly nothing was changed. */
+  | { readonly what: 'refused'; readonly code: string }
+  | { readonly what: 'unknown'; readonly code: string };
+
+export interface KvEntryHeard {
+  readonly key: string;
+  readonly value: string;
+  readonly version: number;
+}
+
+export interface KvPageHeard {
+  readonly entries: readonly KvEntryHeard[];
+  readonly isEnd: boolean;
+}
+
+export interface KvCalled extends Timed {
+  readonly kind: 'kv.called';
+  readonly op: number;
+  readonly process: string;
+  readonly asked: KvAsked;
+}
+
+export interface KvAnswered extends Timed {
+  readonly kind: 'kv.answered';
+  readonly op: number;
+  readonly heard: KvHeard;
+}
+
+/** Nothing was disturbed for a while, and this is what those who watch entries have seen of them last. */
+export interface Watching extends Timed {
+  readonly kind: 'watching';
+  readonly watchers: readonly {
+    readonly process: string;
+    /** Since when they are not waiting for anything but a change. */
+    readonly sinceMs: number;
+    readonly entries: readonly { readonly key: string; readonly version: number }[];
+  }[];
 }
 
 /** A commit has become durable. */

@@ -47,6 +47,10 @@ export interface Scenario {
   readonly processes: number;
   /** How often a worker does something, on average. */
   readonly actionMs: number;
+  /** The share of its actions, and of handlers, that are about KV. */
+  readonly kvShare: number;
+  /** What the broker's cache of entries holds at most. */
+  readonly entryCacheBytes: number | undefined;
   readonly sessionTimeoutMs: number;
   readonly latencyMs: SpanMs;
   readonly commitMs: SpanMs;
@@ -65,7 +69,7 @@ export function drawScenario(chance: Chance): Scenario {
     chaosMs,
     channels: drawChannels(chance),
     processes,
-    actionMs: (chaosMs * processes) / chance.between(40, 140),
+    actionMs: (chaosMs * processes) / chance.between(35, 115),
     sessionTimeoutMs: chance.oneOf([1_000, 5_000, 30_000]),
     latencyMs: chance.oneOf([
       [0.05, 0.5],
@@ -85,6 +89,8 @@ export function drawScenario(chance: Chance): Scenario {
     lingerMs: chance.oneOf([0, 0, 10, 1_000, Infinity]),
     faults: drawFaults(chance, chaosMs),
     reopens: chance.happens(0.5),
+    kvShare: chance.oneOf([0, 0.2, 0.4, 0.8]),
+    entryCacheBytes: chance.oneOf([undefined, 0, 700, 3_000]),
   };
 }
 

@@ -6,7 +6,9 @@ import { askForSign } from '../../wire/network-link.ts';
 import { decodeHello, FRAME } from '../../wire/frames.ts';
 import type { Store } from '../../store/store.ts';
 import type { FaultyDisk, FaultyStore, SpanMs, Written } from '../faulty-store.ts';
+import type { Mark } from './marks.ts';
 import { SimConnection } from './sim-connection.ts';
+import { markReading } from './sim-reading.ts';
 import type { SimNetwork } from './sim-network.ts';
 import type { SimProcess } from './sim-process.ts';
 import type { SimTime } from './sim-time.ts';
@@ -20,6 +22,8 @@ export interface SimMemberOptions {
   readonly reserveBytes: number;
   readonly sessionTimeoutMs: number;
   readonly lingerMs: number;
+  readonly entryCacheBytes: number | undefined;
+  readonly reached: (mark: Mark) => void;
   readonly written: (what: Written) => void;
   /** Another one has won the race for the lead. */
   readonly lost: () => void;
@@ -41,7 +45,7 @@ export class SimMember {
   #port: { readonly connection: SimConnection; isWelcomed: boolean } | undefined;
 
   constructor(options: SimMemberOptions) {
-    const { process, network, space, reserveBytes, sessionTimeoutMs, lingerMs, log } = options;
+    const { process, network, space, reserveBytes, sessionTimeoutMs, lingerMs, entryCacheBytes, log } = options;
     this.process = process;
     this.#options = options;
     this.#member = new Member(
@@ -57,7 +61,7 @@ export class SimMember {
         isFree: async () => {},
         traits: { lingerMs, needsToken: 'never' },
       },
-      { target: { kind: 'memory' }, space, host: process.host, reserveBytes, sessionTimeoutMs },
+      { target: { kind: 'memory' }, space, host: process.host, reserveBytes, sessionTimeoutMs, entryCacheBytes },
       { clock: process.background.clock, random: process.random, log },
     );
     // What the process had not heard of is lost, or not; in either case it never hears of it.
@@ -114,11 +118,11 @@ export class SimMember {
   }
 
   #openStore(): Store {
-    const { disk, process, written, lost } = this.#options;
+    const { disk, process, space, written, lost, reached } = this.#options;
     const store = disk.open({ clock: process.background.clock, written });
     this.#stores.add(store);
     const acquire = store.acquire.bind(store);
-    return Object.assign(store, {
+    return Object.assign(markReading(store, space, reached), {
       acquire: async (...given: Parameters<typeof acquire>) => {
         const outcome = await acquire(...given);
         if ('lost' in outcome) lost();

@@ -141,6 +141,8 @@ export class SimNetwork {
           if (frame[0] !== FRAME.welcome) return;
           wire.isWelcomed = true;
           this.#options.welcomed(wire);
+          // It was cut before, and the broker has not heard of that yet.
+          if (!connection.isSound) this.#options.parted(wire);
         },
         heard: (frame) => this.#relayed.add(frame),
         broken: (why) => {

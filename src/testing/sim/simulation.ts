@@ -10,7 +10,8 @@ import { canonical, canonicalReply, CommitReader } from './commit-content.ts';
 import { FaultInjector } from './faults.ts';
 import { IDLE_MS, RECOVERY_MS } from './invariants/rest.ts';
 import { type Mark, marksOf } from './marks.ts';
-import type { IdleConsumer, ProducedMessage, SimRecord } from './records.ts';
+import { effectsAsked } from './kv-records.ts';
+import type { IdleConsumer, KvAsked, KvHeard, ProducedMessage, SimRecord } from './records.ts';
 import { drawScenario, type Scenario } from './scenario.ts';
 import { SimMember } from './sim-member.ts';
 import { SimNetwork } from './sim-network.ts';
@@ -20,7 +21,7 @@ import { describe } from './describe.ts';
 import { Trace } from './trace.ts';
 import { useWorker } from './user.ts';
 import { Worker } from './worker.ts';
-import type { Content, Workplace, World } from './world.ts';
+import type { Along, Content, Workplace, World } from './world.ts';
 
 export const SPACE = 'default';
 
@@ -80,6 +81,7 @@ export class Simulation implements World {
   readonly #pending = new Map<number, SimProcess>();
   #nextOp = 1;
   #nextContent = 1;
+  #nextMarker = 1;
 
   constructor(options: SimulationOptions) {
     this.#options = options;
@@ -163,7 +165,7 @@ export class Simulation implements World {
   startProcess(name: string): void {
     const process = new SimProcess(this.time, name, this.#chance.fork().random);
     const { host } = process;
-    const { sessionTimeoutMs, lingerMs } = this.scenario;
+    const { sessionTimeoutMs, lingerMs, entryCacheBytes } = this.scenario;
     const member = new SimMember({
       time: this.time,
       process,
@@ -173,6 +175,8 @@ export class Simulation implements World {
       reserveBytes: RESERVE_BYTES,
       sessionTimeoutMs,
       lingerMs,
+      entryCacheBytes,
+      reached: (mark) => this.reached(mark),
       written: (what) => this.#written(process, what),
       lost: () => this.reached('several members race for the lead'),
       welcomed: (session) => this.record({ kind: 'welcomed', at: this.time.nowMs, host, session, by: host }),
@@ -244,16 +248,14 @@ export class Simulation implements World {
     return { n, fate, padding: n % 9 === 0 ? 'x'.repeat((n * 97) % 3_000) : '' };
   }
 
-  called(
-    worker: Workplace,
-    channel: string,
-    messages: readonly ProducedMessage[],
-    withToken: number | undefined,
-  ): number {
+  called(worker: Workplace, channel: string, messages: readonly ProducedMessage[], along: Along | undefined): number {
     const op = this.#nextOp++;
     const { nowMs: at, wallMs: wall } = this.time;
-    this.record({ kind: 'produce.called', at, wall, op, process: worker.process.name, channel, messages, withToken });
-    if (withToken === undefined) this.#pending.set(op, worker.process);
+    const withToken = along !== undefined && 'token' in along ? along.token : undefined;
+    const withMarker = along !== undefined && 'marker' in along ? along.marker : undefined;
+    const { name: process } = worker.process;
+    this.record({ kind: 'produce.called', at, wall, op, process, channel, messages, withToken, withMarker });
+    if (along === undefined) this.#pending.set(op, worker.process);
     return op;
   }
 
@@ -283,9 +285,26 @@ export class Simulation implements World {
     this.answered(worker, op, REFUSED.has(code as ErrorCode) ? 'rejected' : 'unknown', code, []);
   }
 
+  newMarker(): number {
+    return this.#nextMarker++;
+  }
+
+  kvCalled({ process }: Workplace, asked: KvAsked): number {
+    const op = this.#nextOp++;
+    this.record({ kind: 'kv.called', at: this.time.nowMs, op, process: process.name, asked });
+    // A process that has just died may still do what it was about to: nobody hears it.
+    if (process.isAlive) this.#pending.set(op, process);
+    return op;
+  }
+
+  kvAnswered(op: number, heard: KvHeard): void {
+    this.#pending.delete(op);
+    this.record({ kind: 'kv.answered', at: this.time.nowMs, op, heard });
+  }
+
   replied(session: string, request: number, reply: Reply): void {
     // Answers that carry more than a count are read anew each time.
-    if (reply.kind === 'value' && typeof reply.value !== 'number') return;
+    if (reply.kind === 'kvRead' || (reply.kind === 'value' && typeof reply.value !== 'number')) return;
     this.record({ kind: 'replied', at: this.time.nowMs, session, request, reply: canonicalReply(reply) });
   }
 
@@ -305,13 +324,22 @@ export class Simulation implements World {
     });
   }
 
-  settleCalled({ process }: Workplace, { seq, token, outcome }: Settle): void {
+  settleCalled({ process }: Workplace, { seq, token, outcome, effects: settled }: Settle): void {
+    const effects = settled && effectsAsked(settled);
     const delayed = outcome.kind === 'nack' && outcome.delayMs !== undefined;
     const name = delayed ? 'nack after its own delay' : outcome.kind;
-    this.record({ kind: 'settle.called', at: this.time.nowMs, process: process.name, seq, token, outcome: name });
+    this.record({
+      kind: 'settle.called',
+      at: this.time.nowMs,
+      process: process.name,
+      seq,
+      token,
+      outcome: name,
+      effects,
+    });
   }
 
-  settleAnswered(worker: Workplace, token: number, held: boolean | undefined): void {
+  settleAnswered(worker: Workplace, token: number, held: boolean | 'conflict' | undefined): void {
     this.record({ kind: 'settle.answered', at: this.time.nowMs, process: worker.process.name, token, held });
     const started = this.checker.starts.get(token);
     if (held === true && started !== undefined && started.at < worker.connectedAt)
@@ -346,6 +374,13 @@ export class Simulation implements World {
     const unserved = running.filter((process) => !this.isConnected(process)).map(({ host }) => host);
     const leaderRuns = this.leader?.isPaused === false;
     this.record({ kind: 'looked', at, quietSince, leaderRuns, unserved });
+    const served = [...this.workers].filter(
+      ({ process }) => running.includes(process) && !unserved.includes(process.host),
+    );
+    const watchers = served.flatMap(({ process: { name: process }, watched }) =>
+      watched === undefined ? [] : [{ process, ...watched }],
+    );
+    if (leaderRuns && watchers.length > 0) this.record({ kind: 'watching', at, watchers });
   }
 
   /** Looks whether consumers have had room for long. */

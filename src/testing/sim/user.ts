@@ -1,6 +1,7 @@
 /** The user of a worker: now and then calls something, never waiting for the answer before the next. */
 import type { ProduceOptions } from '../../api/options.ts';
 import type { Chance } from './chance.ts';
+import { workOnEntries } from './kv-work.ts';
 import type { Content, OpenChannel, Workplace, World } from './world.ts';
 
 export async function useWorker(worker: Workplace): Promise<void> {
@@ -17,6 +18,7 @@ export async function useWorker(worker: Workplace): Promise<void> {
 async function act(worker: Workplace, open: OpenChannel): Promise<void> {
   const { sim, chance } = worker;
   const { channel } = open;
+  if (chance.happens(sim.scenario.kvShare)) return workOnEntries(worker, open);
   switch (chance.whole(0, 39)) {
     case 0:
     case 1:

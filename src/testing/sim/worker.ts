@@ -4,8 +4,10 @@ import { createHoldfast, type Holdfast } from '../../api/holdfast.ts';
 import type { ProduceOptions } from '../../api/options.ts';
 import { Client } from '../../client/client.ts';
 import type { Answer, Settled } from '../../client/outbox.ts';
-import type { Reply, Settle } from '../../model/command.ts';
+import type { Command, Notice, Reply, Settle } from '../../model/command.ts';
+import { encodeKvValue } from '../../codec/v8.ts';
 import { HoldfastError } from '../../model/errors.ts';
+import { encodeKvKey } from '../../model/kv-key.ts';
 import type { Link } from '../../model/link.ts';
 import { messageIdText } from '../../model/message-id.ts';
 import { decodeEvents } from '../../wire/events.ts';
@@ -13,8 +15,11 @@ import { decodeHello, FRAME } from '../../wire/frames.ts';
 import type { Chance } from './chance.ts';
 import { canonical } from './commit-content.ts';
 import { handlerOf } from './handlers.ts';
+import { askedBy, heardFrom } from './kv-records.ts';
+import type { KvAsked } from './records.ts';
 import type { SimMember } from './sim-member.ts';
 import type { SimProcess } from './sim-process.ts';
+import { type Watched, Watcher } from './watcher.ts';
 import type { Content, Load, OpenChannel, Workplace, World } from './world.ts';
 
 /** How often a worker looks after its channels when the faults are over. */
@@ -26,6 +31,7 @@ export class Worker implements Workplace {
   readonly member: SimMember;
   readonly chance: Chance;
   readonly channels: Map<string, OpenChannel> = new Map();
+  readonly #watcher = new Watcher(this);
   client: Client | undefined;
   #holdfast: Holdfast | undefined;
   #isLeaving = false;
@@ -50,6 +56,15 @@ export class Worker implements Workplace {
         if (!(error instanceof HoldfastError)) this.sim.broken('a worker', error);
       }
     }
+  }
+
+  get holdfast(): Holdfast | undefined {
+    return this.#holdfast;
+  }
+
+  /** What it has seen of the entries that it watches. */
+  get watched(): Watched | undefined {
+    return this.#watcher.seen;
   }
 
   /** Since when the client has had its present connection. */
@@ -139,6 +154,30 @@ export class Worker implements Workplace {
     }
   }
 
+  async produceWithKeys(open: OpenChannel, content: Content): Promise<void> {
+    const { client } = this;
+    if (client === undefined) return;
+    const { channel, plan } = open;
+    const { ref, item } = await channel.prepare(client, content, undefined);
+    const id = messageIdText(item.id);
+    const undelivered = [encodeKvKey(['undelivered', id])];
+    const key = plan.keys === 'none' ? '' : canonical(content);
+    const op = this.sim.called(this, channel.name, [{ id, key, content: canonical(content) }], undefined);
+    client.produce(
+      ref,
+      { ...item, options: { ...item.options, undelivered } },
+      {
+        resolve: (outcome) => {
+          if (outcome.what === 'backlogFull') return this.sim.answered(this, op, 'rejected', 'BACKLOG_FULL', []);
+          const deduplicated = outcome.what === 'deduplicated';
+          const standing = deduplicated ? messageIdText(outcome.id) : id;
+          return this.sim.answered(this, op, 'acked', undefined, [{ id: standing, deduplicated }]);
+        },
+        reject: (error) => this.sim.answeredWith(this, op, error),
+      },
+    );
+  }
+
   /** Runs `call` and gives the ids that were made meanwhile. */
   capture(call: () => void): string[] {
     const captured: Uint8Array[] = [];
@@ -163,6 +202,7 @@ export class Worker implements Workplace {
     this.#listen(client);
     await client.open();
     this.client = client;
+    if (this.sim.scenario.kvShare > 0) void this.#watcher.run(client);
     const holdfast = createHoldfast(client, () => this.member.close());
     this.#holdfast = holdfast;
     this.channels.clear();
@@ -184,6 +224,7 @@ export class Worker implements Workplace {
   #listen(client: Client): void {
     const nextId = client.nextId.bind(client);
     const settle = client.settle.bind(client);
+    const request = client.request.bind(client);
     const room = client.waits.room.bind(client.waits);
     Object.assign(client, {
       nextId: (): Uint8Array => {
@@ -191,11 +232,16 @@ export class Worker implements Workplace {
         this.#captured?.push(id);
         return id;
       },
-      settle: (one: Settle, answer: Answer<Settled>): void => {
+      request: (command: Command): Promise<Reply> => {
+        const asked = askedBy(command);
+        return asked === undefined ? request(command) : this.#recorded(asked, () => request(command));
+      },
+      settle: (given: Settle, answer: Answer<Settled>): void => {
+        const one = this.#withIdleEffects(given);
         this.sim.settleCalled(this, one);
         settle(one, {
           resolve: (settled) => {
-            this.sim.settleAnswered(this, one.token, settled === 'done');
+            this.sim.settleAnswered(this, one.token, settled === 'conflict' ? settled : settled === 'done');
             answer.resolve(settled);
           },
           reject: (error) => {
@@ -213,6 +259,29 @@ export class Worker implements Workplace {
     });
   }
 
+  /** Records what is asked of KV and what is heard. */
+  async #recorded(asked: KvAsked, ask: () => Promise<Reply>): Promise<Reply> {
+    const op = this.sim.kvCalled(this, asked);
+    try {
+      const reply = await ask();
+      this.sim.kvAnswered(op, heardFrom(asked, reply));
+      return reply;
+    } catch (error) {
+      this.sim.kvAnswered(op, { what: 'unknown', code: error instanceof HoldfastError ? error.code : String(error) });
+      throw error;
+    }
+  }
+
+  /** Now and then a client says what an attempt would have written that failed: that must never count. */
+  #withIdleEffects(settle: Settle): Settle {
+    const { outcome, effects } = settle;
+    if (outcome.kind === 'ack' || effects !== undefined || !this.chance.happens(this.sim.scenario.kvShare / 2))
+      return settle;
+    const key = encodeKvKey(['op', String(this.sim.newMarker())]);
+    const set = { kind: 'set', key, value: encodeKvValue(0), expireInMs: undefined, isStamped: false } as const;
+    return { ...settle, effects: { checks: [], mutations: [set] } };
+  }
+
   /** Learns which answers come over a link, and to which session. */
   #overhear(link: Link): Link {
     let session = '';
@@ -227,7 +296,12 @@ export class Worker implements Workplace {
         const hear = (bytes: Uint8Array): void => {
           if (bytes[0] === FRAME.events) {
             const reply = (request: number, answer: Reply): void => this.sim.replied(session, request, answer);
-            decodeEvents(bytes, { reply, delivery: nobody, notice: nobody });
+            const notice = ({ kind }: Notice): void => {
+              if (kind === 'kvChanged') this.#watcher.tell();
+            };
+            decodeEvents(bytes, { reply, delivery: nobody, notice });
+          } else if (bytes[0] === FRAME.welcome) {
+            this.#watcher.renew();
           }
           frame(bytes);
         };

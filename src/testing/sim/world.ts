@@ -1,13 +1,14 @@
 /** What the parts of a simulation know of the whole, and of each other. */
 import type { Channel } from '../../api/channel.ts';
 import type { Consumer } from '../../api/consumer.ts';
+import type { Holdfast } from '../../api/holdfast.ts';
 import type { ProduceOptions } from '../../api/options.ts';
 import type { Client } from '../../client/client.ts';
 import type { Reply, Settle } from '../../model/command.ts';
 import type { FaultyDisk } from '../faulty-store.ts';
 import type { Chance } from './chance.ts';
 import type { Mark } from './marks.ts';
-import type { ProducedMessage, SimRecord } from './records.ts';
+import type { KvAsked, KvHeard, ProducedMessage, SimRecord } from './records.ts';
 import type { ChannelPlan, Scenario } from './scenario.ts';
 import type { SimMember } from './sim-member.ts';
 import type { SimNetwork } from './sim-network.ts';
@@ -44,6 +45,7 @@ export interface Workplace {
   readonly chance: Chance;
   readonly channels: ReadonlyMap<string, OpenChannel>;
   readonly client: Client | undefined;
+  readonly holdfast: Holdfast | undefined;
   readonly connectedAt: number;
   readonly hasReconnected: boolean;
   consume(open: OpenChannel): Promise<void>;
@@ -53,8 +55,13 @@ export interface Workplace {
     options: ProduceOptions | undefined,
     request: boolean,
   ): Promise<void>;
+  /** Produces a message with keys of KV that are written if it is given up. */
+  produceWithKeys(open: OpenChannel, content: Content): Promise<void>;
   capture(call: () => void): string[];
 }
+
+/** What messages come along with: the ack of a lease, or the commit to KV that sets a marker. */
+export type Along = { readonly token: number } | { readonly marker: string };
 
 /** The simulation, as its parts see it. */
 export interface World {
@@ -78,12 +85,7 @@ export interface World {
   disturb(): void;
   isConnected(process: SimProcess): boolean;
   newContent(fate: Content['fate']): Content;
-  called(
-    worker: Workplace,
-    channel: string,
-    messages: readonly ProducedMessage[],
-    withToken: number | undefined,
-  ): number;
+  called(worker: Workplace, channel: string, messages: readonly ProducedMessage[], along: Along | undefined): number;
   answered(
     worker: Workplace,
     op: number,
@@ -92,10 +94,13 @@ export interface World {
     receipts: readonly { readonly id: string; readonly deduplicated: boolean }[],
   ): void;
   answeredWith(worker: Workplace, op: number, error: unknown): void;
+  newMarker(): number;
+  kvCalled(worker: Workplace, asked: KvAsked): number;
+  kvAnswered(op: number, heard: KvHeard): void;
   replied(session: string, request: number, reply: Reply): void;
   result(op: number, id: string, result: unknown): void;
   managed(worker: Workplace, action: string, channel: string, id: string | undefined, outcome: string): void;
   settleCalled(worker: Workplace, settle: Settle): void;
-  settleAnswered(worker: Workplace, token: number, held: boolean | undefined): void;
+  settleAnswered(worker: Workplace, token: number, held: boolean | 'conflict' | undefined): void;
   someId(channel: string, chance: Chance): string | undefined;
 }

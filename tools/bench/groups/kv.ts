@@ -30,7 +30,7 @@ export const kv: Group = {
 };
 
 async function measure(work: string, folder: string): Promise<Measurement> {
-  const opened = await openKv(`${folder}/holdfast`);
+  const opened = await openKv(`${folder}/holdfast`, { maxBacklog: Infinity });
   const figures = await WORKLOADS[work]?.(opened as unknown as MeasuredKv);
   if (figures === undefined) throw new RangeError(`Cannot find the workload "${work}"`);
   opened.close();

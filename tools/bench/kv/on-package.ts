@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { type MeasuredKv, WORKLOADS } from './workloads.ts';
 
 const [, , place = '', work = '', file = ''] = process.argv;
-const { openKv } = createRequire(join(place, 'package.json'))('@deno/kv') as {
+const rival = createRequire(join(place, 'package.json'))('@deno/kv') as {
   openKv(path: string): Promise<MeasuredKv>;
 };
 const run = WORKLOADS[work];
 if (run === undefined) throw new RangeError(`Cannot find the workload "${work}"`);
-console.log(JSON.stringify(await run(await openKv(file))));
+console.log(JSON.stringify(await run(await rival.openKv(file))));
 process.exit(0);

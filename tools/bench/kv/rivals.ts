@@ -19,10 +19,14 @@ const TIMEOUT_MS = 110_000;
 
 /** What the program of Deno makes of this, on a file of its own. */
 export async function onDeno(work: string, folder: string): Promise<Limit> {
-  const child = spawn(denoProgram(), ['run', '--allow-all', '--unstable-kv', program('on-deno'), work, join(folder, 'deno.sqlite3')], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    timeout: TIMEOUT_MS,
-  });
+  const child = spawn(
+    denoProgram(),
+    ['run', '--allow-all', '--unstable-kv', program('on-deno'), work, join(folder, 'deno.sqlite3')],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      timeout: TIMEOUT_MS,
+    },
+  );
   return limitOf('Deno', await figuresOf(child.stdout));
 }
 
@@ -56,12 +60,15 @@ export async function wokenOnDeno(folder: string): Promise<Limit> {
 
 function denoProgram(): string {
   installed();
-  return createRequire(join(PLACE, 'package.json')).resolve(`@deno/${process.platform}-${process.arch}${process.platform === 'linux' ? '-glibc' : ''}/deno`);
+  return createRequire(join(PLACE, 'package.json')).resolve(
+    `@deno/${process.platform}-${process.arch}${process.platform === 'linux' ? '-glibc' : ''}/deno`,
+  );
 }
 
 /** @throws Error that says what to do */
 function installed(): void {
-  if (!existsSync(join(PLACE, 'node_modules'))) throw new Error(`Cannot measure Deno: run "npm ci" in "${PLACE}" first`);
+  if (!existsSync(join(PLACE, 'node_modules')))
+    throw new Error(`Cannot measure Deno: run "npm ci" in "${PLACE}" first`);
 }
 
 async function figuresOf(output: NodeJS.ReadableStream): Promise<Figures> {

@@ -127,6 +127,7 @@ function rate({ calls, ms }: Calls): Figures {
 
 function percentiles(taken: number[]): { p50Ms: number; p99Ms: number } {
   const sorted = taken.sort((a, b) => a - b);
-  const at = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] as number;
+  const at = (share: number): number =>
+    sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] as number;
   return { p50Ms: at(0.5), p99Ms: at(0.99) };
 }

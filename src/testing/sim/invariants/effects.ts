@@ -20,8 +20,12 @@ export const EFFECTS: readonly Invariant[] = [
         }
       }
       for (const id of here) {
-        const token = asked.get(id)?.op.called.withToken;
-        if (token !== undefined && !acked.has(token)) return `${id} is durable without the ack of token ${token}`;
+        const op = asked.get(id)?.op;
+        const token = op?.called.withToken;
+        if (op === undefined || token === undefined) continue;
+        if (!acked.has(token)) return `${id} is durable without the ack of token ${token}`;
+        // What a handler produced in vain, because of a conflict, it has not produced.
+        if (!effects.get(token)?.includes(op)) return `${id} is durable, and its handler has run again since`;
       }
       return undefined;
     },

@@ -1,5 +1,6 @@
 /** An invariant: a sentence that must stay true, and a judge that sees all records as they come. */
 import type { Leads } from '../leads.ts';
+import type { KvLedger } from '../kv-ledger.ts';
 import type { Ledger } from '../ledger.ts';
 import type {
   HandlerStarted,
@@ -38,6 +39,7 @@ export interface SeenSettle {
 export interface Seen {
   readonly ledger: Ledger;
   readonly leads: Leads;
+  readonly kv: KvLedger;
   readonly ops: ReadonlyMap<number, SeenOp>;
   /** Every message that anybody ever asked to be produced, by id. */
   readonly asked: ReadonlyMap<string, { readonly op: SeenOp; readonly message: ProducedMessage }>;
@@ -45,6 +47,8 @@ export interface Seen {
   readonly effects: ReadonlyMap<number, readonly SeenOp[]>;
   readonly settles: ReadonlyMap<number, SeenSettle>;
   readonly starts: ReadonlyMap<number, HandlerStarted>;
+  /** Tokens whose last settle met a conflict. */
+  readonly conflicts: ReadonlySet<number>;
   /** What handlers returned, by token. */
   readonly returned: ReadonlyMap<number, string>;
   /** The highest wall time that any record had. */

@@ -7,11 +7,11 @@ const RETURNS: ReadonlySet<Happening> = new Set(['acked', 'nacked', 'released', 
 /** What may have become of a lease whose settle was accepted. */
 const EFFECT: Readonly<Record<string, readonly Happening[]>> = {
   ack: ['acked'],
-  nack: ['nacked', 'failed'],
-  undecodable: ['nacked', 'failed'],
+  nack: ['nacked', 'failed', 'givenUp'],
+  undecodable: ['nacked', 'failed', 'givenUp'],
   release: ['released'],
   snooze: ['snoozed'],
-  fail: ['failed'],
+  fail: ['failed', 'givenUp'],
 };
 
 export const LEASES: readonly Invariant[] = [
@@ -27,7 +27,7 @@ export const LEASES: readonly Invariant[] = [
   stateless(
     'S4',
     'One live lease: at any instant at most one token of a message is valid, tokens grow, and one token runs one handler',
-    (record, { ledger, starts }) => {
+    (record, { ledger, starts, conflicts }) => {
       if (record.kind === 'commit') {
         const wrong = ledger.impossible.find(
           ({ was, transition }) => was === 'leased' && transition.what === 'claimed',
@@ -42,7 +42,8 @@ export const LEASES: readonly Invariant[] = [
         }
       }
       if (record.kind === 'handler.started') {
-        if (starts.has(record.token)) return `the handler of token ${record.token} was started twice`;
+        if (starts.has(record.token) && !conflicts.has(record.token))
+          return `the handler of token ${record.token} was started twice`;
         const claim = ledger.byId.get(record.id)?.claims.find(({ token }) => token === record.token);
         if (claim === undefined) return `token ${record.token} came to a handler before its claim was durable`;
         if (claim.attempt !== record.attempt)
@@ -61,6 +62,8 @@ export const LEASES: readonly Invariant[] = [
       }
       if (record.kind !== 'settle.answered' || record.held === undefined) return undefined;
       const settle = settles.get(record.token)?.called;
+      // Nothing of it has counted, and the handler runs again.
+      if (record.held === 'conflict') return undefined;
       if (settle === undefined) return `token ${record.token} was answered and never settled`;
       const claim = ledger.messages.get(settle.seq)?.claims.find(({ token }) => token === record.token);
       const ended = claim?.ended;

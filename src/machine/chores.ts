@@ -1,0 +1,36 @@
+/** Chores: work without a bound, done in steps of which each has cold records of its own. One has its turn at a time. */
+import { type ColdView, lacking, type Need } from './cold.ts';
+import { applyCompaction, planCompaction } from './compact.ts';
+import { applySweep, planSweep } from './kv.ts';
+import { applyRedrive, planRedrive } from './manage.ts';
+import type { Channel } from './memory.ts';
+import type { MachineState } from './state.ts';
+import { applyUndelivered, planUndelivered } from './undelivered.ts';
+
+interface Chore {
+  readonly plan: (view: ColdView) => Need | undefined;
+  readonly apply: (view: ColdView) => void;
+}
+
+/** The work whose turn it is; `undefined` when there is none. */
+export function nextChore(state: MachineState): Chore | undefined {
+  const channel = redriving(state);
+  if (channel !== undefined) {
+    const plan = (view: ColdView): Need | undefined => lacking(planRedrive(state, channel), view);
+    return { plan, apply: (view) => applyRedrive(state, channel, view) };
+  }
+  if (state.givenUp.size > 0) {
+    return { plan: (view) => planUndelivered(state, view), apply: (view) => applyUndelivered(state, view) };
+  }
+  const compaction = planCompaction(state);
+  if (compaction !== undefined) {
+    return { plan: (view) => lacking(compaction, view), apply: (view) => applyCompaction(state, view) };
+  }
+  if (state.kvExpiresAt > state.now) return undefined;
+  return { plan: (view) => planSweep(state, view), apply: (view) => applySweep(state, view) };
+}
+
+function redriving(state: MachineState): Channel | undefined {
+  for (const channel of state.busyChannels) if (channel.redriveLeft !== 0) return channel;
+  return undefined;
+}
