@@ -46,7 +46,12 @@ export function startCommand(args: readonly string[], env: NodeJS.ProcessEnv = {
   return talking([command, ...args], env, endBehind);
 }
 
-function talking(args: readonly string[], env: NodeJS.ProcessEnv, endBehind: EndBehind = onTestFinished): Talking {
+/** Runs Node with these arguments, and ends it behind the test unless told otherwise. */
+export function talking(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+  endBehind: EndBehind = onTestFinished,
+): Talking {
   const child = spawn(process.execPath, args, { stdio: 'pipe', env: { ...ownEnvironment(), ...env } });
   const said: Said[] = [];
   const listeners = new Set<() => void>();

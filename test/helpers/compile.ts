@@ -1,0 +1,57 @@
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
+
+/** Programs that were compiled under strict options, inside the repository, where `holdfast` means the built package. */
+export interface Compiled {
+  /** What the compiler has against one of them, a line each. */
+  complaintsOf(name: string): string[];
+  pathOf(name: string): string;
+  urlOf(name: string): string;
+  delete(): Promise<void>;
+}
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+
+/** Compiles programs, given by name; those that the compiler complains of as well. */
+export async function compile(programs: Readonly<Record<string, string>>): Promise<Compiled> {
+  await mkdir(join(root, '.build'), { recursive: true });
+  const folder = await mkdtemp(join(root, '.build', 'compiled-'));
+  for (const [name, code] of Object.entries(programs)) await writeFile(join(folder, `${name}.ts`), code);
+  await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(CONFIGURATION));
+  const complaints = await complaintsIn(folder);
+  const pathOf = (name: string): string => join(folder, `${name}.js`);
+  return {
+    complaintsOf: (name) => complaints.filter((line) => line.includes(`${name}.ts(`)),
+    pathOf,
+    urlOf: (name) => pathToFileURL(pathOf(name)).href,
+    delete: () => rm(folder, { recursive: true, force: true }),
+  };
+}
+
+async function complaintsIn(folder: string): Promise<string[]> {
+  const compiler = join(root, 'node_modules', '.bin', 'tsc');
+  const { stdout } = await promisify(execFile)(compiler, ['-p', folder]).catch((error: unknown) => {
+    const { stdout = '' } = error as { stdout?: string };
+    if (stdout === '') throw error;
+    return { stdout };
+  });
+  return stdout.split('\n').filter((line) => line !== '');
+}
+
+const CONFIGURATION = {
+  compilerOptions: {
+    target: 'es2023',
+    lib: ['es2023'],
+    module: 'nodenext',
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    noUncheckedIndexedAccess: true,
+    types: ['node'],
+    pretty: false,
+    skipLibCheck: true,
+  },
+  include: ['*.ts'],
+};
