@@ -1,7 +1,11 @@
+import { execFile } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import * as Deno from 'holdfast/deno';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { denoProgram } from '../helpers/deno.ts';
 import { newFolder } from '../helpers/instances.ts';
 import { startServer } from '../network/processes.ts';
 
@@ -71,6 +75,21 @@ describe('openKv()', () => {
     [':x', `Filename cannot start with ':' unless prefixed with './'`],
   ])('refuses %j', async (path, message) => {
     await expect(openKv(path as string)).rejects.toThrow(new TypeError(message));
+  });
+
+  test('of :memory: needs no permission of Deno', async () => {
+    const program = fileURLToPath(new URL('programs/without-permissions.mjs', import.meta.url));
+    const args = ['run', '--no-config', '--no-prompt', program];
+    const { stdout } = await promisify(execFile)(denoProgram(), args, {
+      env: { ...process.env, DENO_NO_UPDATE_CHECK: '1' },
+    });
+    expect(JSON.parse(stdout)).toEqual({
+      value: 1,
+      refused: [
+        'TypeError: Filename cannot be empty',
+        `TypeError: Filename cannot start with ':' unless prefixed with './'`,
+      ],
+    });
   });
 
   test('refuses a file, and options that it does not know', async () => {

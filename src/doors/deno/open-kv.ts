@@ -1,6 +1,7 @@
 /** `openKv`: KV as Deno opens it, on an instance of its own. */
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { environment } from '../../api/environment.ts';
 import { Kv as KvOfInstance } from '../../api/kv/kv.ts';
 import type { KvOptions } from '../../api/kv/limits.ts';
 import type { Kv } from '../../api/kv/types.ts';
@@ -30,14 +31,15 @@ const DEFAULT_FOLDER = 'holdfast-kv';
  * - `http://host:port`, `https://…`: a server of Holdfast, with the token of `DENO_KV_ACCESS_TOKEN`; a listener works there too
  * - whatever else `open` of `holdfast` takes: `file:`, `holdfast://`, `holdfasts://`, `ws://`, `wss://`, `unix:`
  *
+ * An environment variable that may not be read, as under Deno without `--allow-env`, counts as not set.
+ *
  * @param path by default `DENO_KV_DEFAULT_PATH`, or the folder `holdfast-kv` within the working directory
  * @throws TypeError for a path or option that cannot be used; what `open` throws
  */
 export async function openKv(path?: string, options: OpenKvOptions = {}): Promise<Kv> {
-  const { env } = process;
-  const target = targetOf(path ?? env['DENO_KV_DEFAULT_PATH'] ?? DEFAULT_FOLDER);
+  const target = targetOf(path ?? environment('DENO_KV_DEFAULT_PATH') ?? DEFAULT_FOLDER);
   const { openOptions, kv } = parted(options);
-  const token = options.token ?? (isRemote(target) ? env['DENO_KV_ACCESS_TOKEN'] : undefined);
+  const token = options.token ?? (isRemote(target) ? environment('DENO_KV_ACCESS_TOKEN') : undefined);
   const hf = await open(target, { ...openOptions, ...(token === undefined ? {} : { token }), kv });
   KvOfInstance.onClose(hf.kv, () => void hf.close());
   return hf.kv;
@@ -69,11 +71,12 @@ function parted(options: OpenKvOptions): { openOptions: OpenOptions; kv: KvOptio
 /** What `open` is to be given. @throws TypeError */
 function targetOf(path: string): string {
   if (typeof path !== 'string' || path === '') throw new TypeError('Filename cannot be empty');
-  if (path === ':memory:' || process.env['DENO_KV_DB_MODE'] === 'memory') return 'memory:';
+  if (path === ':memory:') return 'memory:';
   if (path.startsWith(':')) throw new TypeError(`Filename cannot start with ':' unless prefixed with './'`);
+  if (environment('DENO_KV_DB_MODE') === 'memory') return 'memory:';
   if (/^https?:\/\//.test(path)) return addressOf(path);
   if (/^(?:file:|memory:|unix:|(?:holdfasts?|tcp|tls|wss?):\/\/)/.test(path)) return path;
-  const folder = resolve(`${process.env['DENO_KV_PATH_PREFIX'] ?? ''}${path}`);
+  const folder = resolve(`${environment('DENO_KV_PATH_PREFIX') ?? ''}${path}`);
   if (statSync(folder, { throwIfNoEntry: false })?.isFile() === true) {
     throw new TypeError(`Cannot open "${folder}": it is a file, such as Deno makes, and a store is a folder`);
   }
