@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import * as Deno from 'holdfast/deno';
+import type { HandlerContext, HoldfastKv } from 'holdfast';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { denoProgram } from '../helpers/deno.ts';
 import { newFolder } from '../helpers/instances.ts';
+import { ManualClock, settled, until } from '../helpers/manual-clock.ts';
 import { startServer } from '../network/processes.ts';
 
 const { openKv } = Deno;
@@ -121,6 +123,74 @@ describe('openKv()', () => {
     }
     await expect(strict.enqueue('one more')).rejects.toThrow(new TypeError('Queue backlog limit exceeded'));
     expect(await unlimited.enqueue('one more')).toMatchObject({ ok: true });
+  });
+});
+
+describe('close()', () => {
+  const attempts = (kv: Deno.Kv, handler: (context: HandlerContext) => Promise<void> | void): Promise<void> =>
+    (kv as HoldfastKv).listenQueue((_message, context) => handler(context));
+
+  test('waits 5 s for handlers, then gives back what they work on, uncounted, to be delivered again', async () => {
+    const clock = new ManualClock();
+    const [folder, options] = [newFolder(), { clock, thread: false }];
+    const kv = await opened(folder, options);
+    let stuck: HandlerContext | undefined;
+    const listening = attempts(kv, (context) => {
+      stuck = context;
+      return new Promise(() => {});
+    });
+    let isEnded = false;
+    void listening.then(() => (isEnded = true));
+    await kv.enqueue('a');
+    await until(() => stuck !== undefined);
+    kv.close();
+    await clock.advance(4_999);
+    expect([isEnded, stuck?.signal.aborted]).toEqual([false, false]);
+    await clock.advance(1);
+    await listening;
+    expect(stuck?.signal.aborted).toBe(true);
+    const again = await opened(folder, options);
+    const attempt = await new Promise((resolve) => {
+      void attempts(again, (context) => resolve([context.id, context.attempt]));
+    });
+    expect(attempt).toEqual([stuck?.id, 1]);
+  });
+
+  test('waits as long as it is told', async () => {
+    const clock = new ManualClock();
+    const [short, endless] = [
+      await opened(':memory:', { clock, grace: 10 }),
+      await opened(':memory:', { clock, grace: Infinity }),
+    ];
+    let running = 0;
+    let end = (): void => {};
+    const ended: string[] = [];
+    const listen = (kv: Deno.Kv, name: string): void => {
+      void attempts(kv, () => {
+        running += 1;
+        return new Promise<void>((resolve) => (end = resolve));
+      }).then(() => ended.push(name));
+    };
+    listen(short, 'short');
+    listen(endless, 'endless');
+    await short.enqueue('a');
+    await until(() => running === 1);
+    await endless.enqueue('a');
+    await until(() => running === 2);
+    short.close();
+    endless.close();
+    await clock.advance(10);
+    await until(() => ended.length > 0);
+    await clock.advance(60_000);
+    expect(ended).toEqual(['short']);
+    end();
+    await settled();
+    expect(ended).toEqual(['short', 'endless']);
+  });
+
+  test('refuses a grace that is no duration', async () => {
+    await expect(openKv(':memory:', { grace: -1 })).rejects.toThrow(RangeError);
+    await expect(openKv(':memory:', { grace: 'soon' as never })).rejects.toThrow(/Cannot read "soon" as "grace"/);
   });
 });
 

@@ -2,15 +2,23 @@
 import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { environment } from '../../api/environment.ts';
+import type { CloseOptions } from '../../api/holdfast.ts';
 import { Kv as KvOfInstance } from '../../api/kv/kv.ts';
 import type { KvOptions } from '../../api/kv/limits.ts';
 import type { Kv } from '../../api/kv/types.ts';
+import { type Duration, parseDuration } from '../../model/duration.ts';
 import { open, type OpenOptions } from '../../open.ts';
 
 /** What Deno does not know: how to open the store, and limits that are other than Deno's. */
 export interface OpenKvOptions extends Omit<OpenOptions, 'kv'>, KvOptions {
   /** Messages of a queue that have not ended; `Infinity` for any number. @default 100000 */
   readonly maxBacklog?: number;
+  /**
+   * How long handlers may go on when KV is closed, before `listenQueue` resolves without them: what still runs then
+   * gets its signal, and its message goes back, uncounted. `Infinity` for as long as they take.
+   * @default '5s'
+   */
+  readonly grace?: Duration;
 }
 
 /** As many undelivered messages as Deno Deploy takes. */
@@ -18,6 +26,8 @@ const MAX_BACKLOG = 100_000;
 
 /** Deno itself knows no limit here. */
 const MAX_KEYS_IF_UNDELIVERED = 10_000;
+
+const GRACE = '5s';
 
 /** Where KV is when nothing is said. */
 const DEFAULT_FOLDER = 'holdfast-kv';
@@ -38,10 +48,10 @@ const DEFAULT_FOLDER = 'holdfast-kv';
  */
 export async function openKv(path?: string, options: OpenKvOptions = {}): Promise<Kv> {
   const target = targetOf(path ?? environment('DENO_KV_DEFAULT_PATH') ?? DEFAULT_FOLDER);
-  const { openOptions, kv } = parted(options);
+  const { openOptions, kv, grace } = parted(options);
   const token = options.token ?? (isRemote(target) ? environment('DENO_KV_ACCESS_TOKEN') : undefined);
   const hf = await open(target, { ...openOptions, ...(token === undefined ? {} : { token }), kv });
-  KvOfInstance.onClose(hf.kv, () => void hf.close());
+  KvOfInstance.onClose(hf.kv, () => void hf.close(grace));
   return hf.kv;
 }
 
@@ -57,7 +67,14 @@ const KV_OPTIONS = [
   'maxBacklog',
 ] as const satisfies readonly (keyof KvOptions)[];
 
-function parted(options: OpenKvOptions): { openOptions: OpenOptions; kv: KvOptions } {
+interface Parted {
+  readonly openOptions: OpenOptions;
+  readonly kv: KvOptions;
+  readonly grace: CloseOptions;
+}
+
+/** @throws TypeError, RangeError for a grace that is no duration */
+function parted({ grace = GRACE, ...options }: OpenKvOptions): Parted {
   const kv: Record<string, number> = { maxBacklog: MAX_BACKLOG, maxKeysIfUndelivered: MAX_KEYS_IF_UNDELIVERED };
   const openOptions: Record<string, unknown> = { ...options };
   for (const name of KV_OPTIONS) {
@@ -65,7 +82,7 @@ function parted(options: OpenKvOptions): { openOptions: OpenOptions; kv: KvOptio
     if (given !== undefined) kv[name] = given;
     delete openOptions[name];
   }
-  return { openOptions, kv };
+  return { openOptions, kv, grace: grace === Infinity ? {} : { grace: parseDuration(grace, 'grace') } };
 }
 
 /** What `open` is to be given. @throws TypeError */
