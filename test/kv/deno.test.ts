@@ -1,5 +1,8 @@
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -77,6 +80,36 @@ describe('openKv()', () => {
     [':x', `Filename cannot start with ':' unless prefixed with './'`],
   ])('refuses %j', async (path, message) => {
     await expect(openKv(path as string)).rejects.toThrow(new TypeError(message));
+  });
+
+  test('of a URL says why there is no server of ours', async () => {
+    const other = createServer((_request, response) => response.writeHead(404).end('nothing'));
+    await once(other.listen(0, '127.0.0.1'), 'listening');
+    onTestFinished(() => void other.close());
+    const url = `http://127.0.0.1:${(other.address() as AddressInfo).port}/kv`;
+    const failureOf = async (...args: Parameters<typeof openKv>): Promise<unknown> =>
+      openKv(...args).catch((error: unknown) => error);
+    const options = { connectTimeout: 0 };
+    const answered = await failureOf(url, options);
+    expect(answered).toEqual(
+      new TypeError(`Could not open Deno KV database: the metadata endpoint at '${url}' responded with status 404`),
+    );
+    expect(answered).toMatchObject({ cause: { code: 'UNREACHABLE' } });
+    await new Promise((resolve) => other.close(resolve));
+    expect(await failureOf(url, options)).toMatchObject({
+      name: 'TypeError',
+      message: expect.stringContaining(
+        `Could not open Deno KV database: failed to connect to '${url}': connect ECONNREFUSED`,
+      ),
+      cause: { code: 'UNREACHABLE' },
+    });
+    const server = await startServer({ folder: newFolder(), endBehind: onTestFinished });
+    expect(await failureOf(server.url.replace(/^holdfast:/, 'http:'), { token: 'wrong' })).toMatchObject({
+      name: 'TypeError',
+      message: expect.stringMatching(/^Could not open Deno KV database: .*token/),
+      cause: { code: 'UNAUTHORIZED' },
+    });
+    await expect(openKv(url.replace(/^http:/, 'ws:'), options)).rejects.toThrow(/^Cannot reach "ws:/);
   });
 
   test('of :memory: needs no permission of Deno', async () => {

@@ -7,6 +7,7 @@ import { Kv as KvOfInstance } from '../../api/kv/kv.ts';
 import type { KvOptions } from '../../api/kv/limits.ts';
 import type { Kv } from '../../api/kv/types.ts';
 import { type Duration, parseDuration } from '../../model/duration.ts';
+import { HoldfastError } from '../../model/errors.ts';
 import { open, type OpenOptions } from '../../open.ts';
 
 /** What Deno does not know: how to open the store, and limits that are other than Deno's. */
@@ -29,6 +30,11 @@ const MAX_KEYS_IF_UNDELIVERED = 10_000;
 
 const GRACE = '5s';
 
+const HTTP = /^https?:\/\//;
+
+/** What the client of WebSocket says of an HTTP server that is none of ours. */
+const REFUSED_UPGRADE = /^Unexpected server response: (\d{3})$/;
+
 /** Where KV is when nothing is said. */
 const DEFAULT_FOLDER = 'holdfast-kv';
 
@@ -44,15 +50,31 @@ const DEFAULT_FOLDER = 'holdfast-kv';
  * An environment variable that may not be read, as under Deno without `--allow-env`, counts as not set.
  *
  * @param path by default `DENO_KV_DEFAULT_PATH`, or the folder `holdfast-kv` within the working directory
- * @throws TypeError for a path or option that cannot be used; what `open` throws
+ * @throws TypeError for a path or option that cannot be used, and, with its `cause`, for `http:` and `https:` whatever
+ * keeps it from a server; what `open` throws
  */
 export async function openKv(path?: string, options: OpenKvOptions = {}): Promise<Kv> {
-  const target = targetOf(path ?? environment('DENO_KV_DEFAULT_PATH') ?? DEFAULT_FOLDER);
+  const place = path ?? environment('DENO_KV_DEFAULT_PATH') ?? DEFAULT_FOLDER;
+  const target = targetOf(place);
   const { openOptions, kv, grace } = parted(options);
   const token = options.token ?? (isRemote(target) ? environment('DENO_KV_ACCESS_TOKEN') : undefined);
-  const hf = await open(target, { ...openOptions, ...(token === undefined ? {} : { token }), kv });
+  const opening = open(target, { ...openOptions, ...(token === undefined ? {} : { token }), kv });
+  const hf = await opening.catch((error: unknown) => {
+    throw HTTP.test(place) ? inWordsOfDeno(error, new URL(place)) : error;
+  });
   KvOfInstance.onClose(hf.kv, () => void hf.close(grace));
   return hf.kv;
+}
+
+/** Why a server could not be opened. */
+function inWordsOfDeno(error: unknown, { href }: URL): unknown {
+  if (!(error instanceof HoldfastError)) return error;
+  const reason = error.cause instanceof Error ? error.cause.message : error.message;
+  const status = REFUSED_UPGRADE.exec(reason)?.[1];
+  let why = error.message;
+  if (status !== undefined) why = `the metadata endpoint at '${href}' responded with status ${status}`;
+  else if (error.code === 'UNREACHABLE') why = `failed to connect to '${href}': ${reason}`;
+  return new TypeError(`Could not open Deno KV database: ${why}`, { cause: error });
 }
 
 const KV_OPTIONS = [
@@ -91,7 +113,7 @@ function targetOf(path: string): string {
   if (path === ':memory:') return 'memory:';
   if (path.startsWith(':')) throw new TypeError(`Filename cannot start with ':' unless prefixed with './'`);
   if (environment('DENO_KV_DB_MODE') === 'memory') return 'memory:';
-  if (/^https?:\/\//.test(path)) return addressOf(path);
+  if (HTTP.test(path)) return addressOf(path);
   if (/^(?:file:|memory:|unix:|(?:holdfasts?|tcp|tls|wss?):\/\/)/.test(path)) return path;
   const folder = resolve(`${environment('DENO_KV_PATH_PREFIX') ?? ''}${path}`);
   if (statSync(folder, { throwIfNoEntry: false })?.isFile() === true) {
