@@ -2,6 +2,7 @@
 import { mkdir, realpath } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { environment } from './api/environment.ts';
 import { type CloseOptions, createHoldfast, type Holdfast } from './api/holdfast.ts';
 import { addInstance } from './api/instances.ts';
 import { type KvOptions, resolveKvOptions } from './api/kv/limits.ts';
@@ -110,7 +111,7 @@ export async function open(url: string | undefined = defaultUrl(), options: Open
   const target = targetOf(url, options);
   const settings = settingsOf(target, options);
   const kvLimits = resolveKvOptions(options.kv);
-  const { token = process.env['HOLDFAST_TOKEN'], log = warn } = options;
+  const { token = environment('HOLDFAST_TOKEN'), log = warn } = options;
   const connectMs = parseDuration(options.connectTimeout ?? '10s', 'connectTimeout');
   const borrowed = await borrowHost(await keyOf(target, settings), target, settings, log, (running) =>
     refuseOther(target, settings, running, options),
@@ -137,8 +138,8 @@ function nameOf(target: Target): string {
 }
 
 function defaultUrl(): string | undefined {
-  const { HOLDFAST_URL: url, HOLDFAST_DATA: data } = process.env;
-  return url ?? (data === undefined ? undefined : `file:${data}`);
+  const data = environment('HOLDFAST_DATA');
+  return environment('HOLDFAST_URL') ?? (data === undefined ? undefined : `file:${data}`);
 }
 
 /** @throws TypeError */
@@ -180,7 +181,7 @@ function tlsOf(tls: OpenOptions['tls'] = {}): TlsClientOptions {
 
 /** @throws TypeError, RangeError */
 function settingsOf(target: Target, options: OpenOptions): HostSettings {
-  const { space = process.env['HOLDFAST_SPACE'] ?? 'default', clock = systemClock, random = systemRandom } = options;
+  const { space = environment('HOLDFAST_SPACE') ?? 'default', clock = systemClock, random = systemRandom } = options;
   if (!/^[A-Za-z0-9_-]{1,64}$/.test(space)) {
     throw new RangeError(
       `Cannot use "${space}" as a space: its name may hold letters, digits, "_" and "-", at most 64`,

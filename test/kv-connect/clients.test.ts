@@ -1,13 +1,10 @@
 /** The real clients of KV Connect: Deno itself, and its package for Node. `npm run integrations` installs them. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { DENO, denoProgram } from '../helpers/deno.ts';
 import { type KvServer, startKvServer, untilTrue } from './server.ts';
-
-const PLACE = fileURLToPath(new URL('../../integrations/deno/', import.meta.url));
 
 /** The keys that the scenario uses; there is one besides that it may not. */
 const PREFIXES =
@@ -30,7 +27,7 @@ const onDeno: Client = (url, token) =>
     DENO_NO_UPDATE_CHECK: '1',
   });
 
-const onNode: Client = (url, token) => say(process.execPath, [program('on-node'), url, token, PLACE], {});
+const onNode: Client = (url, token) => say(process.execPath, [program('on-node'), url, token, DENO], {});
 
 /** Runs a program that says one line, and gives that. */
 async function say(file: string, args: readonly string[], env: NodeJS.ProcessEnv): Promise<Said> {
@@ -46,13 +43,6 @@ async function say(file: string, args: readonly string[], env: NodeJS.ProcessEnv
 
 function program(name: string): string {
   return fileURLToPath(new URL(`./programs/${name}.mjs`, import.meta.url));
-}
-
-/** The program itself, past the script that starts it, so that what is started can be ended. */
-function denoProgram(): string {
-  const { platform, arch } = process;
-  const name = `@deno/${platform}-${arch}${platform === 'linux' ? '-glibc' : ''}/deno${platform === 'win32' ? '.exe' : ''}`;
-  return createRequire(join(PLACE, 'package.json')).resolve(name);
 }
 
 async function tokenOf({ hf }: KvServer): Promise<string> {

@@ -1,8 +1,17 @@
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import * as Deno from 'holdfast/deno';
+import type { HandlerContext, HoldfastKv } from 'holdfast';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { denoProgram } from '../helpers/deno.ts';
 import { newFolder } from '../helpers/instances.ts';
+import { ManualClock, settled, until } from '../helpers/manual-clock.ts';
 import { startServer } from '../network/processes.ts';
 
 const { openKv } = Deno;
@@ -73,6 +82,51 @@ describe('openKv()', () => {
     await expect(openKv(path as string)).rejects.toThrow(new TypeError(message));
   });
 
+  test('of a URL says why there is no server of ours', async () => {
+    const other = createServer((_request, response) => response.writeHead(404).end('nothing'));
+    await once(other.listen(0, '127.0.0.1'), 'listening');
+    onTestFinished(() => void other.close());
+    const url = `http://127.0.0.1:${(other.address() as AddressInfo).port}/kv`;
+    const failureOf = async (...args: Parameters<typeof openKv>): Promise<unknown> =>
+      openKv(...args).catch((error: unknown) => error);
+    const options = { connectTimeout: 0 };
+    const answered = await failureOf(url, options);
+    expect(answered).toEqual(
+      new TypeError(`Could not open Deno KV database: the metadata endpoint at '${url}' responded with status 404`),
+    );
+    expect(answered).toMatchObject({ cause: { code: 'UNREACHABLE' } });
+    await new Promise((resolve) => other.close(resolve));
+    expect(await failureOf(url, options)).toMatchObject({
+      name: 'TypeError',
+      message: expect.stringContaining(
+        `Could not open Deno KV database: failed to connect to '${url}': connect ECONNREFUSED`,
+      ),
+      cause: { code: 'UNREACHABLE' },
+    });
+    const server = await startServer({ folder: newFolder(), endBehind: onTestFinished });
+    expect(await failureOf(server.url.replace(/^holdfast:/, 'http:'), { token: 'wrong' })).toMatchObject({
+      name: 'TypeError',
+      message: expect.stringMatching(/^Could not open Deno KV database: .*token/),
+      cause: { code: 'UNAUTHORIZED' },
+    });
+    await expect(openKv(url.replace(/^http:/, 'ws:'), options)).rejects.toThrow(/^Cannot reach "ws:/);
+  });
+
+  test('of :memory: needs no permission of Deno', async () => {
+    const program = fileURLToPath(new URL('programs/without-permissions.mjs', import.meta.url));
+    const args = ['run', '--no-config', '--no-prompt', program];
+    const { stdout } = await promisify(execFile)(denoProgram(), args, {
+      env: { ...process.env, DENO_NO_UPDATE_CHECK: '1' },
+    });
+    expect(JSON.parse(stdout)).toEqual({
+      value: 1,
+      refused: [
+        'TypeError: Filename cannot be empty',
+        `TypeError: Filename cannot start with ':' unless prefixed with './'`,
+      ],
+    });
+  });
+
   test('refuses a file, and options that it does not know', async () => {
     const file = join(newFolder(), 'kv.sqlite3');
     writeFileSync(file, 'SQLite format 3');
@@ -102,6 +156,74 @@ describe('openKv()', () => {
     }
     await expect(strict.enqueue('one more')).rejects.toThrow(new TypeError('Queue backlog limit exceeded'));
     expect(await unlimited.enqueue('one more')).toMatchObject({ ok: true });
+  });
+});
+
+describe('close()', () => {
+  const attempts = (kv: Deno.Kv, handler: (context: HandlerContext) => Promise<void> | void): Promise<void> =>
+    (kv as HoldfastKv).listenQueue((_message, context) => handler(context));
+
+  test('waits 5 s for handlers, then gives back what they work on, uncounted, to be delivered again', async () => {
+    const clock = new ManualClock();
+    const [folder, options] = [newFolder(), { clock, thread: false }];
+    const kv = await opened(folder, options);
+    let stuck: HandlerContext | undefined;
+    const listening = attempts(kv, (context) => {
+      stuck = context;
+      return new Promise(() => {});
+    });
+    let isEnded = false;
+    void listening.then(() => (isEnded = true));
+    await kv.enqueue('a');
+    await until(() => stuck !== undefined);
+    kv.close();
+    await clock.advance(4_999);
+    expect([isEnded, stuck?.signal.aborted]).toEqual([false, false]);
+    await clock.advance(1);
+    await listening;
+    expect(stuck?.signal.aborted).toBe(true);
+    const again = await opened(folder, options);
+    const attempt = await new Promise((resolve) => {
+      void attempts(again, (context) => resolve([context.id, context.attempt]));
+    });
+    expect(attempt).toEqual([stuck?.id, 1]);
+  });
+
+  test('waits as long as it is told', async () => {
+    const clock = new ManualClock();
+    const [short, endless] = [
+      await opened(':memory:', { clock, grace: 10 }),
+      await opened(':memory:', { clock, grace: Infinity }),
+    ];
+    let running = 0;
+    let end = (): void => {};
+    const ended: string[] = [];
+    const listen = (kv: Deno.Kv, name: string): void => {
+      void attempts(kv, () => {
+        running += 1;
+        return new Promise<void>((resolve) => (end = resolve));
+      }).then(() => ended.push(name));
+    };
+    listen(short, 'short');
+    listen(endless, 'endless');
+    await short.enqueue('a');
+    await until(() => running === 1);
+    await endless.enqueue('a');
+    await until(() => running === 2);
+    short.close();
+    endless.close();
+    await clock.advance(10);
+    await until(() => ended.length > 0);
+    await clock.advance(60_000);
+    expect(ended).toEqual(['short']);
+    end();
+    await settled();
+    expect(ended).toEqual(['short', 'endless']);
+  });
+
+  test('refuses a grace that is no duration', async () => {
+    await expect(openKv(':memory:', { grace: -1 })).rejects.toThrow(RangeError);
+    await expect(openKv(':memory:', { grace: 'soon' as never })).rejects.toThrow(/Cannot read "soon" as "grace"/);
   });
 });
 
