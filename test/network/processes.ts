@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import type { OpenOptions } from 'holdfast';
 import { onTestFinished } from 'vitest';
 import { newFolder } from '../helpers/instances.ts';
 
@@ -207,4 +208,21 @@ export async function startWorker({ endBehind, ...settings }: WorkerSettings): P
   const worker = startProgram('worker', { name: 'worker', ...settings }, [], endBehind);
   await worker.says((line) => 'ready' in line);
   return worker;
+}
+
+export interface KvClientsSettings {
+  readonly url: string;
+  readonly options: OpenOptions;
+  /** The first part of all keys. */
+  readonly space: string;
+  readonly name: string;
+  readonly clients: number;
+  readonly operations: number;
+}
+
+/** A process whose clients work on the same entries of KV, see `programs/kv-clients.mjs`. */
+export async function startKvClients(settings: KvClientsSettings): Promise<Talking> {
+  const clients = startProgram('kv-clients', settings, []);
+  await clients.says((line) => 'ready' in line);
+  return clients;
 }
