@@ -3,18 +3,14 @@ import { CODEC_V8, encodeV8 } from '../../codec/v8.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { checkType, checkWritable, encodeKvKey, type KvKey } from '../../model/kv-key.ts';
 import { MAX_KV_VALUE_BYTES, versionstampOf } from '../../model/kv.ts';
-import { DEFAULT_POLICY, type Policy } from '../../model/policy.ts';
+import { DEFAULT_SCHEDULE, QUEUE_CHANNEL, queuePolicy } from '../../model/kv-queue.ts';
+import { DEFAULT_POLICY } from '../../model/policy.ts';
 import { attemptRunner } from '../attempt.ts';
 import { createConsumer } from '../consumer.ts';
 import { checkChannelName, refuseUnknown, type ResolvedChannelOptions } from '../options.ts';
 import type { Prepared } from '../produced.ts';
 import { checkOpen, type KvCore } from './core.ts';
 import type { KvCommitResult, KvEnqueueOptions, ListenQueueOptions, QueueHandler } from './types.ts';
-
-/** The channel of the queue that has no name; those that have one are below it. */
-const CHANNEL = 'kv/queue';
-
-const DEFAULT_SCHEDULE: readonly number[] = [100, 1_000, 5_000, 30_000, 60_000];
 
 const MAX_DELAY_MS = 30 * 86_400_000;
 const MAX_INTERVAL_MS = 3_600_000;
@@ -42,8 +38,8 @@ export class Queue {
    */
   constructor(core: KvCore, name: string | undefined) {
     this.#core = core;
-    this.#channel = name === undefined ? CHANNEL : `${CHANNEL}/${name}`;
-    checkChannelName(name ?? CHANNEL);
+    this.#channel = name === undefined ? QUEUE_CHANNEL : `${QUEUE_CHANNEL}/${name}`;
+    checkChannelName(name ?? QUEUE_CHANNEL);
     checkChannelName(this.#channel);
   }
 
@@ -97,7 +93,7 @@ export class Queue {
     refuseUnknown(options, ['concurrency', 'onError'], 'listenQueue');
     const { client, limits } = this.#core;
     const { concurrency = CONCURRENCY, onError = warn } = options;
-    const rules = { ...RULES, policy: policyOf(DEFAULT_SCHEDULE, limits.maxBacklog) };
+    const rules = { ...RULES, policy: queuePolicy(DEFAULT_SCHEDULE, backlogOf(limits)) };
     const run = attemptRunner(client, this.#channel, rules, async (message, context) => {
       try {
         await handler(message, context);
@@ -124,7 +120,7 @@ export class Queue {
     const known = this.#refs.get(content);
     if (known !== undefined) return known;
     const { client, limits } = this.#core;
-    const { ref, done } = client.declare(this.#channel, policyOf(schedule, limits.maxBacklog), undefined);
+    const { ref, done } = client.declare(this.#channel, queuePolicy(schedule, backlogOf(limits)), undefined);
     // A refusal shows at the first command that uses the name.
     done.catch(() => {});
     this.#refs.set(content, ref);
@@ -149,15 +145,8 @@ export function inWordsOfQueues(error: unknown): unknown {
   return new TypeError('Queue backlog limit exceeded', { cause: error });
 }
 
-/** A schedule has one attempt more than delays, for handlers that fail as for processes that die. */
-function policyOf(schedule: readonly number[], maxBacklog: number): Policy {
-  return {
-    ...DEFAULT_POLICY,
-    maxAttempts: schedule.length + 1,
-    maxDeaths: schedule.length + 1,
-    backoff: { kind: 'schedule', delaysMs: schedule.length === 0 ? [0] : schedule, jitter: 0 },
-    maxBacklog: maxBacklog === Infinity ? 0 : maxBacklog,
-  };
+function backlogOf({ maxBacklog }: KvCore['limits']): number {
+  return maxBacklog === Infinity ? 0 : maxBacklog;
 }
 
 /** How messages of a queue are handled. */

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { producedOf } from '../../api/produced.ts';
 import { Client } from '../../client/client.ts';
 import { KvClient, type KvWatching } from '../../client/kv.ts';
+import { QUEUE_CHANNEL, queuePolicy } from '../../model/kv-queue.ts';
 import { accessTokenId } from '../../model/access-token.ts';
 import type { CancelTimer, Clock } from '../../model/clock.ts';
 import type { KvCommit } from '../../model/command.ts';
@@ -15,7 +16,7 @@ import type { Connect } from '../../model/link.ts';
 import type { Random } from '../../model/random.ts';
 import { type Budget, createBudget } from './budget.ts';
 import { Refusal } from './refusal.ts';
-import { type Enqueued, policyOf, QUEUE_CHANNEL } from './writing.ts';
+import type { Enqueued } from './writing.ts';
 
 export interface SessionsOptions {
   /** The way to the broker, with what it demands of those who come this way. */
@@ -224,7 +225,7 @@ class Session implements KvBackend {
     const content = schedule.join();
     const known = this.#refs.get(content);
     if (known !== undefined) return known;
-    const { ref, done } = this.#client.declare(QUEUE_CHANNEL, policyOf(schedule), undefined);
+    const { ref, done } = this.#client.declare(QUEUE_CHANNEL, queuePolicy(schedule), undefined);
     // A refusal shows in the commit, too.
     done.catch(() => this.#refs.delete(content));
     this.#refs.set(content, ref);

@@ -15,16 +15,10 @@ import {
   MAX_KV_KEY_BYTES,
   versionOf,
 } from '../../model/kv.ts';
-import { DEFAULT_POLICY, type Policy } from '../../model/policy.ts';
+import { DEFAULT_SCHEDULE } from '../../model/kv-queue.ts';
 import { EXCESS, LIMITS } from './limits.ts';
 import { type AtomicWrite, type Check, type Enqueue, type Mutation, MUTATION } from './messages.ts';
 import { Refusal } from './refusal.ts';
-
-/** The channel whose messages are the queue of KV. */
-export const QUEUE_CHANNEL = 'kv/queue';
-
-/** Of a message without one, as in Deno. */
-const DEFAULT_SCHEDULE: readonly number[] = [100, 1_000, 5_000, 30_000, 60_000];
 
 /** A message of the queue, its id still to come. */
 export interface Enqueued {
@@ -47,16 +41,6 @@ export function checkWrite({ checks, mutations, enqueues }: AtomicWrite, clock: 
   };
   if (bytesOf({ checks, mutations, enqueues }) > LIMITS.atomicBytes) throw new Refusal(400, EXCESS.atomicBytes);
   return checked;
-}
-
-/** The rules of a message: an attempt for each interval of its schedule, and a first one, for throws as for deaths. */
-export function policyOf(schedule: readonly number[]): Policy {
-  return {
-    ...DEFAULT_POLICY,
-    maxAttempts: schedule.length + 1,
-    maxDeaths: schedule.length + 1,
-    backoff: { kind: 'schedule', delaysMs: schedule, jitter: 0 },
-  };
 }
 
 function checkOf({ key, versionstamp }: Check): KvCheck {

@@ -68,7 +68,7 @@ function denoProgram(): string {
 /** @throws Error that says what to do */
 function installed(): void {
   if (!existsSync(join(PLACE, 'node_modules')))
-    throw new Error(`Cannot measure Deno: run "npm ci" in "${PLACE}" first`);
+    throw new Error(`Cannot measure Deno: run "npm run integrations" first`);
 }
 
 async function figuresOf(output: NodeJS.ReadableStream): Promise<Figures> {
