@@ -5,13 +5,18 @@
  * one for its answer, `{ op, answeredAt, answer }`, in the words of `KvOperation`, with times of the machine's monotonic
  * clock; at last `{ done }`.
  */
+import { writeSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { HoldfastError, open } from 'holdfast';
 
 const { url, options = {}, space, name, clients, operations } = JSON.parse(process.argv[2]);
 
 const now = () => Number(process.hrtime.bigint()) / 1e6;
-const say = (line) => void process.stdout.write(`${JSON.stringify(line)}\n`);
+/**
+ * Out of the process before anything is asked for, whoever kills it then: a stream keeps to itself what a slow reader has not
+ * taken, and an operation that nobody was told of cannot be explained.
+ */
+const say = (line) => void writeSync(1, `${JSON.stringify(line)}\n`);
 const oneOf = (choices) => choices[Math.floor(Math.random() * choices.length)];
 
 let next = 1;
