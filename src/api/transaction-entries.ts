@@ -73,7 +73,7 @@ export class TransactionEntries {
     if (written !== undefined) return { key, value: written.value as Value, versionstamp: '' };
     const record = await this.read(bytes);
     if (record === undefined) return { key, value: null, versionstamp: null };
-    return { key, value: decodeKvValue(record) as Value, versionstamp: versionstampOf(record.version) };
+    return { key, value: (await decodeKvValue(record)) as Value, versionstamp: versionstampOf(record.version) };
   }
 
   set(key: KvKey, value: unknown, options: EntryOptions = {}): void {

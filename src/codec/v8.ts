@@ -10,6 +10,15 @@ import { Deserializer, Serializer } from 'node:v8';
 import { HoldfastError } from '../model/errors.ts';
 import { KV_ENCODING, type KvValue } from '../model/kv.ts';
 import { KvU64 } from './kv-u64.ts';
+import {
+  laterRecordOf,
+  notCloned,
+  objectOf,
+  platformKindWithin,
+  type PlatformRecord,
+  recordOf,
+  StoredKey,
+} from './platform-objects.ts';
 
 /** The number by which each stored message names this codec. */
 export const CODEC_V8 = 2;
@@ -20,13 +29,30 @@ const HEADER = 0xff;
 /** A version that is read whatever the version of V8 here is. */
 const LOWERED_VERSION = 16;
 
+/** Stands before what a host of V8 writes in its own form. */
+const HOST_OBJECT = 0x5c;
+
+/** The form of {@link HOST_OBJECT} in which a record follows, as Deno has it. */
+const RECORD_FOLLOWS = 0xffff_ffff;
+
+/** An object without any field, as V8 writes it. */
+const EMPTY_OBJECT: Buffer = Buffer.from('o{\0');
+
 /**
- * Encodes a value.
+ * Encodes a value. A DOMException is kept as such only where it is the whole value; so are, by {@link encodeKvValueLater},
+ * a Blob, a File and a CryptoKey. Within a value they are refused.
  *
  * @throws TypeError for what cannot be cloned, in the words of V8; Error for a SharedArrayBuffer
  */
 export function encodeV8(value: unknown): Uint8Array {
+  const record = recordOf(value);
+  if (record !== undefined) return encodeRecord(record);
   const bytes = encoded(value);
+  // Objects of the platform that V8 takes for those of a program come out without a field.
+  if (typeof value === 'object' && value !== null && asBuffer(bytes).includes(EMPTY_OBJECT)) {
+    const kind = platformKindWithin(value);
+    if (kind !== undefined) throw notCloned(kind);
+  }
   // Of a module within a value V8 writes nothing at all, and does not say so.
   if (typeof value === 'object' && value !== null && !isWhole(bytes)) {
     throw new TypeError('Wasm modules cannot be stored');
@@ -36,11 +62,9 @@ export function encodeV8(value: unknown): Uint8Array {
 
 /** Decodes what {@link encodeV8} made; the value shares no memory with the bytes. @throws HoldfastError `UNDECODABLE` */
 export function decodeV8(bytes: Uint8Array): unknown {
-  try {
-    return read(bytes);
-  } catch (cause) {
-    throw new HoldfastError('UNDECODABLE', 'Cannot decode a value: it is not in the form of V8', { cause });
-  }
+  const value = decoded(bytes);
+  if (value instanceof StoredKey) throw undecodable('a CryptoKey cannot be read at once');
+  return value;
 }
 
 /** A value of KV: a KvU64 and a Uint8Array as they are, anything else as {@link encodeV8}, which throws as that does. */
@@ -54,17 +78,59 @@ export function encodeKvValue(value: unknown): KvValue {
   return { encoding: KV_ENCODING.v8, bytes: encodeV8(value) };
 }
 
-/** @throws HoldfastError `UNDECODABLE` */
+/**
+ * As {@link encodeKvValue}, and also a Blob, a File and a CryptoKey, which give their content only in a while.
+ *
+ * @throws as that; the promise rejects with a TypeError for a key that may not be extracted
+ */
+export function encodeKvValueLater(value: unknown): KvValue | Promise<KvValue> {
+  const record = laterRecordOf(value);
+  if (record === undefined) return encodeKvValue(value);
+  return record.then((known) => ({ encoding: KV_ENCODING.v8, bytes: encodeRecord(known) }));
+}
+
+/** A value, or the promise of one that is a CryptoKey: no value is itself a promise. @throws HoldfastError `UNDECODABLE` */
 export function decodeKvValue({ encoding, bytes }: KvValue): unknown {
   switch (encoding) {
-    case KV_ENCODING.v8:
-      return decodeV8(bytes);
+    case KV_ENCODING.v8: {
+      const value = decoded(bytes);
+      return value instanceof StoredKey ? imported(value) : value;
+    }
     case KV_ENCODING.bytes:
       return Uint8Array.from(bytes);
     case KV_ENCODING.u64:
       if (bytes.length !== 8) throw new HoldfastError('UNDECODABLE', 'Cannot decode a number: it has not 8 bytes');
       return new KvU64(new DataView(bytes.buffer, bytes.byteOffset, 8).getBigUint64(0, true));
   }
+}
+
+async function imported(key: StoredKey): Promise<unknown> {
+  try {
+    return await key.import();
+  } catch (cause) {
+    throw undecodable('its CryptoKey cannot be imported', cause);
+  }
+}
+
+function decoded(bytes: Uint8Array): unknown {
+  try {
+    return read(bytes);
+  } catch (cause) {
+    throw undecodable('it is not in the form of V8', cause);
+  }
+}
+
+function undecodable(why: string, cause?: unknown): HoldfastError {
+  return new HoldfastError('UNDECODABLE', `Cannot decode a value: ${why}`, { cause });
+}
+
+function encodeRecord(record: PlatformRecord): Uint8Array {
+  const serializer = new PlainSerializer();
+  serializer.writeHeader();
+  serializer.writeRawBytes(Uint8Array.of(HOST_OBJECT));
+  serializer.writeUint32(RECORD_FOLLOWS);
+  serializer.writeValue(record);
+  return serializer.releaseBuffer();
 }
 
 function encoded(value: unknown): Uint8Array {
@@ -87,9 +153,24 @@ function isWhole(bytes: Uint8Array): boolean {
 }
 
 function read(bytes: Uint8Array): unknown {
-  const reader = new Deserializer(readable(bytes));
+  const reader = new Reader(readable(bytes));
   reader.readHeader();
-  return reader.readValue();
+  const value: unknown = reader.readValue();
+  if (reader.hasKeys && !(value instanceof StoredKey)) throw new TypeError('A CryptoKey within a value cannot be read');
+  return value;
+}
+
+/** Reads objects of the platform. */
+class Reader extends Deserializer {
+  hasKeys = false;
+
+  /** @internal */
+  _readHostObject(): unknown {
+    if (this.readUint32() !== RECORD_FOLLOWS) throw new TypeError('It holds an object of another host');
+    const object = objectOf(this.readValue() as PlatformRecord);
+    this.hasKeys ||= object instanceof StoredKey;
+    return object;
+  }
 }
 
 /** Writes typed arrays as V8 does. */
@@ -126,7 +207,7 @@ class ViewReturner extends Deserializer {
   readonly #views: readonly ArrayBufferView[];
 
   constructor(bytes: Uint8Array, views: readonly ArrayBufferView[]) {
-    super(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+    super(asBuffer(bytes));
     this.#views = views;
   }
 
@@ -169,9 +250,14 @@ function refusalOf(error: unknown): unknown {
 const OWN_VERSION: number = written(new PlainSerializer(), undefined)[1] as number;
 
 function readable(bytes: Uint8Array): Buffer {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const buffer = asBuffer(bytes);
   if (OWN_VERSION >= LOWERED_VERSION || buffer[0] !== HEADER || buffer[1] !== LOWERED_VERSION) return buffer;
   const lowered = Buffer.from(buffer);
   lowered[1] = OWN_VERSION;
   return lowered;
+}
+
+/** The same bytes, not a copy. */
+function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
 }

@@ -1,4 +1,4 @@
-import { deserialize, serialize } from 'node:v8';
+import { deserialize, serialize, Serializer } from 'node:v8';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { KvU64 } from '#holdfast/codec/kv-u64.js';
@@ -32,6 +32,18 @@ describe('encodeV8()', () => {
     ['a hole', [1, , 3]],
     ['__proto__ as a key', JSON.parse('{"__proto__": {"a": 1}}')],
   ])('keeps %s', (_name, value) => {
+    expect(again(value)).toEqual(value);
+  });
+
+  test('keeps a DOMException', () => {
+    const given = new DOMException('no', 'AbortError');
+    const got = again(given) as DOMException;
+    expect(got).toBeInstanceOf(DOMException);
+    expect([got.name, got.message, got.code, got.stack]).toEqual(['AbortError', 'no', 20, given.stack]);
+  });
+
+  test('keeps objects without fields', () => {
+    const value = { a: {}, b: [{}, new Map([[{}, {}]])], c: new Error('x', { cause: {} }) };
     expect(again(value)).toEqual(value);
   });
 
@@ -80,6 +92,14 @@ describe('encodeV8()', () => {
     ['a function within', { a: [() => 1] }, '() => 1 could not be cloned.'],
     ['a function beside bytes', { a: Buffer.from('x'), b: () => 1 }, '() => 1 could not be cloned.'],
     ['a Blob', new Blob(['x']), '#<Blob> could not be cloned.'],
+    ['a File within', [new File(['x'], 'x')], '#<File> could not be cloned.'],
+    ['a DOMException within', { a: new Map([[1, new DOMException('x')]]) }, '#<DOMException> could not be cloned.'],
+    [
+      'one that causes an error',
+      new Error('x', { cause: new DOMException('y') }),
+      '#<DOMException> could not be cloned.',
+    ],
+    ['one beside itself', [cyclic, {}, new Set([new DOMException('x')])], '#<DOMException> could not be cloned.'],
     ['a module', wasm, 'Wasm modules cannot be stored'],
     ['a module within', { a: [1, wasm], b: 1 }, 'Wasm modules cannot be stored'],
   ])('refuses %s', (_name, value, message) => {
@@ -122,6 +142,25 @@ describe('decodeV8()', () => {
     for (const bytes of [foreign, encodeV8({ a: 'text' }).subarray(0, 6), new Uint8Array(), Uint8Array.of(0xff, 99)]) {
       expect(() => decodeV8(bytes)).toThrow(expect.objectContaining({ code: 'UNDECODABLE' }));
     }
+  });
+
+  test.each<[string, unknown]>([
+    ['nothing', undefined],
+    ['no type', {}],
+    ['another type', { type: 'Worker' }],
+    ['a Blob whose bytes are elsewhere', { type: 'Blob', mimeType: '', parts: [{ uuid: 'x', size: 1 }] }],
+    ['a DOMException whose name is none', { type: 'DOMException', name: { toString: 5, valueOf: 5 } }],
+    ['a key without bytes', { type: 'CryptoKey', keyType: '__proto__' }],
+  ])('refuses an object of the platform with %s', async (_name, record) => {
+    const serializer = new Serializer();
+    serializer.writeHeader();
+    serializer.writeRawBytes(Uint8Array.of(0x5c));
+    serializer.writeUint32(0xffff_ffff);
+    serializer.writeValue(record);
+    const bytes = serializer.releaseBuffer();
+    expect(() => decodeV8(bytes)).toThrow(expect.objectContaining({ code: 'UNDECODABLE' }));
+    const decode = async (): Promise<unknown> => decodeKvValue({ encoding: KV_ENCODING.v8, bytes });
+    await expect(decode()).rejects.toMatchObject({ code: 'UNDECODABLE' });
   });
 
   test('takes any bytes without any other error', () => {

@@ -1,5 +1,6 @@
 /** The real clients of KV Connect: Deno itself, and its package for Node. `npm run integrations` installs them. */
 import { spawn } from 'node:child_process';
+import type { webcrypto } from 'node:crypto';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -21,11 +22,14 @@ interface Said {
 
 type Client = (url: string, token: string) => Promise<Said>;
 
-const onDeno: Client = (url, token) =>
-  say(denoProgram(), ['run', '--no-config', '--allow-all', '--unstable-kv', program('on-deno'), url], {
+const onDeno: Client = (url, token) => runOnDeno('on-deno', url, token);
+
+function runOnDeno(name: string, url: string, token: string): Promise<Said> {
+  return say(denoProgram(), ['run', '--no-config', '--allow-all', '--unstable-kv', program(name), url], {
     DENO_KV_ACCESS_TOKEN: token,
     DENO_NO_UPDATE_CHECK: '1',
   });
+}
 
 const onNode: Client = (url, token) => say(process.execPath, [program('on-node'), url, token, DENO], {});
 
@@ -89,6 +93,32 @@ describe('Deno', () => {
     expect(said.enqueued).toBe('Enqueue operations are not supported in KV Connect');
     const value = { by: 'Deno', at: new Date(5), map: new Map([[1n, new Set(['a'])]]) };
     expect((await kv.get(['from', 'client'])).value).toEqual(value);
+  });
+
+  test('reads DOMExceptions and secret CryptoKeys from here, and the other way round', async () => {
+    const server = await startKvServer();
+    const { kv } = server.hf;
+    const raw = Uint8Array.from({ length: 16 }, (_, i) => i);
+    const key = await crypto.subtle.importKey('raw', raw, 'AES-GCM', true, ['encrypt']);
+    await kv.set(['values', 'error'], new DOMException('of Node', 'DataCloneError'));
+    await kv.set(['values', 'key'], key);
+    const { report } = await runOnDeno('platform-objects-on-deno', server.url, await tokenOf(server));
+    expect(report).toEqual({
+      error: [true, 'DataCloneError', 'of Node'],
+      key: [{ name: 'AES-GCM', length: 128 }, [...raw]],
+    });
+    const { value: error } = await kv.get(['from', 'error']);
+    expect(error).toBeInstanceOf(DOMException);
+    expect(error).toMatchObject({ name: 'AbortError', message: 'of Deno' });
+    const { value: keyOfDeno } = await kv.get<webcrypto.CryptoKey>(['from', 'key']);
+    expect(await crypto.subtle.exportKey('jwk', keyOfDeno as webcrypto.CryptoKey)).toEqual(
+      await crypto.subtle.exportKey('jwk', key),
+    );
+    const { value: within } = await kv.get<{ errors: unknown[] }>(['from', 'within']);
+    expect(within?.errors[0]).toMatchObject({ name: 'AbortError', message: 'within' });
+    // Deno keeps the bytes of a Blob in its memory alone.
+    await expect(kv.get(['from', 'blob'])).rejects.toMatchObject({ code: 'UNDECODABLE' });
+    await expect(kv.get(['from', 'keys'])).rejects.toMatchObject({ code: 'UNDECODABLE' });
   });
 
   test('is refused with a wrong token, and says why', async () => {

@@ -22,6 +22,13 @@ async function opened(...options: Parameters<typeof openKv>): Promise<Deno.Kv> {
   return kv;
 }
 
+/** Runs a program of this folder that says one line, and gives that. */
+async function said(runtime: string, name: string, flags: readonly string[]): Promise<unknown> {
+  const program = fileURLToPath(new URL(`programs/${name}.mjs`, import.meta.url));
+  const env = { ...process.env, DENO_NO_UPDATE_CHECK: '1' };
+  return JSON.parse((await promisify(execFile)(runtime, [...flags, program], { env })).stdout);
+}
+
 beforeEach(() => {
   for (const name of ['DENO_KV_DEFAULT_PATH', 'DENO_KV_PATH_PREFIX', 'DENO_KV_DB_MODE', 'DENO_KV_ACCESS_TOKEN']) {
     vi.stubEnv(name, undefined);
@@ -113,12 +120,7 @@ describe('openKv()', () => {
   });
 
   test('of :memory: needs no permission of Deno', async () => {
-    const program = fileURLToPath(new URL('programs/without-permissions.mjs', import.meta.url));
-    const args = ['run', '--no-config', '--no-prompt', program];
-    const { stdout } = await promisify(execFile)(denoProgram(), args, {
-      env: { ...process.env, DENO_NO_UPDATE_CHECK: '1' },
-    });
-    expect(JSON.parse(stdout)).toEqual({
+    expect(await said(denoProgram(), 'without-permissions', ['run', '--no-config', '--no-prompt'])).toEqual({
       value: 1,
       refused: [
         'TypeError: Filename cannot be empty',
@@ -156,6 +158,43 @@ describe('openKv()', () => {
     }
     await expect(strict.enqueue('one more')).rejects.toThrow(new TypeError('Queue backlog limit exceeded'));
     expect(await unlimited.enqueue('one more')).toMatchObject({ ok: true });
+  });
+});
+
+describe('Blob, File, DOMException and CryptoKey', () => {
+  const algorithm = { name: 'RSA-OAEP', modulusLength: 2048, hash: { name: 'SHA-256' } };
+  const refused = (kind: string): string => `TypeError: #<${kind}> could not be cloned.`;
+
+  test.each([
+    ['Node', process.execPath, []],
+    ['Deno', denoProgram(), ['run', '--no-config', '--allow-all']],
+  ])('are kept as values on %s, and refused where they cannot be', async (_name, runtime, flags) => {
+    expect(await said(runtime, 'platform-objects', flags)).toEqual({
+      blob: ['text/plain', 'h\u{e9}'],
+      file: ['x.txt', 'text/x', 12_345, 'x'],
+      exception: ['DataCloneError', 'oops', 25, true],
+      secret: {
+        type: 'secret',
+        extractable: true,
+        usages: ['encrypt', 'decrypt'],
+        algorithm: { name: 'AES-GCM', length: 256 },
+      },
+      rsa: [
+        { type: 'public', extractable: true, usages: ['encrypt'], algorithm },
+        { type: 'private', extractable: true, usages: ['decrypt'], algorithm },
+      ],
+      isSigned: true,
+      twice: [true, 'b'],
+      refused: {
+        hidden: refused('CryptoKey'),
+        blobWithin: refused('Blob'),
+        keyWithin: refused('CryptoKey'),
+        fileWithin: refused('File'),
+        blobOfQueue: refused('Blob'),
+        keyOfQueue: refused('CryptoKey'),
+        large: 'TypeError: Value too large (max 65536 bytes)',
+      },
+    });
   });
 });
 

@@ -1,5 +1,5 @@
 /** An atomic operation: checks, changes of KV and messages, gathered and then committed together. */
-import { encodeKvValue, encodeV8 } from '../../codec/v8.ts';
+import { encodeKvValue, encodeKvValueLater, encodeV8 } from '../../codec/v8.ts';
 import { MAX_DURATION_MS } from '../../model/duration.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { checkType, checkWritable, encodeKvKey, type KvKey } from '../../model/kv-key.ts';
@@ -29,11 +29,11 @@ import type {
   KvNumberSum,
 } from './types.ts';
 
-/** A change whose value is encoded, and whose key is not yet. */
+/** A change whose value is encoded, or will be in a while, and whose key is not yet. */
 interface Change {
   readonly type: RawMutation['kind'];
   readonly key: KvKey;
-  readonly value: KvValue | undefined;
+  readonly value: KvValue | Promise<KvValue> | undefined;
   readonly expireInMs: number | undefined;
   readonly limits: KvSumLimits | undefined;
   /** As it was given, to be shown. */
@@ -163,7 +163,11 @@ export class AtomicOperation implements HoldfastAtomic {
       throw new TypeError(`Too many mutations (max ${limits.maxMutations})`);
     }
     const checks = this.#checks.map(encodeCheck);
-    const mutations = this.#changes.map((change) => this.#encodeChange(change));
+    const mutations: RawMutation[] = [];
+    for (const change of this.#changes) {
+      const { value } = change;
+      mutations.push(this.#encodeChange(change, value instanceof Promise ? await value : value));
+    }
     const prepared: Prepared[] = [];
     for (const message of this.#messages) prepared.push(await message.prepare());
     this.#checkSize(checks, mutations, prepared);
@@ -197,12 +201,15 @@ export class AtomicOperation implements HoldfastAtomic {
     value: unknown,
     { expireInMs, limits }: Partial<Pick<Change, 'expireInMs' | 'limits'>>,
   ): this {
-    this.#changes.push({ type, key, value: encodeKvValue(value), expireInMs, limits, given: value });
+    const encoded = type === 'set' ? encodeKvValueLater(value) : encodeKvValue(value);
+    // A refusal is reported by the commit; until then nobody waits for it.
+    if (encoded instanceof Promise) encoded.catch(() => {});
+    this.#changes.push({ type, key, value: encoded, expireInMs, limits, given: value });
     return this;
   }
 
   /** @throws TypeError */
-  #encodeChange({ type, key, value, expireInMs, limits }: Change): RawMutation {
+  #encodeChange({ type, key, expireInMs, limits }: Change, value: KvValue | undefined): RawMutation {
     const isStamped = type === 'set' && Array.isArray(key) && key.at(-1) === COMMIT_VERSIONSTAMP;
     const encoded = checkWritable(encodeKvKey(isStamped ? key.slice(0, -1) : key));
     if (value === undefined || type === 'delete') return { kind: 'delete', key: encoded };

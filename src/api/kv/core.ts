@@ -35,8 +35,25 @@ export function checkConsistency(consistency: KvConsistencyLevel | undefined): v
   throw new TypeError(`unknown variant \`${String(consistency)}\`, expected \`strong\` or \`eventual\``);
 }
 
-/** An entry as its reader sees it. @throws HoldfastError `UNDECODABLE` */
-export function entryOf<T>(key: KvKey, record: KvRecord | undefined): KvEntryMaybe<T> {
+/**
+ * An entry as its reader sees it, or the promise of it where the platform makes its value only in a while.
+ *
+ * @throws HoldfastError `UNDECODABLE`
+ */
+export function entryOf<T>(key: KvKey, record: KvRecord | undefined): KvEntryMaybe<T> | Promise<KvEntryMaybe<T>> {
   if (record === undefined) return { key, value: null, versionstamp: null };
-  return { key, value: decodeKvValue(record) as T, versionstamp: versionstampOf(record.version) };
+  const versionstamp = versionstampOf(record.version);
+  const value = decodeKvValue(record);
+  if (value instanceof Promise) return value.then((known: T) => ({ key, value: known, versionstamp }));
+  return { key, value: value as T, versionstamp };
+}
+
+/** As {@link entryOf}, of many. */
+export async function entriesOf(
+  keys: readonly KvKey[],
+  records: readonly (KvRecord | undefined)[],
+): Promise<KvEntryMaybe<unknown>[]> {
+  const entries: KvEntryMaybe<unknown>[] = [];
+  for (const [i, key] of keys.entries()) entries.push(await entryOf(key, records[i]));
+  return entries;
 }

@@ -4,7 +4,7 @@ import { KvClient } from '../../client/kv.ts';
 import { checkEntryReadable, checkType, encodeKvKey, type KvKey } from '../../model/kv-key.ts';
 import type { KvListSelector } from '../../model/kv-selector.ts';
 import { AtomicOperation } from './atomic.ts';
-import { checkConsistency, checkOpen, COMMIT_VERSIONSTAMP, entryOf, type KvCore } from './core.ts';
+import { checkConsistency, checkOpen, COMMIT_VERSIONSTAMP, entriesOf, entryOf, type KvCore } from './core.ts';
 import type { KvLimits } from './limits.ts';
 import { KvListIterator } from './list.ts';
 import { Queue } from './queue.ts';
@@ -73,7 +73,7 @@ export class Kv implements HoldfastKv {
     if (all.length > maxKeys) throw new TypeError(`Too many ranges (max ${maxKeys})`);
     const encoded = all.map((key) => checkEntryReadable(encodeKvKey(key)));
     const { entries } = encoded.length === 0 ? { entries: [] } : await this.#core.raw.read(encoded, []);
-    return all.map((key, i) => entryOf(key, entries[i])) as { [K in keyof T]: KvEntryMaybe<T[K]> };
+    return (await entriesOf(all, entries)) as { [K in keyof T]: KvEntryMaybe<T[K]> };
   }
 
   async set(key: KvKey, value: unknown, options?: { expireIn?: number }): Promise<KvCommitResult> {

@@ -56,7 +56,10 @@ export class KvListIterator<T> implements KvListIteratorType<T> {
     for (;;) {
       if (this.#given >= limit) return { done: true, value: undefined };
       const entry = this.#read[this.#at];
-      if (entry !== undefined) return { done: false, value: this.#give(entry) };
+      if (entry !== undefined) {
+        const given = this.#give(entry);
+        return { done: false, value: given instanceof Promise ? await given : given };
+      }
       if (this.#isEnd) {
         this.#cursor = '';
         return { done: true, value: undefined };
@@ -73,11 +76,11 @@ export class KvListIterator<T> implements KvListIteratorType<T> {
     return this;
   }
 
-  #give(entry: RawEntry): KvEntry<T> {
+  #give(entry: RawEntry): KvEntry<T> | Promise<KvEntry<T>> {
     this.#at += 1;
     this.#given += 1;
     this.#cursor = cursorAt(this.#whole as KvBounds, entry.key);
-    return entryOf<T>(decodeKvKey(entry.key), entry) as KvEntry<T>;
+    return entryOf<T>(decodeKvKey(entry.key), entry) as KvEntry<T> | Promise<KvEntry<T>>;
   }
 
   /** Reads on, if only past entries that have expired. */

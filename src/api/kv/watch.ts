@@ -1,7 +1,7 @@
 /** Streams of entries that are watched. */
 import { checkReadable, encodeKvKey, type KvKey } from '../../model/kv-key.ts';
 import { HoldfastError } from '../../model/errors.ts';
-import { checkOpen, entryOf, type KvCore } from './core.ts';
+import { checkOpen, entriesOf, type KvCore } from './core.ts';
 import type { KvEntryMaybe } from './types.ts';
 
 type Entries = KvEntryMaybe<unknown>[];
@@ -35,7 +35,7 @@ export function watchEntries(core: KvCore, keys: readonly KvKey[], raw: boolean)
           const isSame = versions !== undefined && seen.every((version, i) => version === versions?.[i]);
           if (isSame && !raw) continue;
           versions = seen;
-          return controller.enqueue(keys.map((key, i) => entryOf(key, records[i])));
+          return controller.enqueue(await entriesOf(keys, records));
         }
       } catch (error) {
         close();
