@@ -11,7 +11,7 @@ import { localLink } from '#holdfast/wire/local-link.js';
 import { brokerOptions } from '../helpers/brokers.ts';
 import { ManualClock, settled } from '../helpers/manual-clock.ts';
 
-const HISTORIES = 250;
+const HISTORIES = 500;
 const CLIENTS = 4;
 const OPERATIONS = 6;
 const KEYS = ['x', 'y', 'n'];

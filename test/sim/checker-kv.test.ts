@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { found, Histories, type Of, plant } from './planting.ts';
 
 type Entry = Of<'commit'>['content']['entries'][number];
+type KvSeen = NonNullable<Extract<Of<'kv.answered'>['heard'], { what: 'read' }>['entries'][number]>;
 
 /** Changes an entry of a commit, the first for which `change` gives another; with \`undefined\` it was not written. */
 function plantEntry(
@@ -25,6 +26,18 @@ function settleOf(marker: string, before: readonly SimRecord[]): Of<'settle.call
   const fits = (record: SimRecord): boolean =>
     record.kind === 'settle.called' && record.effects?.mutations.some(({ key }) => key === marker) === true;
   return before.find(fits) as Of<'settle.called'> | undefined;
+}
+
+/** Whether somebody had been told of this state of a plain entry before the read was asked for. */
+function isTold(entry: KvSeen | undefined, { op }: Of<'kv.answered'>, before: readonly SimRecord[]): boolean {
+  const called = before.findIndex((one) => one.kind === 'kv.called' && one.op === op);
+  const isSame = (other: KvSeen | undefined): boolean => other?.key === entry?.key && other?.version === entry?.version;
+  return (
+    entry?.key.startsWith('k/') === true &&
+    before
+      .slice(0, called)
+      .some((one) => one.kind === 'kv.answered' && one.heard.what === 'read' && one.heard.entries.some(isSame))
+  );
 }
 
 const isMarker = ({ key, stored }: Entry): boolean => key.startsWith('op/') && stored !== undefined;
@@ -215,10 +228,9 @@ describe('the checker of KV', () => {
   test('S16: a read that is stale, one that is ahead of the store, and one of two moments', async () => {
     const seen = (change: (version: number) => number): Promise<SimRecord[]> =>
       inAny((history) =>
-        plant(history, 'kv.answered', (record) => {
+        plant(history, 'kv.answered', (record, before) => {
           const { heard } = record;
-          const at =
-            heard.what === 'read' ? heard.entries.findIndex((entry) => entry?.key.startsWith('k') === true) : -1;
+          const at = heard.what === 'read' ? heard.entries.findIndex((entry) => isTold(entry, record, before)) : -1;
           const entry = heard.what === 'read' ? heard.entries[at] : undefined;
           if (heard.what !== 'read' || entry === undefined) return undefined;
           const entries = heard.entries.with(at, { ...entry, version: change(entry.version) });
@@ -228,9 +240,9 @@ describe('the checker of KV', () => {
     expect(found(await seen((version) => version - 1))).toContain('S16');
     expect(found(await seen(() => 1e9))).toContain('S16');
     const vanished = await inAny((history) =>
-      plant(history, 'kv.answered', (record) => {
+      plant(history, 'kv.answered', (record, before) => {
         const { heard } = record;
-        const at = heard.what === 'read' ? heard.entries.findIndex((entry) => entry?.key.startsWith('k') === true) : -1;
+        const at = heard.what === 'read' ? heard.entries.findIndex((entry) => isTold(entry, record, before)) : -1;
         if (heard.what !== 'read' || at < 0) return undefined;
         return { ...record, heard: { ...heard, entries: heard.entries.with(at, undefined) } };
       }),

@@ -277,6 +277,12 @@ describe('the checker', () => {
       );
       const record = history[commit];
       if (record?.kind !== 'commit') throw new Error('no commit fits');
+      const soFar = history.slice(0, commit + 1).flatMap((one) => (one.kind === 'commit' ? [one.content] : []));
+      const live = soFar.flatMap(({ pages }) => pages).flatMap(({ messages }) => messages);
+      // For the sake of a suspect a message may have to wait.
+      const mayWait = live.some(({ suspect, alone }) => suspect || alone);
+      if (mayWait || soFar.some(({ channels }) => channels.some(({ paused }) => paused)))
+        throw new Error('it may wait');
       const ready = record.content.pages.flatMap(({ messages }) => messages).find(({ state }) => state === 'ready');
       const names = history.flatMap((one) => (one.kind === 'commit' ? one.content.channels : []));
       const name = names.find(({ number }) => number === ready?.channel)?.name ?? '';

@@ -197,7 +197,7 @@ export class CommitReader {
         break;
       }
       case KIND.live:
-        content.pages.push(this.#readPage(key, value));
+        replacePage(content, this.#readPage(key, value));
         break;
       case KIND.due: {
         const stored = readMessage(new ByteReader(value), 0);
@@ -230,7 +230,7 @@ export class CommitReader {
 
   #delete(content: Growing<CommitContent>, key: Uint8Array): void {
     const kind = this.layout.kindOf(key);
-    if (kind === KIND.live) content.pages.push({ page: pageName(this.layout, key), messages: [] });
+    if (kind === KIND.live) replacePage(content, { page: pageName(this.layout, key), messages: [] });
     else if (kind === KIND.due) {
       const gone = content.delayed.findIndex(({ seq }) => seq === this.layout.numberAt(key, 2));
       if (gone >= 0) content.delayed.splice(gone, 1);
@@ -276,6 +276,13 @@ export function valueText({ encoding, bytes }: KvValue): string {
 /** A reply as text in which equal replies are equal. */
 export function canonicalReply(reply: Reply): string {
   return JSON.stringify(reply, (_, value: unknown) => (value instanceof Uint8Array ? [...value] : value));
+}
+
+/** A commit may hold several states of a page, the last of which stands. */
+function replacePage({ pages }: Growing<CommitContent>, page: PageContent): void {
+  const before = pages.findIndex((one) => one.page === page.page);
+  if (before >= 0) pages.splice(before, 1);
+  pages.push(page);
 }
 
 function pageName(layout: Layout, key: Uint8Array): string {

@@ -188,6 +188,8 @@ export class FaultInjector {
 
   #jumpWall(): void {
     const ahead = this.#chance.happens(0.5);
+    // What is under way goes by the time that it was up to now.
+    this.#sim.note('the wall clock is set');
     const by = this.#chance.oneOf([500, 10_000, 3_600_000, 86_400_000]) * this.#chance.between(0.5, 1);
     this.#sim.time.wallOffsetMs += ahead ? by : -by;
     this.#furthestWallMs = Math.max(this.#furthestWallMs, this.#sim.time.wallOffsetMs);
