@@ -119,13 +119,14 @@ describe('openKv()', () => {
     await expect(openKv(url.replace(/^http:/, 'ws:'), options)).rejects.toThrow(/^Cannot reach "ws:/);
   });
 
-  test('of :memory: needs no permission of Deno', async () => {
+  test('of :memory: needs no permission of Deno, and has its error', async () => {
     expect(await said(denoProgram(), 'without-permissions', ['run', '--no-config', '--no-prompt'])).toEqual({
       value: 1,
       refused: [
         'TypeError: Filename cannot be empty',
         `TypeError: Filename cannot start with ':' unless prefixed with './'`,
       ],
+      isOfDeno: true,
     });
   });
 

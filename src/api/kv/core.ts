@@ -16,8 +16,15 @@ export interface KvCore {
   onClose(listener: () => void): () => void;
 }
 
+interface WithDeno {
+  readonly Deno?: { readonly errors?: { readonly BadResource?: ErrorConstructor } };
+}
+
+/** On Deno its own, so that code that asks for that one finds it. */
+const Base: ErrorConstructor = (globalThis as WithDeno).Deno?.errors?.BadResource ?? Error;
+
 /** What is asked of a KV that was closed is refused with this. */
-export class BadResource extends Error {
+export class BadResource extends Base {
   override readonly name: string = 'BadResource';
 }
 

@@ -12,4 +12,5 @@ await kv.set(['a'], 1);
 const { value } = await kv.get(['a']);
 const refused = [await refusal(''), await refusal(':foo')];
 kv.close();
-console.log(JSON.stringify({ value, refused }));
+const closed = await kv.get(['a']).catch((error) => error);
+console.log(JSON.stringify({ value, refused, isOfDeno: closed instanceof Deno.errors.BadResource }));
