@@ -3,7 +3,8 @@
  * bytes on.
  *
  * The form is V8's own, with typed arrays as V8 writes them, so that Deno reads it too. What the version of V8 here cannot
- * read for its number alone is read all the same: version 16 differs from 15 in nothing but a type of array.
+ * read for its number alone is read all the same: version 16 differs from 15 in nothing but a type of array. Where
+ * `node:v8` has no such form, as on Bun, `v8-writer.ts` and `v8-reader.ts` stand in.
  */
 import { types } from 'node:util';
 import { Deserializer, Serializer } from 'node:v8';
@@ -19,12 +20,12 @@ import {
   recordOf,
   StoredKey,
 } from './platform-objects.ts';
+import { HEADER } from './v8-form.ts';
+import { readV8Form } from './v8-reader.ts';
+import { isPiece, writeHostObject, writeV8Form } from './v8-writer.ts';
 
 /** The number by which each stored message names this codec. */
 export const CODEC_V8 = 2;
-
-/** The first byte; the version follows it. */
-const HEADER = 0xff;
 
 /** A version that is read whatever the version of V8 here is. */
 const LOWERED_VERSION = 16;
@@ -125,6 +126,7 @@ function undecodable(why: string, cause?: unknown): HoldfastError {
 }
 
 function encodeRecord(record: PlatformRecord): Uint8Array {
+  if (!hasV8Form) return writeHostObject(RECORD_FOLLOWS, record);
   const serializer = new PlainSerializer();
   serializer.writeHeader();
   serializer.writeRawBytes(Uint8Array.of(HOST_OBJECT));
@@ -134,6 +136,7 @@ function encodeRecord(record: PlatformRecord): Uint8Array {
 }
 
 function encoded(value: unknown): Uint8Array {
+  if (!hasV8Form) return writeV8Form(value);
   if (typeof value !== 'object' || value === null) return written(new PlainSerializer(), value);
   const finder = new ViewFinder();
   const bytes = written(finder, value);
@@ -153,11 +156,33 @@ function isWhole(bytes: Uint8Array): boolean {
 }
 
 function read(bytes: Uint8Array): unknown {
+  return hasV8Form ? readByPlatform(bytes) : readByHand(bytes);
+}
+
+function readByHand(bytes: Uint8Array): unknown {
+  let hasKeys = false;
+  const value = readV8Form(bytes, (kind, readValue) => {
+    const object = hostObject(kind, readValue);
+    hasKeys ||= object instanceof StoredKey;
+    return object;
+  });
+  return withoutKeysWithin(value, hasKeys);
+}
+
+function readByPlatform(bytes: Uint8Array): unknown {
   const reader = new Reader(readable(bytes));
   reader.readHeader();
-  const value: unknown = reader.readValue();
-  if (reader.hasKeys && !(value instanceof StoredKey)) throw new TypeError('A CryptoKey within a value cannot be read');
+  return withoutKeysWithin(reader.readValue(), reader.hasKeys);
+}
+
+function withoutKeysWithin(value: unknown, hasKeys: boolean): unknown {
+  if (hasKeys && !(value instanceof StoredKey)) throw new TypeError('A CryptoKey within a value cannot be read');
   return value;
+}
+
+function hostObject(kind: number, readValue: () => unknown): unknown {
+  if (kind !== RECORD_FOLLOWS) throw new TypeError('It holds an object of another host');
+  return objectOf(readValue() as PlatformRecord);
 }
 
 /** Reads objects of the platform. */
@@ -166,8 +191,7 @@ class Reader extends Deserializer {
 
   /** @internal */
   _readHostObject(): unknown {
-    if (this.readUint32() !== RECORD_FOLLOWS) throw new TypeError('It holds an object of another host');
-    const object = objectOf(this.readValue() as PlatformRecord);
+    const object = hostObject(this.readUint32(), () => this.readValue());
     this.hasKeys ||= object instanceof StoredKey;
     return object;
   }
@@ -222,10 +246,6 @@ class ViewReturner extends Deserializer {
   }
 }
 
-function isPiece(view: ArrayBufferView): boolean {
-  return Buffer.isBuffer(view) && view.byteLength < view.buffer.byteLength;
-}
-
 function ownBytes(view: ArrayBufferView): ArrayBufferView {
   return isPiece(view) ? Uint8Array.from(view as Buffer) : view;
 }
@@ -247,11 +267,28 @@ function refusalOf(error: unknown): unknown {
   return isNodes && !error.message.startsWith('#<SharedArrayBuffer>') ? new TypeError(error.message) : error;
 }
 
-const OWN_VERSION: number = written(new PlainSerializer(), undefined)[1] as number;
+/** Bun has `node:v8` in name only: then the form is written and read by hand. */
+const OWN_VERSION: number | undefined = platformVersion();
+const hasV8Form: boolean = OWN_VERSION !== undefined;
+
+function platformVersion(): number | undefined {
+  try {
+    const [header, version] = written(new PlainSerializer(), undefined);
+    return header === HEADER ? version : undefined;
+  } catch {
+    return undefined;
+  }
+}
 
 function readable(bytes: Uint8Array): Buffer {
   const buffer = asBuffer(bytes);
-  if (OWN_VERSION >= LOWERED_VERSION || buffer[0] !== HEADER || buffer[1] !== LOWERED_VERSION) return buffer;
+  if (
+    OWN_VERSION === undefined ||
+    OWN_VERSION >= LOWERED_VERSION ||
+    buffer[0] !== HEADER ||
+    buffer[1] !== LOWERED_VERSION
+  )
+    return buffer;
   const lowered = Buffer.from(buffer);
   lowered[1] = OWN_VERSION;
   return lowered;
