@@ -17,10 +17,13 @@ export const READ_VERSIONS = { min: 13, max: 16 } as const;
 /** From this version on flags follow each view of bytes. */
 export const FIRST_WITH_FLAGS = 14;
 
-/** How deep a value may be, which is beyond what V8 itself writes with the stack that it has by default. */
-export const MAX_DEPTH = 5_000;
+/** How deep a value may be: V8 reads so much with the stack that it has by default, and not twice as much. */
+export const MAX_WRITTEN_DEPTH = 1_000;
 
-/** What is thrown beyond {@link MAX_DEPTH}, in the words of V8. */
+/** What V8 itself writes with that stack is less deep. */
+export const MAX_READ_DEPTH = 5_000;
+
+/** What is thrown for a value that is too deep, in the words of V8. */
 export function tooDeep(): RangeError {
   return new RangeError('Maximum call stack size exceeded');
 }

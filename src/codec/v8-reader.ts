@@ -5,7 +5,7 @@ import {
   ERROR_TAG,
   FIRST_WITH_FLAGS,
   HEADER,
-  MAX_DEPTH,
+  MAX_READ_DEPTH,
   READ_VERSIONS,
   REG_EXP_FLAGS,
   TAG,
@@ -50,7 +50,7 @@ class FormReader {
   }
 
   #value(): unknown {
-    if (this.#depth === MAX_DEPTH) throw tooDeep();
+    if (this.#depth === MAX_READ_DEPTH) throw tooDeep();
     this.#depth += 1;
     let tag = this.#tag();
     for (; tag === TAG.objectCount; tag = this.#tag()) this.#uint32();

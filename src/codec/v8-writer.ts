@@ -5,7 +5,7 @@ import {
   ERROR_TAG,
   ERROR_TAGS,
   HEADER,
-  MAX_DEPTH,
+  MAX_WRITTEN_DEPTH,
   REG_EXP_FLAGS,
   TAG,
   tooDeep,
@@ -164,7 +164,7 @@ class FormWriter {
   }
 
   #nested(object: object): void {
-    if (this.#depth === MAX_DEPTH) throw tooDeep();
+    if (this.#depth === MAX_WRITTEN_DEPTH) throw tooDeep();
     this.#depth += 1;
     this.#register(object);
     this.#object(object);

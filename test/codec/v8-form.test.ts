@@ -461,6 +461,7 @@ describe('a deep value', () => {
 
   test('is refused beyond, written and read', () => {
     const words = new RangeError('Maximum call stack size exceeded');
+    expect(() => writeV8Form(nested(1_001))).toThrow(words);
     expect(() => writeV8Form(nested(100_000))).toThrow(words);
     const levels = 1_000_000;
     expect(() => read(form(`\xff\x0f${'A\x01'.repeat(levels)}`))).toThrow(words);

@@ -106,6 +106,24 @@ describe('encodeV8()', () => {
     expect(() => encodeV8(value)).toThrow(new TypeError(message));
   });
 
+  test('refuses what is too deep to be written or read, and says so', () => {
+    const words = new RangeError('Maximum call stack size exceeded');
+    let value: object = {};
+    for (let depth = 1; depth <= 8_000; depth++) {
+      value = { value };
+      if (depth % 250 !== 0) continue;
+      const error = ((): unknown => {
+        try {
+          return void encodeV8(value);
+        } catch (thrown) {
+          return thrown;
+        }
+      })();
+      expect([undefined, words]).toContainEqual(error);
+    }
+    expect(() => encodeV8(value)).toThrow(words);
+  });
+
   test('refuses a SharedArrayBuffer with an Error', () => {
     const thrown = ((): unknown => {
       try {
