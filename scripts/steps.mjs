@@ -31,7 +31,7 @@ export const packageChecks = [
 ];
 
 /** What tests need beside the package. @type {Step} */
-export const clients = { name: 'clients of Deno', run: installIntegrations };
+export const clients = { name: 'Deno, its client and Bun', run: installIntegrations };
 
 /** @type {Step} */
 export const structure = { name: 'import directions', run: () => run([program('vitest'), 'run', 'test/structure']) };
@@ -74,7 +74,7 @@ async function filesIn(folder) {
   return entries.filter((entry) => entry.isFile()).map((entry) => relative(folder, join(entry.parentPath, entry.name)));
 }
 
-/** Installs Deno and its client for Node, unless what the lockfile says is there. @returns {Promise<Result>} */
+/** Installs Deno, its client for Node, and Bun, unless what the lockfile says is there. @returns {Promise<Result>} */
 export async function installIntegrations() {
   const lock = join(integrations, 'package-lock.json');
   const installed = join(integrations, 'node_modules', 'installed-lock.json');

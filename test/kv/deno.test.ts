@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import * as Deno from 'holdfast/deno';
 import type { HandlerContext, HoldfastKv } from 'holdfast';
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { bunProgram } from '../helpers/bun.ts';
 import { denoProgram } from '../helpers/deno.ts';
 import { newFolder } from '../helpers/instances.ts';
 import { ManualClock, settled, until } from '../helpers/manual-clock.ts';
@@ -169,9 +170,10 @@ describe('Blob, File, DOMException and CryptoKey', () => {
   test.each([
     ['Node', process.execPath, []],
     ['Deno', denoProgram(), ['run', '--no-config', '--allow-all']],
+    ['Bun', bunProgram(), []],
   ])('are kept as values on %s, and refused where they cannot be', async (_name, runtime, flags) => {
     expect(await said(runtime, 'platform-objects', flags)).toEqual({
-      blob: ['text/plain', 'h\u{e9}'],
+      blob: ['text/x', 'h\u{e9}'],
       file: ['x.txt', 'text/x', 12_345, 'x'],
       exception: ['DataCloneError', 'oops', 25, true],
       secret: {

@@ -47,13 +47,14 @@ export function startCommand(args: readonly string[], env: NodeJS.ProcessEnv = {
   return talking([command, ...args], env, endBehind);
 }
 
-/** Runs Node with these arguments, and ends it behind the test unless told otherwise. */
+/** Runs Node, or another program, with these arguments, and ends it behind the test unless told otherwise. */
 export function talking(
   args: readonly string[],
   env: NodeJS.ProcessEnv,
   endBehind: EndBehind = onTestFinished,
+  program: string = process.execPath,
 ): Talking {
-  const child = spawn(process.execPath, args, { stdio: 'pipe', env: { ...ownEnvironment(), ...env } });
+  const child = spawn(program, args, { stdio: 'pipe', env: { ...ownEnvironment(), ...env } });
   const said: Said[] = [];
   const listeners = new Set<() => void>();
   let errors = '';

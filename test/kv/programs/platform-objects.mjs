@@ -32,7 +32,7 @@ async function refusal(use) {
   }
 }
 
-const blob = await again(new Blob(['h\u{e9}'], { type: 'text/plain' }));
+const blob = await again(new Blob(['h\u{e9}'], { type: 'text/x' }));
 const file = await again(new File(['x'], 'x.txt', { type: 'text/x', lastModified: 12_345 }));
 const exception = new DOMException('oops', 'DataCloneError');
 const gotException = await again(exception);
