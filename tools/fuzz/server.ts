@@ -36,6 +36,12 @@ const WARN = 40;
 /** A server that has not ended by then does not end. */
 const END_MS = 20_000;
 
+/**
+ * What the heap may take, in MiB: about twice what its caches and the journal come to when they are full. With all of the machine's memory
+ * V8 lets garbage lie for long, and what is left for good would not be seen for it; so little more than that ends the server.
+ */
+const HEAP_MIB = 192;
+
 /** How long the sessions of those who have gone are kept. */
 const SESSION_TIMEOUT = '2s';
 
@@ -44,7 +50,16 @@ export async function startServer(folder: string): Promise<Server> {
     '--listen',
     address,
   ]);
-  const args = [COMMAND, 'serve', '--data', join(folder, 'data'), '--session-timeout', SESSION_TIMEOUT, ...listen];
+  const args = [
+    `--max-old-space-size=${HEAP_MIB}`,
+    COMMAND,
+    'serve',
+    '--data',
+    join(folder, 'data'),
+    '--session-timeout',
+    SESSION_TIMEOUT,
+    ...listen,
+  ];
   const child = spawn(process.execPath, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: ownEnvironment(),
