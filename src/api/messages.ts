@@ -3,11 +3,12 @@ import { createHash } from 'node:crypto';
 import type { Client } from '../client/client.ts';
 import type { Item } from '../client/outbox.ts';
 import { CODEC_BSON, decode, decodeWithin, encode } from '../codec/bson.ts';
-import { CODEC_V8, decodeV8 } from '../codec/v8.ts';
+import { decodeV8 } from '../codec/v8.ts';
 import { BlockReader, DEDUPE_BYTES, type ItemOptions } from '../model/block.ts';
 import type { Delivery } from '../model/command.ts';
 import { parseDuration } from '../model/duration.ts';
 import { HoldfastError } from '../model/errors.ts';
+import { CODEC_V8 } from '../model/kv.ts';
 import { messageIdText } from '../model/message-id.ts';
 import { checkProduceOptions, type ProduceOptions, type ResolvedChannelOptions } from './options.ts';
 

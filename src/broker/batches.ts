@@ -12,6 +12,7 @@ import { Batch } from './batch.ts';
 import type { BrokerOptions } from './broker-options.ts';
 import { type ColdRead, ColdRecords } from './cold-records.ts';
 import { EntryCache } from './entry-cache.ts';
+import type { Key } from '../model/records.ts';
 import type { Connection, Incoming } from './connection.ts';
 import type { Inbox } from './inbox.ts';
 import type { Lead } from './lead.ts';
@@ -26,9 +27,11 @@ const BATCH_BYTES = 256 * 1024;
 /** The wall clock can jump, so what waits for it is looked at this often. */
 const WALL_CHECK_MS = 1_000;
 
-/** What the cache of KV holds at most, and for how many requests of a client that wait their entries are read in advance. */
+/** What the cache of KV holds at most, and for how many requests of a client that wait, up to how many
+ * keys of them, entries are read in advance. */
 const CACHE_BYTES: number = 32 * 1024 * 1024;
 const REQUESTS_AHEAD = 1_000;
+const KEYS_AHEAD = 10_000;
 
 /** What the broker has, whoever leads: it outlives the lead. */
 export interface Surroundings {
@@ -207,13 +210,14 @@ export class Batches {
     const { machine } = this.#lead;
     for (const { cold, session, postponed } of this.#toRead.splice(0)) {
       if (cold === undefined || session === undefined) continue;
-      const need = machine.plan(session, cold.request, cold.records);
-      const keys = [...(need?.keys ?? [])];
+      const need = machine.plan(session, cold.request, cold.records) ?? NOTHING_NEEDED;
+      const ahead: Key[] = [];
       for (const incoming of postponed.slice(0, REQUESTS_AHEAD)) {
         if (incoming.kind !== 'request' || !isOfEntries(incoming.request.command)) continue;
-        keys.push(...(machine.plan(session, incoming.request, this.#entries)?.keys ?? []));
+        ahead.push(...(machine.plan(session, incoming.request, this.#entries)?.keys ?? []));
+        if (ahead.length >= KEYS_AHEAD) break;
       }
-      this.#loadCold(cold, { ranges: [], ...need, keys }, batch);
+      this.#loadCold(cold, need, batch, ahead);
     }
   }
 
@@ -266,9 +270,9 @@ export class Batches {
   }
 
   /** Reads in the background; the command is applied at the start of a later batch. */
-  #loadCold(cold: ColdRead, need: Need, batch: Batch): void {
+  #loadCold(cold: ColdRead, need: Need, batch: Batch, ahead: readonly Key[] = []): void {
     const { store, epoch } = this.#lead;
-    this.#whenRead(cold, cold.records.load(store, epoch, need, this.#speaker.knownPacks));
+    this.#whenRead(cold, cold.records.load(store, epoch, need, this.#speaker.knownPacks, ahead));
     // These are on their way to the store, and the reading may have come before them.
     cold.records.update(batch.writes);
   }
@@ -332,6 +336,8 @@ export class Batches {
 }
 
 const DONE: Reply = { kind: 'done' };
+
+const NOTHING_NEEDED: Need = { keys: [], ranges: [] };
 
 const FULL_MESSAGE = 'The store has less free space than its reserve; free some, consumers go on meanwhile';
 

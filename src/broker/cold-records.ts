@@ -58,13 +58,25 @@ export class ColdRecords implements ColdView {
     return this.#packs.has(number) ? { value: this.#packs.get(number) } : undefined;
   }
 
-  async load(store: Store, epoch: Epoch, need: Need, known: KnownPacks): Promise<void> {
+  /** @param ahead keys of which as many are read besides as their values take little memory */
+  async load(store: Store, epoch: Epoch, need: Need, known: KnownPacks, ahead: readonly Key[] = []): Promise<void> {
     this.#since = [];
     await this.#loadPacks(store, epoch, need.packs ?? [], known);
-    const values = await store.get(epoch, need.keys);
+    // Even where nothing is needed but ranges: the epoch is checked here.
+    let keys = [...need.keys, ...ahead.slice(0, SMALLEST_STEP)];
+    const read = [{ keys, values: await store.get(epoch, keys) }];
+    let bytes = 0;
+    for (let at = SMALLEST_STEP, step = SMALLEST_STEP * GROWTH; at < ahead.length; at += step, step *= GROWTH) {
+      bytes += bytesOf(read.at(-1)?.values ?? []);
+      if (bytes >= AHEAD_BYTES) break;
+      keys = ahead.slice(at, at + step);
+      read.push({ keys, values: await store.get(epoch, keys) });
+    }
     const ranges: LoadedRange[] = [];
     for (const range of need.ranges) ranges.push(await loadRange(store, epoch, range));
-    need.keys.forEach((key, i) => this.#values.set(textOf(key), { key, value: values[i] }));
+    for (const { keys: of, values } of read) {
+      of.forEach((key, i) => this.#values.set(textOf(key), { key, value: values[i] }));
+    }
     this.#ranges.push(...ranges);
     this.#apply(this.#since);
     this.#since = [];
@@ -103,6 +115,18 @@ export class ColdRecords implements ColdView {
   #find(range: KeyRange): LoadedRange | undefined {
     return this.#ranges.find(({ range: known }) => sameRange(known, range));
   }
+}
+
+/**
+ * Reading ahead goes in steps, each so many times larger than the one before, until about so many bytes have been read: how large
+ * values are shows only then.
+ */
+const SMALLEST_STEP = 16;
+const GROWTH = 16;
+const AHEAD_BYTES: number = 4 * 1024 * 1024;
+
+function bytesOf(values: readonly (Value | undefined)[]): number {
+  return values.reduce((sum, value) => sum + (value?.length ?? 0), 0);
 }
 
 interface LoadedRange {

@@ -24,9 +24,6 @@ import { HEADER } from './v8-form.ts';
 import { readV8Form } from './v8-reader.ts';
 import { isPiece, writeHostObject, writeV8Form } from './v8-writer.ts';
 
-/** The number by which each stored message names this codec. */
-export const CODEC_V8 = 2;
-
 /** A version that is read whatever the version of V8 here is. */
 const LOWERED_VERSION = 16;
 

@@ -3,16 +3,17 @@ import { textOf } from '../model/bytes.ts';
 import type { KvWatcher, Session } from './memory.ts';
 import type { MachineState } from './state.ts';
 
-/** How many watches a session may have. */
-export const MAX_WATCHES = 10_000;
+/** How many keys a session may watch, all of its watches together. */
+export const MAX_WATCHED_KEYS = 10_000;
 
-/** Watches these keys under this number instead of others; false when that is one watch too many. */
+/** Watches these keys under this number instead of others; false when these are too many. */
 export function watchKeys(state: MachineState, session: Session, number: number, keys: readonly Uint8Array[]): boolean {
   endWatch(state, session, number);
   if (keys.length === 0) return true;
-  if (session.kvWatches.size >= MAX_WATCHES) return false;
+  if (session.kvWatchedKeys + keys.length > MAX_WATCHED_KEYS) return false;
   const watcher: KvWatcher = { session, number, keys: keys.map(textOf) };
   session.kvWatches.set(number, watcher);
+  session.kvWatchedKeys += keys.length;
   for (const key of watcher.keys) {
     const watching = state.kvWatchers.get(key);
     if (watching === undefined) state.kvWatchers.set(key, new Set([watcher]));
@@ -38,6 +39,7 @@ function endWatch(state: MachineState, session: Session, number: number): void {
   const watcher = session.kvWatches.get(number);
   if (watcher === undefined) return;
   session.kvWatches.delete(number);
+  session.kvWatchedKeys -= watcher.keys.length;
   for (const key of watcher.keys) {
     const watching = state.kvWatchers.get(key);
     watching?.delete(watcher);

@@ -24,7 +24,7 @@ import type { ColdView, Need } from './cold.ts';
 import { compute } from './kv-numbers.ts';
 import { KIND, type Layout } from './layout.ts';
 import { readEntry } from './kv-records.ts';
-import { MAX_WATCHES, tellWatchers, watchKeys } from './kv-watches.ts';
+import { MAX_WATCHED_KEYS, tellWatchers, watchKeys } from './kv-watches.ts';
 import type { ChannelRef, Session } from './memory.ts';
 import { countOf, produceBlocks } from './produce.ts';
 import { type Refused, refusalToProduce } from './rights.ts';
@@ -74,7 +74,11 @@ export function applyKvRead(
 
 export function applyKvWatch(state: MachineState, session: Session, { watch, keys }: KvWatch, view: ColdView): Reply {
   if (!watchKeys(state, session, watch, keys)) {
-    return { kind: 'refused', code: 'TOO_MANY', message: `Cannot watch: a session has at most ${MAX_WATCHES} watches` };
+    return {
+      kind: 'refused',
+      code: 'TOO_MANY',
+      message: `Cannot watch: a session watches at most ${MAX_WATCHED_KEYS} keys`,
+    };
   }
   return applyKvRead(state, { keys, ranges: [] }, view);
 }

@@ -191,6 +191,8 @@ export interface Session {
   wakesAt: number;
   /** What it watches of KV, by the client's numbers. */
   readonly kvWatches: Map<number, KvWatcher>;
+  /** How many keys these are. */
+  kvWatchedKeys: number;
   /** Its client has not come back since the broker before this one, with whom it died which of its handlers had started. */
   restored: boolean;
 }

@@ -37,6 +37,7 @@ export function createSession(number: number, id: string, host: string, accessTo
     expiresAt: 0,
     wakesAt: 0,
     kvWatches: new Map(),
+    kvWatchedKeys: 0,
     restored: false,
   };
 }

@@ -39,7 +39,13 @@ export function applySettle(
   const conflicts: number[] = [];
   command.settles.forEach((settle, i) => {
     const message = heldMessage(session, settle);
-    if (message === undefined) lost.push(i);
+    if (message === undefined) {
+      lost.push(i);
+      return;
+    }
+    // Before the checks: whether they hold would tell what the session may not read.
+    const refusal = settle.effects && refusalOnKv(session, settle.effects);
+    if (refusal !== undefined) failRefused(state, message, refusal, random);
     else if (settle.effects !== undefined && !checksHold(state, settle.effects.checks, view)) conflicts.push(i);
     else settleOne(state, session, message, settle, random, view);
   });
@@ -212,7 +218,7 @@ function settleOne(
         if (refusal !== undefined) return failRefused(state, message, refusal, random);
       }
       if (effects !== undefined) {
-        const prepared = refusalOnKv(session, effects) ?? prepare(state, effects.mutations, view);
+        const prepared = prepare(state, effects.mutations, view);
         if ('kind' in prepared) return failRefused(state, message, prepared, random);
         if (prepared.length > 0) write(state, prepared);
       }

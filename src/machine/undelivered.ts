@@ -1,6 +1,6 @@
 /** Messages that were given up, whose producers named keys of KV for that: each ends in the commit that writes them. */
 import { BlockReader } from '../model/block.ts';
-import { KV_ENCODING, type KvValue } from '../model/kv.ts';
+import { CODEC_V8, KV_ENCODING, type KvValue } from '../model/kv.ts';
 import type { ColdView, Need } from './cold.ts';
 import { writeAll } from './kv.ts';
 import { end } from './lifecycle.ts';
@@ -11,9 +11,6 @@ import type { MachineState } from './state.ts';
 
 /** How many are ended in one step. */
 const STEP = 100;
-
-/** The codec whose payloads are values of KV as they are, see `codec/v8.ts`. */
-const CODEC_V8 = 2;
 
 /** What the next step needs; `undefined` when the view holds it. */
 export function planUndelivered(state: MachineState, view: ColdView): Need | undefined {

@@ -4,6 +4,9 @@
  * are made from parts is in `kv-key.ts`, and what values mean is known to clients alone.
  */
 
+/** The number by which messages name the codec whose payloads are values in the form of V8. */
+export const CODEC_V8 = 2;
+
 /** How the bytes of a value are to be read; the numbers are those of KV Connect. */
 export const KV_ENCODING = {
   /** The structured-clone form of V8. */

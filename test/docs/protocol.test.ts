@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { encode } from '#holdfast/codec/bson.js';
 import { MAX_LIST } from '#holdfast/machine/inspect.js';
 import { MAX_CHANNELS } from '#holdfast/machine/channels.js';
-import { MAX_WATCHES } from '#holdfast/machine/kv-watches.js';
+import { MAX_WATCHED_KEYS } from '#holdfast/machine/kv-watches.js';
 import { BlockWriter, idSecond, MAX_PRIORITY, MAX_UNDELIVERED_KEYS } from '#holdfast/model/block.js';
 import { ByteWriter } from '#holdfast/model/bytes.js';
 import { MAX_FAILURE_MESSAGE_CHARACTERS, MAX_FAILURE_STACK_CHARACTERS } from '#holdfast/model/command.js';
@@ -124,7 +124,7 @@ describe('docs/protocol.md', () => {
       'bytes of the entries that one read names by their keys': MAX_KV_READ_BYTES,
       'checks and mutations of one commit, and bytes of them': `${MAX_KV_CHECKS}, ${MAX_KV_MUTATIONS}, ${MAX_KV_COMMIT_BYTES}`,
       'keys of an undelivered message': MAX_UNDELIVERED_KEYS,
-      'watches of a session': MAX_WATCHES,
+      'keys that a session watches': MAX_WATCHED_KEYS,
       'messages of one list, channels of one overview, events of one events': `${MAX_LIST}, ${constant('machine/inspect.ts', 'MAX_OVERVIEW')}, ${constant('machine/events.ts', 'MAX_EVENTS')}`,
       'backups at a time, and bytes that wait for a slow one': `${constant('broker/backups.ts', 'MAX_BACKUPS')}, ${constant('broker/backup.ts', 'MAX_WAITING_BYTES')}`,
       'a duration, in milliseconds': MAX_DURATION_MS,

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { open } from 'holdfast';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { need } from '../store/children.ts';
 import { temporaryFolder } from './folders.ts';
 import { pathOfProgram } from './programs.ts';
@@ -32,24 +32,24 @@ test('a leader that was stopped while it wrote holds up the next one, which says
     detached: true,
   });
   const kill = (): void => void process.kill(-(leader.pid as number), 'SIGKILL');
-  try {
-    await once(leader.stdout, 'data');
-    // Whoever opens the folder while it still writes stands still as LMDB itself does, and can say nothing.
-    await standsStill(leader.pid as number);
-    let warn = (): void => {};
-    const warned = new Promise<void>((resolve) => (warn = resolve));
-    const log = ({ message }: { readonly message: string }): void => {
-      if (message.includes('was stopped while it wrote to the store')) warn();
-    };
-    const opening = open(`file:${data}`, { log });
-    await warned;
-
-    const gone = once(leader, 'exit');
-    kill();
-    await gone;
-    await using holdfast = await opening;
-    expect((await holdfast.channel('endless').inspect()).ready).toBeGreaterThan(0);
-  } finally {
+  // Also when the test runs out of time.
+  onTestFinished(() => {
     if (leader.exitCode === null && leader.signalCode === null) kill();
-  }
+  });
+  await once(leader.stdout, 'data');
+  // Whoever opens the folder while it still writes stands still as LMDB itself does, and can say nothing.
+  await standsStill(leader.pid as number);
+  let warn = (): void => {};
+  const warned = new Promise<void>((resolve) => (warn = resolve));
+  const log = ({ message }: { readonly message: string }): void => {
+    if (message.includes('was stopped while it wrote to the store')) warn();
+  };
+  const opening = open(`file:${data}`, { log });
+  await warned;
+
+  const gone = once(leader, 'exit');
+  kill();
+  await gone;
+  await using holdfast = await opening;
+  expect((await holdfast.channel('endless').inspect()).ready).toBeGreaterThan(0);
 });

@@ -380,6 +380,17 @@ describe('kvWatch', () => {
     expect(run.notices).toHaveLength(1);
   });
 
+  test('refuses more keys than a session may watch, and counts those that it watches no more as free', () => {
+    const client = new MachineRun().client('a');
+    const keys = Array.from({ length: 100 }, (_, i) => String(i));
+    for (let i = 0; i < 100; i++) expect(watch(client, i, ...keys).kind).toBe('kvRead');
+    expect(watch(client, 100, 'one more')).toMatchObject({ kind: 'refused', code: 'TOO_MANY' });
+    watch(client, 7);
+    expect(watch(client, 100, ...keys).kind).toBe('kvRead');
+    commit(client, [set('5')]);
+    expect(watch(client, 101, ...keys).kind).toBe('kvRead');
+  });
+
   test('tells when an entry expires', () => {
     const run = new MachineRun();
     const client = run.client('a');
@@ -556,6 +567,33 @@ describe('rights', () => {
     expect(ranges(key('users'), key('v')).kind).toBe('refused');
     expect(client.ask({ kind: 'kvWatch', watch: 1, keys: [key('x')] })).toMatchObject({ code: 'FORBIDDEN' });
     expect(commit(client, [], { checks: [check('logs', 0)] })).toMatchObject({ code: 'FORBIDDEN' });
+  });
+
+  test('count for what a handler says that it read: whether that holds is told to nobody else', () => {
+    const run = new MachineRun();
+    const trusted = run.client('trusted');
+    const version = versionOf(commit(trusted, [set('secret')]));
+    const client = withScopes(run, 'channel:mail:produce,consume');
+    const ref = client.declare('mail', { maxAttempts: 9 });
+    client.window(1, ref, 1);
+    const nack = { kind: 'nack', failure: { name: 'Error', message: 'x', stack: undefined }, delayMs: 0 } as const;
+    for (const outcome of [ack, nack]) {
+      for (const guess of [version, version + 1]) {
+        client.produce(ref);
+        const [lease] = client.take();
+        const effects = { checks: [check('secret', guess)], mutations: [] };
+        expect(client.settle(lease as Delivered, outcome, undefined, effects)).toMatchObject({
+          lost: [],
+          conflicts: [],
+        });
+        expect(messageOf(trusted, (lease as Delivered).id)).toMatchObject({
+          attempts: 1,
+          failure: { name: 'FORBIDDEN' },
+        });
+        trusted.ask({ kind: 'control', channel: 'mail', action: 'purge', settings: undefined });
+        run.run();
+      }
+    }
   });
 
   test('count for the keys of undelivered messages and for effects', () => {

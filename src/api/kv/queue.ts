@@ -1,8 +1,8 @@
 /** Queues on KV: channels whose messages have the form of values of KV, and the rules of Deno's queue. */
-import { CODEC_V8, encodeV8 } from '../../codec/v8.ts';
+import { encodeV8 } from '../../codec/v8.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { checkType, checkWritable, encodeKvKey, type KvKey } from '../../model/kv-key.ts';
-import { MAX_KV_VALUE_BYTES, versionstampOf } from '../../model/kv.ts';
+import { CODEC_V8, MAX_KV_VALUE_BYTES, versionstampOf } from '../../model/kv.ts';
 import { DEFAULT_SCHEDULE, QUEUE_CHANNEL, queuePolicy } from '../../model/kv-queue.ts';
 import { DEFAULT_POLICY } from '../../model/policy.ts';
 import { attemptRunner } from '../attempt.ts';

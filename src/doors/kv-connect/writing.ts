@@ -1,10 +1,10 @@
 /** What an atomic write asks for. */
 import type { Item } from '../../client/outbox.ts';
-import { CODEC_V8 } from '../../codec/v8.ts';
 import { MAX_DUE_AT } from '../../model/block.ts';
 import type { Clock } from '../../model/clock.ts';
 import { MAX_DURATION_MS } from '../../model/duration.ts';
 import {
+  CODEC_V8,
   KV_ENCODING,
   type KvCheck,
   type KvEffects,
