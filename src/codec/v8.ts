@@ -20,7 +20,8 @@ import {
   recordOf,
   StoredKey,
 } from './platform-objects.ts';
-import { HEADER } from './v8-form.ts';
+import { HEADER, WRITTEN_VERSION } from './v8-form.ts';
+import { readPlain, writePlain } from './v8-plain.ts';
 import { readV8Form } from './v8-reader.ts';
 import { isPiece, writeHostObject, writeV8Form } from './v8-writer.ts';
 
@@ -43,6 +44,8 @@ const EMPTY_OBJECT: Buffer = Buffer.from('o{\0');
  * @throws TypeError for what cannot be cloned, in the words of V8; Error for a SharedArrayBuffer
  */
 export function encodeV8(value: unknown): Uint8Array {
+  const plain = writePlain(value, OWN_VERSION ?? WRITTEN_VERSION);
+  if (plain !== undefined) return plain;
   const record = recordOf(value);
   if (record !== undefined) return encodeRecord(record);
   const bytes = encoded(value);
@@ -112,7 +115,8 @@ async function imported(key: StoredKey): Promise<unknown> {
 
 function decoded(bytes: Uint8Array): unknown {
   try {
-    return read(bytes);
+    const plain = readPlain(asBuffer(bytes));
+    return plain === undefined ? read(bytes) : plain.value;
   } catch (cause) {
     throw undecodable('it is not in the form of V8', cause);
   }

@@ -31,6 +31,7 @@ export class Queue {
   readonly #channel: string;
   /** The names under which the session knows the channel, by schedule. */
   readonly #refs = new Map<string, number>();
+  #defaultRef: number | undefined;
 
   /**
    * @param name of a queue besides the first one
@@ -116,6 +117,12 @@ export class Queue {
   }
 
   #refOf(schedule: readonly number[]): number {
+    if (schedule !== DEFAULT_SCHEDULE) return this.#declared(schedule);
+    this.#defaultRef ??= this.#declared(schedule);
+    return this.#defaultRef;
+  }
+
+  #declared(schedule: readonly number[]): number {
     const content = schedule.join();
     const known = this.#refs.get(content);
     if (known !== undefined) return known;
