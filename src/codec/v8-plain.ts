@@ -22,7 +22,7 @@ const DOUBLE_BYTES = 8;
 /** A tag and the longest integer, or a double. */
 const NUMBER_BYTES: number = 1 + DOUBLE_BYTES;
 
-const WIDE_CHARACTER = /[^\u0000-\u00ff]/u;
+const WIDE_CHARACTER = /[\u0100-\uffff]/;
 
 const DIGIT_0 = 0x30;
 const DIGIT_9 = 0x39;
@@ -30,11 +30,8 @@ const DIGIT_9 = 0x39;
 /** Stands for a value that is left to the engine. */
 const NOT_PLAIN: unique symbol = Symbol('not plain');
 
-/** Thrown to leave from within a value; it has no stack to be collected. */
-class Leave {}
-const LEAVE = new Leave();
-
-const toTag = Object.prototype.toString;
+/** Thrown to leave from within a value. Made once: to collect its stack costs more than a value. */
+const LEAVE = new Error('The value is not plain');
 
 class PlainWriter {
   readonly #bytes: Buffer = Buffer.allocUnsafeSlow(MAX_BYTES);
@@ -92,7 +89,11 @@ class PlainWriter {
 
   #fields(object: object, depth: number): void {
     const prototype: unknown = Object.getPrototypeOf(object);
-    if ((prototype !== Object.prototype && prototype !== null) || toTag.call(object) !== '[object Object]') throw LEAVE;
+    if (
+      (prototype !== Object.prototype && prototype !== null) ||
+      Object.prototype.toString.call(object) !== '[object Object]'
+    )
+      throw LEAVE;
     const keys = Object.keys(object);
     // Objects of the platform in disguise have no field.
     if (keys.length === 0) throw LEAVE;
