@@ -36,7 +36,7 @@ function itemOptions(
   if (produce === undefined)
     return deduped || awaited ? { dedupe: deduped ? hashOf('p', payload) : undefined, awaited } : PLAIN;
   checkProduceOptions(produce);
-  const { delay, dueAt, priority, lifo, dedupeKey } = produce;
+  const { delay, dueAt, priority, lifo, dedupeKey, name, group, cost } = produce;
   if (dedupeKey !== undefined && !deduped) {
     throw new TypeError(`Cannot use "dedupeKey": open the channel with process: 'exactlyOnce' or with "dedupe"`);
   }
@@ -47,6 +47,9 @@ function itemOptions(
     lifo,
     dedupe: deduped ? (dedupeKey === undefined ? hashOf('p', payload) : hashOf('k', dedupeKey)) : undefined,
     awaited,
+    name,
+    group,
+    cost,
   };
 }
 

@@ -4,7 +4,7 @@ import { isWellFormed } from '../codec/binary-types.ts';
 import type { CodecLimits } from '../codec/bson.ts';
 import type { Backoff } from '../model/backoff.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
-import { MAX_DUE_AT, MAX_PRIORITY } from '../model/block.ts';
+import { MAX_COST, MAX_DUE_AT, MAX_LABEL_CHARACTERS, MAX_PRIORITY } from '../model/block.ts';
 import {
   type ChannelSettings,
   DEFAULT_DEDUPLICATION_MS,
@@ -152,6 +152,15 @@ export interface ProduceOptions extends MessageRules {
   readonly lifo?: boolean;
   /** Two messages with the same key are the same; without it, two with the same content are. */
   readonly dedupeKey?: string;
+  /** What the message is called where people look for it: up to 255 characters. */
+  readonly name?: string;
+  /** Messages with the same key make up a group, see `groups` of the channel: up to 255 characters. */
+  readonly group?: string;
+  /**
+   * How much of the channel's and its group's rate the message takes, from 1 to 1,000,000.
+   * @default 1
+   */
+  readonly cost?: number;
 }
 
 /** A channel's options after checking: frozen and complete. */
@@ -184,7 +193,7 @@ const CHANNEL_OPTIONS = [
   'maxPayloadBytes',
 ] as const;
 
-const PRODUCE_OPTIONS = [...RULES, 'delay', 'dueAt', 'priority', 'lifo', 'dedupeKey'] as const;
+const PRODUCE_OPTIONS = [...RULES, 'delay', 'dueAt', 'priority', 'lifo', 'dedupeKey', 'name', 'group', 'cost'] as const;
 
 /** @throws TypeError, RangeError */
 export function resolveChannelOptions(options: ChannelOptions): ResolvedChannelOptions {
@@ -235,8 +244,20 @@ export function checkProduceOptions(options: ProduceOptions): void {
   if (dedupeKey !== undefined && (typeof dedupeKey !== 'string' || dedupeKey === '')) {
     throw new TypeError('Cannot use "dedupeKey": it must be a text that is not empty');
   }
+  for (const label of ['name', 'group'] as const) if (options[label] !== undefined) checkLabel(label, options[label]);
+  if (options.cost !== undefined) wholeNumber(options.cost, 'cost', 1, MAX_COST);
   if (lifo !== undefined && typeof lifo !== 'boolean')
     throw new TypeError('Cannot use "lifo": it must be true or false');
+}
+
+/** @throws TypeError, RangeError */
+function checkLabel(name: string, text: string): void {
+  if (typeof text !== 'string') throw new TypeError(`Cannot use ${typeof text} as "${name}": it must be a text`);
+  if (text.length === 0 || text.length > MAX_LABEL_CHARACTERS || !isWellFormed(text)) {
+    throw new RangeError(
+      `Cannot use ${JSON.stringify(text)} as "${name}": it must have from 1 to ${MAX_LABEL_CHARACTERS} characters, and no half of a surrogate pair`,
+    );
+  }
 }
 
 function isMoment(dueAt: Date | number): boolean {

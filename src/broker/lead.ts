@@ -59,11 +59,13 @@ export async function loadBody(
   goesOn: () => boolean,
 ): Promise<void> {
   let taken = 0;
-  for await (const chunk of store.range(epoch, machine.body)) {
-    for (const entry of chunk) {
-      if (++taken % RECORDS_A_PIECE === 0) await new Promise<void>((resolve) => clock.afterInput(resolve));
-      if (!goesOn()) return;
-      loader.add(entry);
+  for (const range of machine.body) {
+    for await (const chunk of store.range(epoch, range)) {
+      for (const entry of chunk) {
+        if (++taken % RECORDS_A_PIECE === 0) await new Promise<void>((resolve) => clock.afterInput(resolve));
+        if (!goesOn()) return;
+        loader.add(entry);
+      }
     }
   }
   loader.finish(time.read().now, sessionTimeoutMs);

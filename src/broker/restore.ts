@@ -25,7 +25,9 @@ export async function restoreInto(
   const loader = machine.loader();
   for await (const chunk of store.range(epoch, machine.head)) for (const entry of chunk) loader.add(entry);
   loader.begin(epoch.number, wallMs, undefined);
-  for await (const chunk of store.range(epoch, machine.body)) for (const entry of chunk) loader.add(entry);
+  for (const range of machine.body) {
+    for await (const chunk of store.range(epoch, range)) for (const entry of chunk) loader.add(entry);
+  }
   loader.finish(wallMs, 0);
   const { writes } = machine.flush();
   if (writes.length > 0) await store.commit(epoch, commitId, writes);

@@ -54,9 +54,12 @@ export function messageTable(messages: readonly StoredMessage<unknown>[], now: n
 
 /** Everything that is known of a message. */
 export function messageLines(stored: StoredMessage<unknown>, now: number): string[] {
-  const { id, channel, state, priority, attempts, deaths, undecodable, producedAt, dueAt, endedAt } = stored;
+  const { id, channel, state, priority, attempts, deaths, undecodable, producedAt, dueAt, endedAt, name, group } =
+    stored;
   const facts: [string, string][] = [
     ['channel', safeText(channel)],
+    ...(name === undefined ? [] : [['name', safeText(name)] as [string, string]]),
+    ...(group === undefined ? [] : [['group', safeText(group)] as [string, string]]),
     ['state', stateText(state, state)],
     ['produced', whenText(producedAt, now)],
   ];

@@ -30,6 +30,7 @@ export function createChannel(number: number, name: string, settings: ChannelSet
     lanes: new Map(),
     ended: { completed: list('completed'), dead: list('dead'), cancelled: list('cancelled') },
     dedupe: new Map(),
+    groups: new Map(),
     consumers: 0,
     line: [],
     reserved: undefined,

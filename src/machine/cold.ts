@@ -86,7 +86,7 @@ export function lastEnd(at: Pick<Location, 'seq' | 'pack'>, entries: readonly En
 
 export function* readEndedRecords(value: Value, pack: number): Generator<EndedRecord> {
   const reader = new ByteReader(value, 1);
-  while (reader.left > 0) yield readEnded(reader, pack);
+  while (reader.left > 0) yield readEnded(reader, pack, value[0] ?? 0);
 }
 
 function mayHold(fingerprints: Value, id: Uint8Array): boolean {

@@ -5,7 +5,7 @@ import type { Page } from './memory.ts';
 import { encodeChannel } from './channels.ts';
 import { encodeEntry } from './kv-records.ts';
 import { KIND } from './layout.ts';
-import { writeEnded, writeMessage } from './message-record.ts';
+import { ENDED_VERSION, MESSAGE_VERSION, writeEnded, writeMessage } from './message-record.ts';
 import { dropPage, PAGE_ORDERS } from './pages.ts';
 import { encodeMeta, encodeSession, encodeSlots } from './records.ts';
 import { type ClaimedMessage, type MachineState, resetChanges, type SessionNotice } from './state.ts';
@@ -13,11 +13,6 @@ import { type ClaimedMessage, type MachineState, resetChanges, type SessionNotic
 /** How much of the past the journal keeps. */
 export const JOURNAL_ENTRIES = 100_000;
 export const JOURNAL_AGE_MS = 86_400_000;
-
-const RECORD_VERSION = 1;
-
-/** Version 2 has pages with messages that say since when they are ready. */
-const PAGE_VERSION = 2;
 
 /** Version 2 names the pack and the channel of each message. */
 export const JOURNAL_VERSION = 2;
@@ -84,7 +79,7 @@ function flushPages(state: MachineState, writes: Write[]): void {
 function encodePage(page: Page): Uint8Array {
   const record = scratch;
   record.clear();
-  record.u8(PAGE_VERSION);
+  record.u8(MESSAGE_VERSION);
   const base = page.number * PAGE_ORDERS;
   for (const message of page.messages) writeMessage(record, message, base);
   return record.finish();
@@ -98,13 +93,13 @@ function flushEnds(state: MachineState, writes: Write[], commit: number): void {
       writes.push({ kind: 'put', key, value: scratch.finish() });
     };
     scratch.clear();
-    scratch.u8(RECORD_VERSION);
+    scratch.u8(ENDED_VERSION);
     for (const end of records) {
       writeEnded(scratch, end);
       if (scratch.length < ENDED_PART_BYTES) continue;
       close();
       scratch.clear();
-      scratch.u8(RECORD_VERSION);
+      scratch.u8(ENDED_VERSION);
     }
     if (scratch.length > 1) close();
   }

@@ -193,7 +193,8 @@ function viewMessage(state: MachineState, at: Location, view: ColdView): Message
   return { ...parts, ...item, producedAt, progress, log };
 }
 
-type Parts = Omit<MessageView, 'id' | 'codec' | 'payload' | 'producedAt' | 'progress' | 'log'>;
+type Item = Pick<MessageView, 'id' | 'codec' | 'payload' | 'producedAt' | 'name' | 'group'>;
+type Parts = Omit<MessageView, keyof Item | 'progress' | 'log'>;
 
 function viewLive(message: Message, producedAt: number): Parts {
   const { extra, lease } = message;
@@ -248,11 +249,12 @@ function entry(at: number, what: HistoryEntry['what'], attempt: number): History
   return { at, what, attempt, note: undefined };
 }
 
-function readItem(value: Value, at: Location): Pick<MessageView, 'id' | 'codec' | 'payload' | 'producedAt'> {
+function readItem(value: Value, at: Location): Item {
   const pack = openPack(value);
   const { producedAt, codec } = pack;
   const item = itemOf(pack, at.seq - at.pack);
   if (item === undefined)
     throw new HoldfastError('STORE_CORRUPT', `Cannot show message ${at.seq}: its payload is missing`);
-  return { id: messageIdText(item, 1), codec, payload: BlockReader.payloadOf(item), producedAt };
+  const { name, group } = BlockReader.labelsOf(item);
+  return { id: messageIdText(item, 1), codec, payload: BlockReader.payloadOf(item), producedAt, name, group };
 }

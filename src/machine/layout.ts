@@ -22,8 +22,8 @@
  * | kv | key of the entry | an entry of KV |
  * | kvExpiry | time, key of the entry | nothing: the entry expires then |
  *
- * Everything before `ids` is read at open; what comes after is read when it is needed. To change a record,
- * raise its version byte, keep reading the old one, and write the new one only; to change a key, take a new kind.
+ * Everything before `ids` is read at open, and kinds from {@link SECOND_BODY} on; what stands between is read when it is needed. To
+ * change a record, raise its version byte, keep reading the old one, and write the new one only; to change a key, take a new kind.
  */
 import { allocate, small31 } from '../model/bytes.ts';
 import type { Key, KeyRange } from '../model/records.ts';
@@ -47,6 +47,9 @@ export const KIND = {
 } as const;
 
 export type Kind = (typeof KIND)[keyof typeof KIND];
+
+/** The first of the kinds that are read at open behind those that grow with the backlog. */
+const SECOND_BODY = 32;
 
 const NUMBER_BYTES = 8;
 
@@ -112,9 +115,12 @@ export class Layout {
     return { from: this.key(KIND.accessToken), to: this.key(KIND.live) };
   }
 
-  /** What is read at open behind the head. */
-  body(): KeyRange {
-    return { from: this.key(KIND.live), to: this.key(KIND.ids) };
+  /** What is read at open behind the head, one after the other. */
+  body(): KeyRange[] {
+    return [
+      { from: this.key(KIND.live), to: this.key(KIND.ids) },
+      { from: this.key(SECOND_BODY as Kind), to: this.everything().to },
+    ];
   }
 
   /** All keys of the space. */

@@ -11,9 +11,10 @@ import { backlogOf } from './channel.ts';
 import { findOrCreateChannel, internPolicy } from './channels.ts';
 import { queueConsumer, releaseFrom } from './consumers.ts';
 import { dropSlot, rewriteSlot } from './dedupe.ts';
+import { groupOf } from './groups.ts';
 import { KIND } from './layout.ts';
 import { attemptNumber, extraOf, remember } from './message.ts';
-import { encodeMessage } from './message-record.ts';
+import { encodeDelayed } from './message-record.ts';
 import { notesKey } from './notes.ts';
 import { addToPage, removeFromPage, touchPage } from './pages.ts';
 import { isClear } from './session.ts';
@@ -70,7 +71,7 @@ export function amend(state: MachineState, message: Message, change: (extra: Ext
   if (message.state === 'ready') leaveIndex(message);
   change(extraOf(message));
   if (message.state === 'ready') enterReady(state, message);
-  if (message.state === 'delayed') put(state, dueKey(state, message), encodeMessage(message, 0));
+  if (message.state === 'delayed') put(state, dueKey(state, message), encodeDelayed(message));
   else touchPage(state, message);
 }
 
@@ -116,6 +117,7 @@ export function end(state: MachineState, message: Message, happening: Happening,
     result: outcome.result,
     failure: message.extra?.failure,
     extra: message.extra,
+    group: message.group?.key ?? '',
   };
   recordEnd(state, record);
   const { seq, pack, second, endedAt } = record;
@@ -146,6 +148,7 @@ export function admitAgain(state: MachineState, channel: Channel, policy: Policy
     second,
     channel,
     policy,
+    group: record.group === '' ? undefined : groupOf(channel, record.group),
     state: 'ready',
     priority,
     order: state.nextSeq++,
@@ -319,6 +322,7 @@ function forgottenRecord(message: Message): Omit<EndedRecord, 'endedAt'> {
     result: undefined,
     failure: undefined,
     extra: undefined,
+    group: '',
   };
 }
 
@@ -332,6 +336,7 @@ function moveToDeadLetters(state: MachineState, message: Message, name: string):
   afterLeavingBacklog(state, message);
   const origin = message.channel;
   message.channel = findOrCreateChannel(state, name);
+  if (message.group !== undefined) message.group = groupOf(message.channel, message.group.key);
   message.policy = internPolicy(state, { ...message.policy.policy, deadLetter: undefined, dedupe: undefined });
   message.state = 'ready';
   message.attempts = 0;
@@ -419,7 +424,7 @@ function enter(state: MachineState, message: Message): void {
     case 'delayed':
       channel.delayed.add(message);
       state.due[message.dueClock].add(message);
-      put(state, dueKey(state, message), encodeMessage(message, 0));
+      put(state, dueKey(state, message), encodeDelayed(message));
       break;
   }
   if (message.extra !== undefined && message.extra.expiresAt !== 0) state.expiries.add(message);

@@ -15,9 +15,10 @@ import { readEndedRecords } from './cold.ts';
 import { dropSlot } from './dedupe.ts';
 import { beginAlone } from './dispatch.ts';
 import { JOURNAL_VERSION } from './flush.ts';
+import { groupOf } from './groups.ts';
 import { KIND, type Kind } from './layout.ts';
 import { scheduleRemoval } from './lifecycle.ts';
-import { readMessage, type StoredMessage } from './message-record.ts';
+import { readDelayed, readMessage, type StoredMessage } from './message-record.ts';
 import { forgetSession } from './consumers.ts';
 import { findPage, PAGE_ORDERS, pageFor } from './pages.ts';
 import { readMeta, readSession, readSlots } from './records.ts';
@@ -167,7 +168,7 @@ export class Loader {
     const page = pageFor(channel, priority, number);
     const reader = new ByteReader(value, 1);
     while (reader.left > 0) {
-      const stored = readMessage(reader, number * PAGE_ORDERS);
+      const stored = readMessage(reader, number * PAGE_ORDERS, value[0] ?? 0);
       const message = this.#restore(stored, channel, priority, stored.dueAt, stored.dueClock);
       page.messages.push(message);
       if (message.extra?.givenUp !== undefined) this.#state.givenUp.add(message);
@@ -179,7 +180,7 @@ export class Loader {
 
   #addDelayed(key: Uint8Array, value: Uint8Array): void {
     const { layout, channelNumbers, due } = this.#state;
-    const stored = readMessage(new ByteReader(value), 0);
+    const stored = readDelayed(value);
     if (this.#state.messages.has(stored.seq)) return;
     const channel = known(channelNumbers.get(stored.channel), 'channel');
     const dueClock = layout.numberAt(key, 0) === 0 ? 0 : 1;
@@ -196,6 +197,7 @@ export class Loader {
       second: stored.second,
       channel,
       policy: known(policyNumbers.get(stored.policy), 'policy'),
+      group: stored.group === '' ? undefined : groupOf(channel, stored.group),
       state: stored.state,
       priority,
       order: stored.order,

@@ -57,7 +57,7 @@ export class Machine {
     return this.#state.layout.head();
   }
 
-  get body(): KeyRange {
+  get body(): KeyRange[] {
     return this.#state.layout.body();
   }
 

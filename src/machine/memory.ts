@@ -17,6 +17,8 @@ export interface Message {
   readonly second: number;
   channel: Channel;
   policy: PolicyRef;
+  /** Whose messages wait for each other. */
+  group: Group | undefined;
   state: LiveState;
   /** Smaller is claimed first. */
   priority: number;
@@ -38,6 +40,12 @@ export interface Message {
 
 /** The clock that a delay goes by: 0 is machine time, for relative delays, 1 the wall clock, for absolute moments. */
 export type DueClock = 0 | 1;
+
+/** Messages of a channel with the same group key, as long as there are any. */
+export interface Group {
+  readonly channel: Channel;
+  readonly key: string;
+}
 
 /** A policy under the number by which the records of messages name it. */
 export interface PolicyRef {
@@ -75,6 +83,8 @@ export interface Extra {
   undelivered: boolean;
   /** It was given up, for this reason, and waits for the commit that writes those keys. */
   givenUp: 'failed' | 'expired' | undefined;
+  /** How much of a rate it takes. */
+  cost: number;
   /** It ended once before, so an older record of that end exists. */
   returned: boolean;
   /** The newest deaths that were counted, the oldest first: each can be taken back when its session turns out to live. */
@@ -114,6 +124,7 @@ export interface Channel {
   readonly lanes: Map<number, Map<number, Page>>;
   readonly ended: Readonly<Record<EndedState, EndedList>>;
   readonly dedupe: Map<string, DedupeSlot>;
+  readonly groups: Map<string, Group>;
 
   consumers: number;
   /** Consumers with room, the next one first. */

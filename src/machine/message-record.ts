@@ -2,18 +2,39 @@
  * The stored forms of a message: a live one (in a page, or alone while it is delayed) and an ended one.
  *
  * ```
- * live  = flags order(signed, relative) seq(signed, from order) pack(varint, back from seq) second policy
+ * live  = flags order(signed, relative) seq(signed, from order) pack(varint, back from seq) second policy [group]
  *         attempts deliveries [dueAt(f64) dueClock(u8)] [readySince(f64)] [lease] [extra]
- * ended = state seq(varint, from pack) endedAt(f64) channel policy priority claimedAt(f64) attempts second [result] [failure] [extra]
+ * ended = state seq(varint, from pack) endedAt(f64) channel policy priority claimedAt(f64) attempts second
+ *         flags(u8) [result] [failure] [extra] [group]
  * ```
  */
-import { type ByteReader, ByteWriter, small31 } from '../model/bytes.ts';
+import { ByteReader, ByteWriter, small31 } from '../model/bytes.ts';
 import type { Failure, HistoryEntry } from '../model/command.ts';
 import { HAPPENINGS, type LiveState, STATES } from '../model/states.ts';
 import type { Charge, DueClock, Extra, Message } from './memory.ts';
 import type { EndedRecord } from './state.ts';
 
-const FLAG = { leased: 1, waiting: 2, delayed: 4, extra: 8, alone: 16, started: 32, used: 64, moved: 128 } as const;
+const FLAG = {
+  leased: 1,
+  waiting: 2,
+  delayed: 4,
+  extra: 8,
+  alone: 16,
+  started: 32,
+  used: 64,
+  moved: 128,
+  group: 256,
+} as const;
+
+/**
+ * Version 3 has flags as a varint, here and in what only some messages have. A page says its version; a delayed message
+ * alone has it behind a zero byte, where an earlier one has its flags, of which one is always set.
+ */
+export const MESSAGE_VERSION = 3;
+const WIDE_FLAGS = 3;
+
+/** Version 2 of ended messages has flags as a varint too. */
+export const ENDED_VERSION = 2;
 
 /** A live message as it was read; its channel, policy and session still as numbers. */
 export interface StoredMessage {
@@ -21,6 +42,8 @@ export interface StoredMessage {
   readonly pack: number;
   readonly second: number;
   readonly policy: number;
+  /** Empty for none. */
+  readonly group: string;
   readonly state: LiveState;
   readonly order: number;
   readonly attempts: number;
@@ -48,17 +71,25 @@ export interface StoredLease {
 
 const scratch = new ByteWriter(8_192);
 
-export function encodeMessage(message: Message, baseOrder: number): Uint8Array {
+/** The record of a delayed message. */
+export function encodeDelayed(message: Message): Uint8Array {
   scratch.clear();
-  writeMessage(scratch, message, baseOrder);
+  scratch.u8(0);
+  scratch.u8(MESSAGE_VERSION);
+  writeMessage(scratch, message, 0);
   return scratch.finish();
+}
+
+export function readDelayed(value: Uint8Array): StoredMessage {
+  const [zero, version = 0] = value;
+  return zero === 0 ? readMessage(new ByteReader(value, 2), 0, version) : readMessage(new ByteReader(value), 0, 2);
 }
 
 export function writeMessage(writer: ByteWriter, message: Message, baseOrder: number): void {
   const { lease, extra, seq, order } = message;
   const used = message.attempts !== 0 || message.deliveries !== 0;
   const moved = message.dueAt !== 0 && (message.state === 'ready' || message.state === 'leased');
-  writer.u8(
+  writer.varint(
     (lease === undefined ? 0 : FLAG.leased) |
       (message.state === 'waiting' ? FLAG.waiting : 0) |
       (message.state === 'delayed' ? FLAG.delayed : 0) |
@@ -66,13 +97,15 @@ export function writeMessage(writer: ByteWriter, message: Message, baseOrder: nu
       (lease?.alone === true ? FLAG.alone : 0) |
       (lease?.started === true ? FLAG.started : 0) |
       (used ? FLAG.used : 0) |
-      (moved ? FLAG.moved : 0),
+      (moved ? FLAG.moved : 0) |
+      (message.group === undefined ? 0 : FLAG.group),
   );
   writer.signed(order - baseOrder);
   writer.signed(seq - order);
   writer.varint(seq - message.pack);
   writer.varint(message.second);
   writer.varint(message.policy.number);
+  if (message.group !== undefined) writer.text(message.group.key);
   if (used) {
     writer.varint(message.attempts);
     writer.varint(message.deliveries);
@@ -96,13 +129,15 @@ export function writeMessage(writer: ByteWriter, message: Message, baseOrder: nu
   if (extra !== undefined) writeExtra(writer, extra);
 }
 
-export function readMessage(reader: ByteReader, baseOrder: number): StoredMessage {
-  const flags = reader.u8();
+export function readMessage(reader: ByteReader, baseOrder: number, version: number): StoredMessage {
+  const isWide = version >= WIDE_FLAGS;
+  const flags = isWide ? reader.varint() : reader.u8();
   const order = small31(baseOrder + reader.signed());
   const seq = small31(order + reader.signed());
   const pack = small31(seq - reader.varint());
   const second = reader.varint();
   const policy = reader.varint();
+  const group = flags & FLAG.group ? reader.text() : '';
   const used = (flags & FLAG.used) !== 0;
   const attempts = used ? reader.varint() : 0;
   const deliveries = used ? reader.varint() : 0;
@@ -114,13 +149,14 @@ export function readMessage(reader: ByteReader, baseOrder: number): StoredMessag
   const dueClock = waiting && reader.u8() === 1 ? 1 : 0;
   const leased = (flags & FLAG.leased) !== 0;
   const lease = leased ? readLease(reader, flags) : undefined;
-  const extra = flags & FLAG.extra ? readExtra(reader) : undefined;
+  const extra = flags & FLAG.extra ? readExtra(reader, isWide) : undefined;
   const state = leased ? 'leased' : waiting ? 'waiting' : delayed ? 'delayed' : 'ready';
   return {
     seq,
     pack,
     second,
     policy,
+    group,
     state,
     order,
     attempts,
@@ -145,13 +181,19 @@ export function writeEnded(writer: ByteWriter, record: EndedRecord): void {
   writer.f64(record.claimedAt);
   writer.varint(record.attempts);
   writer.varint(record.second);
-  writer.u8((result === undefined ? 0 : 1) | (failure === undefined ? 0 : 2) | (extra === undefined ? 0 : 4));
+  writer.u8(
+    (result === undefined ? 0 : 1) |
+      (failure === undefined ? 0 : 2) |
+      (extra === undefined ? 0 : 4) |
+      (record.group === '' ? 0 : 8),
+  );
   if (result !== undefined) writer.bytes(result);
   if (failure !== undefined) writeFailure(writer, failure);
   if (extra !== undefined) writeExtra(writer, extra);
+  if (record.group !== '') writer.text(record.group);
 }
 
-export function readEnded(reader: ByteReader, pack: number): EndedRecord {
+export function readEnded(reader: ByteReader, pack: number, version: number): EndedRecord {
   const state = STATES[reader.u8()];
   const seq = pack + reader.varint();
   const endedAt = reader.f64();
@@ -175,7 +217,8 @@ export function readEnded(reader: ByteReader, pack: number): EndedRecord {
     attempts,
     result: flags & 1 ? reader.bytes() : undefined,
     failure: flags & 2 ? readFailure(reader) : undefined,
-    extra: flags & 4 ? readExtra(reader) : undefined,
+    extra: flags & 4 ? readExtra(reader, version >= ENDED_VERSION) : undefined,
+    group: flags & 8 ? reader.text() : '',
   };
 }
 
@@ -195,7 +238,7 @@ function readLease(reader: ByteReader, flags: number): StoredLease {
 const GIVEN_UP = ['failed', 'expired'] as const;
 
 function writeExtra(writer: ByteWriter, extra: Extra): void {
-  writer.u8(
+  writer.varint(
     (extra.suspect ? 1 : 0) |
       (extra.annotated ? 2 : 0) |
       (extra.returned ? 4 : 0) |
@@ -203,7 +246,8 @@ function writeExtra(writer: ByteWriter, extra: Extra): void {
       (extra.dedupe === '' ? 0 : 16) |
       (extra.charges.length === 0 ? 0 : 32) |
       (extra.undelivered ? 64 : 0) |
-      (extra.givenUp === undefined ? 0 : 128),
+      (extra.givenUp === undefined ? 0 : 128) |
+      (extra.cost === 1 ? 0 : 256),
   );
   writer.varint(extra.deaths);
   writer.varint(extra.undecodable);
@@ -218,6 +262,7 @@ function writeExtra(writer: ByteWriter, extra: Extra): void {
     writer.text(entry.note ?? '');
   }
   if (extra.givenUp !== undefined) writer.u8(GIVEN_UP.indexOf(extra.givenUp));
+  if (extra.cost !== 1) writer.varint(extra.cost);
   if (extra.charges.length === 0) return;
   writer.varint(extra.charges.length);
   for (const { token, session, deliveries, alone } of extra.charges) {
@@ -228,8 +273,8 @@ function writeExtra(writer: ByteWriter, extra: Extra): void {
   }
 }
 
-function readExtra(reader: ByteReader): Extra {
-  const flags = reader.u8();
+function readExtra(reader: ByteReader, isWide: boolean): Extra {
+  const flags = isWide ? reader.varint() : reader.u8();
   const deaths = reader.varint();
   const undecodable = reader.varint();
   const expiresAt = reader.f64();
@@ -244,6 +289,7 @@ function readExtra(reader: ByteReader): Extra {
     history.push({ at, what, attempt, note: note === '' ? undefined : note });
   }
   const givenUp = flags & 128 ? GIVEN_UP[reader.u8()] : undefined;
+  const cost = flags & 256 ? reader.varint() : 1;
   const charges: Charge[] = [];
   for (let left = flags & 32 ? reader.varint() : 0; left > 0; left--) {
     const [token, session, deliveries] = [reader.varint(), reader.varint(), reader.varint()];
@@ -261,6 +307,7 @@ function readExtra(reader: ByteReader): Extra {
     returned: (flags & 4) !== 0,
     undelivered: (flags & 64) !== 0,
     givenUp,
+    cost,
     charges,
   };
 }

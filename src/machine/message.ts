@@ -19,6 +19,7 @@ export function extraOf(message: Message): Extra {
     annotated: false,
     undelivered: false,
     givenUp: undefined,
+    cost: 1,
     returned: false,
     charges: [],
   };

@@ -7,6 +7,7 @@ import type { DedupeRule } from '../model/policy.ts';
 import type { Channel, ChannelRef, DedupeSlot, DueClock, Message, PolicyRef, Session } from './memory.ts';
 import { backlogOf } from './channel.ts';
 import { findSlot, rewriteSlot, takeSlot } from './dedupe.ts';
+import { groupOf } from './groups.ts';
 import { KIND } from './layout.ts';
 import { admit, end, releasePack } from './lifecycle.ts';
 import { extraOf } from './message.ts';
@@ -204,6 +205,7 @@ function createMessage(
     second: item.second,
     channel,
     policy,
+    group: item.group === '' ? undefined : groupOf(channel, item.group),
     state: later ? 'delayed' : 'ready',
     priority: item.priority,
     order: item.lifo ? -seq : seq,
@@ -215,6 +217,7 @@ function createMessage(
     extra: undefined,
   };
   if (item.undelivered) extraOf(message).undelivered = true;
+  if (item.cost !== 1) extraOf(message).cost = item.cost;
   const { timeToLiveMs } = policy.policy;
   if (timeToLiveMs !== 0) extraOf(message).expiresAt = state.now + timeToLiveMs;
   return message;

@@ -186,6 +186,8 @@ export interface EndedRecord extends EndedMessage {
   readonly result: Uint8Array | undefined;
   readonly failure: Failure | undefined;
   readonly extra: Extra | undefined;
+  /** The key of its group; empty for none. */
+  readonly group: string;
 }
 
 export function createState(space: string): MachineState {

@@ -5,8 +5,9 @@
  *
  * ```
  * block = version(u8) codec(u8) second(varint) count(u32) item*
- * item  = flags(u8) id(16) [delayMs(f64)] [dueAt(f64)] [priority(signed)] [dedupe(16)] [undelivered] length(varint) payload
+ * item  = flags(u8) id(16) [delayMs(f64)] [dueAt(f64)] [priority(signed)] [dedupe(16)] [undelivered] [more] length(varint) payload
  * undelivered = length(varint) (length(varint) key)*
+ * more  = length(varint) flags(u8) [group(text)] [name(text)] [cost(varint)]
  * ```
  *
  * All ids of a block come from one second (counted from 2020), which keeps the index from ids to blocks small.
@@ -20,8 +21,8 @@ import { HoldfastError } from './errors.ts';
 import { MAX_KV_KEY_BYTES } from './kv.ts';
 import { isMessageId, MESSAGE_ID_BYTES, messageIdTime } from './message-id.ts';
 
-/** Version 2 has items with keys that are written when the message is given up. */
-const BLOCK_VERSION = 2;
+/** Version 2 has items with keys that are written when the message is given up; version 3 has groups, names and costs. */
+const BLOCK_VERSION = 3;
 const OLDEST_BLOCK_VERSION = 1;
 
 /** A block is closed when it holds this many bytes, so that reading one message never reads much more. */
@@ -30,7 +31,10 @@ export const BLOCK_BYTES: number = 64 * 1024;
 /** The bytes of a dedupe key's hash: the first 128 bits of SHA-256. */
 export const DEDUPE_BYTES = 16;
 
-const FLAG = { delay: 1, dueAt: 2, priority: 4, dedupe: 8, lifo: 16, awaited: 32, undelivered: 64 } as const;
+const FLAG = { delay: 1, dueAt: 2, priority: 4, dedupe: 8, lifo: 16, awaited: 32, undelivered: 64, more: 128 } as const;
+
+/** What fewer messages have stands behind flags of its own. */
+const MORE = { group: 1, name: 2, cost: 4 } as const;
 
 const EPOCH_2020_SECONDS = 1_577_836_800;
 
@@ -50,7 +54,18 @@ export interface ItemOptions {
   readonly awaited?: boolean | undefined;
   /** Keys of KV that get the payload as their value in the commit that gives the message up. */
   readonly undelivered?: readonly Uint8Array[] | undefined;
+  /** The key of the group that it belongs to; not empty. */
+  readonly group?: string | undefined;
+  /** What it is called where people look for it; not empty. */
+  readonly name?: string | undefined;
+  /** How much of a rate it takes; 1 is the default. */
+  readonly cost?: number | undefined;
 }
+
+/** How long the key of a group, or a name, is at most. */
+export const MAX_LABEL_CHARACTERS = 255;
+
+export const MAX_COST = 1_000_000;
 
 /** The second of an id, as blocks and the id index count it. */
 export function idSecond(id: Uint8Array, at: number = 0): number {
@@ -101,6 +116,7 @@ export class BlockWriter {
   add(id: Uint8Array, payload: Uint8Array, options: ItemOptions): void {
     const { delayMs, dueAt, priority, dedupe, undelivered = NO_KEYS } = options;
     const items = this.#block;
+    const more = encodeMore(options);
     items.u8(
       (delayMs ? FLAG.delay : 0) |
         (dueAt === undefined ? 0 : FLAG.dueAt) |
@@ -108,7 +124,8 @@ export class BlockWriter {
         (dedupe === undefined ? 0 : FLAG.dedupe) |
         (options.lifo === true ? FLAG.lifo : 0) |
         (options.awaited === true ? FLAG.awaited : 0) |
-        (undelivered.length > 0 ? FLAG.undelivered : 0),
+        (undelivered.length > 0 ? FLAG.undelivered : 0) |
+        (more === undefined ? 0 : FLAG.more),
     );
     items.raw(id);
     if (delayMs) items.f64(delayMs);
@@ -116,6 +133,7 @@ export class BlockWriter {
     if (priority) items.signed(priority);
     if (dedupe !== undefined) items.raw(dedupe);
     if (undelivered.length > 0) items.bytes(encodeKeys(undelivered));
+    if (more !== undefined) items.bytes(more);
     items.bytes(payload);
     this.#count += 1;
   }
@@ -145,6 +163,9 @@ export class BlockReader {
   lifo = false;
   awaited = false;
   undelivered = false;
+  /** Empty for none. */
+  group = '';
+  cost = 1;
   /** The dedupe hash as a string of 16 characters, one a byte; empty when there is none. */
   dedupe = '';
 
@@ -164,10 +185,9 @@ export class BlockReader {
   /** Where the payload of the item at `itemStart` starts; it ends with the item. */
   static payloadStart(bytes: Uint8Array, itemStart: number): number {
     const flags = bytes[itemStart] as number;
-    let at = itemStart + 1 + MESSAGE_ID_BYTES + (flags & FLAG.delay ? 8 : 0) + (flags & FLAG.dueAt ? 8 : 0);
-    if (flags & FLAG.priority) at = behindVarint(bytes, at);
-    if (flags & FLAG.dedupe) at += DEDUPE_BYTES;
+    let at = behindDedupe(bytes, itemStart);
     if (flags & FLAG.undelivered) at = behindBytes(bytes, at);
+    if (flags & FLAG.more) at = behindBytes(bytes, at);
     return behindVarint(bytes, at);
   }
 
@@ -180,10 +200,13 @@ export class BlockReader {
   static undeliveredOf(item: Uint8Array): Uint8Array[] {
     const flags = item[0] as number;
     if ((flags & FLAG.undelivered) === 0) return [];
-    let at = 1 + MESSAGE_ID_BYTES + (flags & FLAG.delay ? 8 : 0) + (flags & FLAG.dueAt ? 8 : 0);
-    if (flags & FLAG.priority) at = behindVarint(item, at);
-    if (flags & FLAG.dedupe) at += DEDUPE_BYTES;
-    return decodeKeys(new ByteReader(item, at).bytes());
+    return decodeKeys(new ByteReader(item, behindDedupe(item, 0)).bytes());
+  }
+
+  /** What one item on its own is called, and the key of its group. */
+  static labelsOf(item: Uint8Array): { readonly name: string | undefined; readonly group: string | undefined } {
+    const { name, group } = moreOf(item);
+    return { name: name === '' ? undefined : name, group: group === '' ? undefined : group };
   }
 
   next(): boolean {
@@ -201,11 +224,20 @@ export class BlockReader {
     this.awaited = (flags & FLAG.awaited) !== 0;
     this.undelivered = (flags & FLAG.undelivered) !== 0;
     if (this.undelivered) reader.skip(reader.varint());
+    this.group = '';
+    this.cost = 1;
+    if (flags & FLAG.more) this.#readMore();
     const length = reader.varint();
     this.payloadStart = reader.at;
     reader.skip(length);
     this.end = reader.at;
     return true;
+  }
+
+  #readMore(): void {
+    const more = readMore(this.#reader.bytes());
+    this.group = more.group;
+    this.cost = more.cost;
   }
 
   /** Copies the last bytes of the id, which are random, to `target`. */
@@ -236,9 +268,50 @@ export class BlockReader {
       this.delayMs <= MAX_DURATION_MS &&
       Math.abs(this.dueAt) <= MAX_DUE_AT &&
       Math.abs(this.priority) <= MAX_PRIORITY &&
+      this.cost >= 1 &&
+      this.cost <= MAX_COST &&
+      this.group.length <= MAX_LABEL_CHARACTERS &&
       (!this.undelivered || areKeysSound(this.item))
     );
   }
+}
+
+interface More {
+  readonly group: string;
+  readonly name: string;
+  readonly cost: number;
+}
+
+const NOTHING_MORE: More = { group: '', name: '', cost: 1 };
+
+function encodeMore({ group, name, cost = 1 }: ItemOptions): Uint8Array | undefined {
+  if (group === undefined && name === undefined && cost === 1) return undefined;
+  const writer = new ByteWriter(64);
+  writer.u8(
+    (group === undefined ? 0 : MORE.group) | (name === undefined ? 0 : MORE.name) | (cost === 1 ? 0 : MORE.cost),
+  );
+  if (group !== undefined) writer.text(group);
+  if (name !== undefined) writer.text(name);
+  if (cost !== 1) writer.varint(cost);
+  return writer.take();
+}
+
+function readMore(bytes: Uint8Array): More {
+  const reader = new ByteReader(bytes);
+  const flags = reader.u8();
+  return {
+    group: flags & MORE.group ? reader.text() : '',
+    name: flags & MORE.name ? reader.text() : '',
+    cost: flags & MORE.cost ? reader.varint() : 1,
+  };
+}
+
+function moreOf(item: Uint8Array): More {
+  const flags = item[0] as number;
+  if ((flags & FLAG.more) === 0) return NOTHING_MORE;
+  let at = behindDedupe(item, 0);
+  if (flags & FLAG.undelivered) at = behindBytes(item, at);
+  return readMore(new ByteReader(item, at).bytes());
 }
 
 const NO_KEYS: readonly Uint8Array[] = [];
@@ -269,6 +342,14 @@ export const MAX_DUE_AT = 8.64e15;
 
 /** Priorities go from minus this to this. */
 export const MAX_PRIORITY: number = 2 ** 21;
+
+/** Where what follows the dedupe key of an item starts. */
+function behindDedupe(bytes: Uint8Array, itemStart: number): number {
+  const flags = bytes[itemStart] as number;
+  let at = itemStart + 1 + MESSAGE_ID_BYTES + (flags & FLAG.delay ? 8 : 0) + (flags & FLAG.dueAt ? 8 : 0);
+  if (flags & FLAG.priority) at = behindVarint(bytes, at);
+  return flags & FLAG.dedupe ? at + DEDUPE_BYTES : at;
+}
 
 function behindBytes(bytes: Uint8Array, at: number): number {
   const reader = new ByteReader(bytes, at);

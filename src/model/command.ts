@@ -422,6 +422,10 @@ export interface MessageView {
   readonly id: MessageId;
   readonly channel: string;
   readonly state: State;
+  /** What its producer called it. */
+  readonly name: string | undefined;
+  /** The key of the group that it belongs to. */
+  readonly group: string | undefined;
   readonly priority: number;
   /** Attempts that began, as far as they were counted. */
   readonly attempts: number;

@@ -16,6 +16,18 @@ export const produceCases: readonly ApiCase[] = [
     },
   ],
   [
+    'produce() with a name and a group shows both, of a message that waits and of one that has ended',
+    async ({ channel }) => {
+      const mails = channel<string>('labelled');
+      const { id } = await mails.produce('hello', { name: 'welcome', group: 'tenant ü', cost: 3, delay: '1h' });
+      assertLike(await mails.get(id), { state: 'delayed', message: 'hello', name: 'welcome', group: 'tenant ü' });
+      await mails.cancel(id);
+      assertLike(await mails.get(id), { state: 'cancelled', name: 'welcome', group: 'tenant ü' });
+      const plain = await mails.produce('hello');
+      assertLike(await mails.get(plain.id), { name: undefined, group: undefined });
+    },
+  ],
+  [
     'produce() keeps the order of calls that were not awaited',
     async ({ channel }) => {
       const numbered = channel<number>('numbers');

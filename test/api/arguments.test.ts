@@ -68,6 +68,10 @@ const CASES: readonly (readonly [name: string, attempt: Attempt, says: string])[
     'a valid Date or a time in epoch milliseconds',
   ],
   ['delay and dueAt', (_, c) => c.produce(1, { delay: 5, dueAt: 5 }), '"delay" and "dueAt" together: give one'],
+  ['name', (_, c) => c.produce(1, { name: '' }), '"name": it must have from 1 to 255 characters'],
+  ['group', (_, c) => c.produce(1, { group: 'a'.repeat(256) }), '"group": it must have from 1 to 255 characters'],
+  ['a group that is no text', (_, c) => c.produce(1, { group: 7 as never }), 'number as "group": it must be a text'],
+  ['cost', (_, c) => c.produce(1, { cost: 0 }), '"cost": it must be a whole number from 1 to 1000000'],
   ['lifo', (_, c) => c.produce(1, { lifo: 1 as never }), '"lifo": it must be true or false'],
   [
     'dedupeKey without dedupe',

@@ -160,14 +160,16 @@ export class MachineRun {
     for (const entry of this.disk.entries.items(this.machine.head)) loader.add(entry);
     this.#epoch += 1;
     loader.begin(this.#epoch, this.wall, livingHost);
-    const { from, to } = this.machine.body;
+    const [{ from, to }, ...others] = this.machine.body as [KeyRange, ...KeyRange[]];
     const body = [...this.disk.entries.items({ from, to })];
     const middle = body[Math.floor(body.length / 2)]?.key ?? to;
     for (const entry of this.disk.entries.items({ from, to: middle })) loader.add(entry);
     for (const client of this.#clients.values()) if (client.host === livingHost) client.takeUp();
     meanwhile();
     // What was written meanwhile is read as well where it stands behind.
-    for (const entry of this.disk.entries.items({ from: middle, to })) loader.add(entry);
+    for (const range of [{ from: middle, to }, ...others]) {
+      for (const entry of this.disk.entries.items(range)) loader.add(entry);
+    }
     loader.finish(this.wall, SESSION_TIMEOUT_MS);
     for (const client of this.#clients.values()) {
       if (client.host === livingHost) client.resume();

@@ -49,7 +49,7 @@ describe('Layout', () => {
 
   test('spaces keep apart, also when one name begins with the other', () => {
     const key = new Layout('ab').key(KIND.live, 1);
-    for (const { from, to } of [new Layout('a').head(), new Layout('a').body()]) {
+    for (const { from, to } of [new Layout('a').head(), ...new Layout('a').body()]) {
       expect(compareKeys(key, from) >= 0 && compareKeys(key, to) < 0).toBe(false);
     }
   });

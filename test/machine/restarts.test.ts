@@ -44,6 +44,8 @@ const item: fc.Arbitrary<ItemOptions> = fc.record(
     priority: fc.constantFrom(-1, 2),
     lifo: fc.boolean(),
     dedupe: fc.constantFrom('a', 'b').map((key) => dedupe(key).dedupe),
+    group: fc.constantFrom('a', 'b'),
+    cost: fc.constantFrom(2, 200),
   },
   { requiredKeys: [] },
 );

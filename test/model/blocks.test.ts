@@ -6,6 +6,7 @@ import {
   BlockWriter,
   idSecond,
   type ItemOptions,
+  MAX_COST,
   MAX_PRIORITY,
 } from '#holdfast/model/block.js';
 import { MessageIdSource, messageIdText } from '#holdfast/model/message-id.js';
@@ -22,6 +23,10 @@ const options: fc.Arbitrary<ItemOptions> = fc.record(
     lifo: fc.boolean(),
     awaited: fc.boolean(),
     dedupe: fc.uint8Array({ minLength: 16, maxLength: 16 }),
+    undelivered: fc.array(fc.uint8Array({ minLength: 1, maxLength: 20 }), { minLength: 1, maxLength: 3 }),
+    group: fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 }),
+    name: fc.string({ unit: 'grapheme', minLength: 1, maxLength: 40 }),
+    cost: fc.integer({ min: 1, max: MAX_COST }),
   },
   { requiredKeys: [] },
 );
@@ -61,6 +66,13 @@ describe('BlockWriter and BlockReader', () => {
           expect(reader.lifo).toBe(item.options.lifo ?? false);
           expect(reader.awaited).toBe(item.options.awaited ?? false);
           expect(reader.dedupe).toBe(String.fromCharCode(...(item.options.dedupe ?? [])));
+          expect(reader.group).toBe(item.options.group ?? '');
+          expect(reader.cost).toBe(item.options.cost ?? 1);
+          const { name, group } = item.options;
+          expect(BlockReader.labelsOf(reader.item)).toEqual({ name, group });
+          expect(BlockReader.undeliveredOf(reader.item).map((bytes) => [...bytes])).toEqual(
+            (item.options.undelivered ?? []).map((bytes) => [...bytes]),
+          );
           expect(reader.isSound()).toBe(true);
         });
         expect(reader.next()).toBe(false);
@@ -70,7 +82,8 @@ describe('BlockWriter and BlockReader', () => {
   });
 
   test('every truncation is refused with PROTOCOL', () => {
-    const { block } = blockOf([{ payload: new Uint8Array(40), options: { delayMs: 5, dedupe: new Uint8Array(16) } }]);
+    const options = { delayMs: 5, dedupe: new Uint8Array(16), group: 'a', name: 'b', cost: 200 };
+    const { block } = blockOf([{ payload: new Uint8Array(40), options }]);
     for (let length = 0; length < block.length; length++) {
       const read = (): void => {
         const reader = new BlockReader(block.slice(0, length));
@@ -78,6 +91,18 @@ describe('BlockWriter and BlockReader', () => {
       };
       expect(read).toThrow(expect.objectContaining({ code: 'PROTOCOL' }));
     }
+  });
+
+  test('an item whose cost or group nobody can have is not sound', () => {
+    const isSound = (options: ItemOptions): boolean => {
+      const reader = new BlockReader(blockOf([{ payload: new Uint8Array(4), options }]).block);
+      reader.next();
+      return reader.isSound();
+    };
+    expect(isSound({ cost: 0 })).toBe(false);
+    expect(isSound({ cost: MAX_COST + 1 })).toBe(false);
+    expect(isSound({ group: 'a'.repeat(256) })).toBe(false);
+    expect(isSound({ group: 'a'.repeat(255), cost: MAX_COST })).toBe(true);
   });
 
   test('a block of another version is refused with PROTOCOL', () => {

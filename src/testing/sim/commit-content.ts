@@ -13,7 +13,7 @@ import { readEndedRecords } from '../../machine/cold.ts';
 import { readEntry } from '../../machine/kv-records.ts';
 import { KIND, Layout } from '../../machine/layout.ts';
 import { openPack } from '../../machine/pack.ts';
-import { readMessage, type StoredMessage } from '../../machine/message-record.ts';
+import { readDelayed, readMessage, type StoredMessage } from '../../machine/message-record.ts';
 import { PAGE_ORDERS } from '../../machine/pages.ts';
 import { type Meta, readMeta, readSession } from '../../machine/records.ts';
 
@@ -200,7 +200,7 @@ export class CommitReader {
         replacePage(content, this.#readPage(key, value));
         break;
       case KIND.due: {
-        const stored = readMessage(new ByteReader(value), 0);
+        const stored = readDelayed(value);
         content.delayed.push(liveContent(stored, stored.channel, stored.priority));
         break;
       }
@@ -251,7 +251,7 @@ export class CommitReader {
     const messages: LiveContent[] = [];
     const reader = new ByteReader(value, 1);
     while (reader.left > 0) {
-      const stored = readMessage(reader, layout.numberAt(key, 2) * PAGE_ORDERS);
+      const stored = readMessage(reader, layout.numberAt(key, 2) * PAGE_ORDERS, value[0] ?? 0);
       messages.push(liveContent(stored, layout.numberAt(key, 0), layout.numberAt(key, 1)));
     }
     return { page: pageName(layout, key), messages };
