@@ -32,27 +32,29 @@ export type {
   ListenQueueOptions,
   QueueHandler,
 } from './api/kv/types.ts';
+export type { BackoffFunction, BackoffOptions, ChannelOptions, MessageRules, ProduceOptions } from './api/options.ts';
 export type {
-  BackoffFunction,
-  BackoffOptions,
-  ChannelOptions,
-  MessageRules,
-  ProduceOptions,
+  ChannelConfiguration,
+  GroupOptions,
+  LimitOptions,
+  OwnGroupOptions,
+  RateOptions,
   RetainOptions,
   RetentionOptions,
-} from './api/options.ts';
-export { deadLetter, type HandlerOutcome, retry, snooze } from './api/outcomes.ts';
+} from './api/settings.ts';
+export type { ChannelGroup } from './api/groups.ts';
+export { deadLetter, type HandlerOutcome, rateLimited, retry, snooze } from './api/outcomes.ts';
 export { InvalidMessageError } from './api/schema.ts';
 export type { CreateTokenOptions, NewToken, Tokens } from './api/tokens.ts';
 export type { ListOptions, StoredMessage } from './api/stored.ts';
 export type { Transaction, TransactionTarget } from './api/transaction.ts';
-export type { ChannelTotals, ChannelView, Failure, HistoryEntry, TokenView } from './model/command.ts';
+export type { ChannelTotals, ChannelView, Failure, GroupView, HistoryEntry, TokenView } from './model/command.ts';
 export type { CancelTimer, Clock } from './model/clock.ts';
 export type { Duration } from './model/duration.ts';
 export { type ErrorCode, HoldfastError, StoreError } from './model/errors.ts';
 export type { KvKey, KvKeyPart } from './model/kv-key.ts';
 export type { KvListSelector } from './model/kv-selector.ts';
 export type { MessageId } from './model/message-id.ts';
-export type { ChannelSettings, Retention } from './model/policy.ts';
+export type { ChannelSettings, GroupRules, Rate, Retention } from './model/policy.ts';
 export type { Random } from './model/random.ts';
 export type { EndedState, Happening, LiveState, State } from './model/states.ts';

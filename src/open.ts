@@ -6,7 +6,7 @@ import { environment } from './api/environment.ts';
 import { type CloseOptions, createHoldfast, type Holdfast } from './api/holdfast.ts';
 import { addInstance } from './api/instances.ts';
 import { type KvOptions, resolveKvOptions } from './api/kv/limits.ts';
-import { refuseUnknown, wholeNumber } from './api/options.ts';
+import { refuseUnknown, wholeNumber } from './api/checks.ts';
 import { Client } from './client/client.ts';
 import type { Target } from './host/host-options.ts';
 import { processName } from './host/process-name.ts';

@@ -6,7 +6,7 @@ import type { Client } from '../client/client.ts';
 import type { ChannelView, Control, Manage, Overview } from '../model/command.ts';
 import { type MessageId, parseMessageId } from '../model/message-id.ts';
 import type { State } from '../model/states.ts';
-import { checkChannelName } from './options.ts';
+import { checkChannelName } from './checks.ts';
 import { ask, listMessages, type ListOptions, readMessage, type StoredMessage } from './stored.ts';
 
 export interface Admin {

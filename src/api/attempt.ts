@@ -105,6 +105,9 @@ function outcomeOf({ kind, delayMs, reason }: HandlerOutcome): Outcome {
   switch (kind) {
     case 'snooze':
       return { kind, delayMs: delayMs ?? 0 };
+    case 'holdChannel':
+    case 'holdGroup':
+      return { kind: 'hold', delayMs: delayMs ?? 0, what: kind === 'holdGroup' ? 'group' : 'channel' };
     case 'deadLetter':
       return { kind: 'fail', failure: { name: 'DeadLettered', message: reason, stack: undefined } };
     case 'died':

@@ -1,7 +1,7 @@
 /** Taking a backup: the broker makes it, part by part, as they are asked for. */
 import type { Client } from '../client/client.ts';
 import type { BackupView } from '../model/command.ts';
-import { checkSignal, refuseUnknown } from './options.ts';
+import { checkSignal, refuseUnknown } from './checks.ts';
 import { ask } from './stored.ts';
 
 export interface BackupOptions {

@@ -3,7 +3,7 @@ import type { Client } from '../client/client.ts';
 import type { Ended } from '../client/waits.ts';
 import { CODEC_BSON } from '../codec/bson.ts';
 import type { Answer, ProduceOutcome } from '../client/outbox.ts';
-import type { ChannelView, Command, Control, Manage } from '../model/command.ts';
+import type { ChannelView, Command, Control, GroupView, Manage } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { type MessageId, messageIdText, parseMessageId } from '../model/message-id.ts';
 import type { State } from '../model/states.ts';
@@ -11,17 +11,10 @@ import { attemptRunner, type Handler } from './attempt.ts';
 import { checkConsumeOptions, type Consumer, type ConsumeOptions, createConsumer } from './consumer.ts';
 import { ISOLATE_OPTIONS, type IsolatedConsumeOptions, startPool } from './isolated.ts';
 import { createItem, decodePayload } from './messages.ts';
-import {
-  changesRules,
-  checkOptionsObject,
-  checkSignal,
-  type ProduceOptions,
-  refuseUnknown,
-  type ResolvedChannelOptions,
-  resolveRetention,
-  type RetainOptions,
-  rulesOver,
-} from './options.ts';
+import { checkOptionsObject, checkSignal, refuseUnknown } from './checks.ts';
+import { changesRules, type ProduceOptions, type ResolvedChannelOptions, rulesOver } from './options.ts';
+import { type ChannelConfiguration, resolveConfiguration, type RetainOptions } from './settings.ts';
+import { type ChannelGroup, channelGroup, channelGroups } from './groups.ts';
 import { checkMessage } from './schema.ts';
 import { ask, listMessages, type ListOptions, readMessage, type StoredMessage } from './stored.ts';
 import type { Prepared } from './produced.ts';
@@ -248,8 +241,25 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
 
   /** Changes how long ended messages are kept. */
   async retain(options: RetainOptions): Promise<void> {
-    const settings = resolveRetention(options);
-    await this.#value({ kind: 'control', channel: this.name, action: 'retain', settings });
+    await this.configure({ retain: options });
+  }
+
+  /** Changes what holds for the channel in all processes, from now on; what is not named stays. @throws TypeError, RangeError */
+  async configure(configuration: ChannelConfiguration): Promise<void> {
+    refuseUnknown(configuration, ['retain', 'limits', 'groups'], 'configure');
+    const settings = resolveConfiguration(configuration);
+    if (settings === undefined) return;
+    await this.#value({ kind: 'control', channel: this.name, action: 'configure', settings });
+  }
+
+  /** One group of messages: those that were produced with this `group`. @throws TypeError, RangeError */
+  group(key: string): ChannelGroup {
+    return channelGroup(this.#client, this.name, key);
+  }
+
+  /** All groups that have messages, or something that is kept for them, in the order in which they came up. */
+  groups(): AsyncGenerator<GroupView, void, void> {
+    return channelGroups(this.#client, this.name);
   }
 
   /** Stops a message that has not ended; a handler that runs gets its signal. @throws HoldfastError `NOT_FOUND`, `WRONG_STATE` */
@@ -309,15 +319,14 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
 
   async #waitForRoom(wanted: number = 1): Promise<void> {
     const { maxBacklog } = this.#options.policy;
-    if (wanted > maxBacklog) {
+    if (maxBacklog !== 0 && wanted > maxBacklog) {
       const message = `Cannot produce ${wanted} messages to "${this.name}" at once: it holds at most ${maxBacklog}`;
       throw new HoldfastError('BACKLOG_FULL', message);
     }
     if (this.#options.onFull === 'reject') {
-      throw new HoldfastError(
-        'BACKLOG_FULL',
-        `Cannot produce to "${this.name}": it holds ${maxBacklog} messages already`,
-      );
+      const ofGroup = 'its group holds as many messages as it may';
+      const why = maxBacklog === 0 ? ofGroup : `it holds ${maxBacklog} messages already, or ${ofGroup}`;
+      throw new HoldfastError('BACKLOG_FULL', `Cannot produce to "${this.name}": ${why}`);
     }
     await this.#client.waits.room(this.name);
   }

@@ -3,7 +3,7 @@ import type { Client } from '../client/client.ts';
 import type { ConsumerOptions as ClientConsumerOptions } from '../client/consumer.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { deliveredId } from './messages.ts';
-import { checkSignal, refuseUnknown, wholeNumber } from './options.ts';
+import { checkSignal, refuseUnknown, wholeNumber } from './checks.ts';
 
 export interface ConsumeOptions {
   /**

@@ -3,7 +3,7 @@ import type { Client } from '../client/client.ts';
 import type { EventPage, EventPosition, EventView } from '../model/command.ts';
 import type { MessageId } from '../model/message-id.ts';
 import type { Happening } from '../model/states.ts';
-import { checkChannelName, checkSignal, refuseUnknown } from './options.ts';
+import { checkChannelName, checkSignal, refuseUnknown } from './checks.ts';
 import { ask } from './stored.ts';
 
 /** Something that happened to a message. */

@@ -4,7 +4,8 @@ import type { ConsumeOptions } from './consumer.ts';
 import type { HandlerContext } from './handler-context.ts';
 import type { IsolateKind } from './isolate.ts';
 import { IsolatePool } from './isolate-pool.ts';
-import { type ProduceOptions, wholeNumber } from './options.ts';
+import { wholeNumber } from './checks.ts';
+import { type ProduceOptions } from './options.ts';
 import type { HandlerOutcome } from './outcomes.ts';
 import type { Transaction, TransactionTarget } from './transaction.ts';
 

@@ -1,19 +1,18 @@
 /** The options of the native API: what a caller may write, checked at the call and turned into plain rules. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { isWellFormed } from '../codec/binary-types.ts';
 import type { CodecLimits } from '../codec/bson.ts';
 import type { Backoff } from '../model/backoff.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
-import { MAX_COST, MAX_DUE_AT, MAX_LABEL_CHARACTERS, MAX_PRIORITY } from '../model/block.ts';
+import { MAX_COST, MAX_DUE_AT, MAX_PRIORITY } from '../model/block.ts';
 import {
-  type ChannelSettings,
   DEFAULT_DEDUPLICATION_MS,
   DEFAULT_POLICY,
-  DEFAULT_SETTINGS,
   type DedupeRule,
   type Policy,
-  type Retention,
+  type SettingsPatch,
 } from '../model/policy.ts';
+import { checkChannelName, checkLabel, oneOf, refuseUnknown, wholeNumber } from './checks.ts';
+import { type GroupOptions, type LimitOptions, resolveConfiguration, type RetainOptions } from './settings.ts';
 
 /**
  * How long a message waits after a failed attempt.
@@ -122,21 +121,16 @@ export interface ChannelOptions<
   readonly onFull?: 'reject' | 'wait';
   /** How long ended messages are kept: a number of them, an age, or `false` for all and for ever. */
   readonly retain?: RetainOptions;
+  /** How many messages may run at a time, and how fast they are handed out, over all consumers. */
+  readonly limits?: LimitOptions;
+  /** What holds for each group: messages that are produced with the same `group`. */
+  readonly groups?: GroupOptions;
   /**
    * The largest encoded message, in bytes.
    * @default 4194304
    */
   readonly maxPayloadBytes?: number;
 }
-
-export interface RetainOptions {
-  /** Of completed and cancelled messages. @default { count: 1000, age: '1h' } */
-  readonly completed?: RetentionOptions;
-  /** @default { count: 100000, age: '30d' } */
-  readonly dead?: RetentionOptions;
-}
-
-export type RetentionOptions = false | { readonly count?: number; readonly age?: Duration };
 
 export interface ProduceOptions extends MessageRules {
   /** Delivers no earlier than this long from now. */
@@ -166,7 +160,7 @@ export interface ProduceOptions extends MessageRules {
 /** A channel's options after checking: frozen and complete. */
 export interface ResolvedChannelOptions {
   readonly policy: Policy;
-  readonly settings: ChannelSettings | undefined;
+  readonly settings: SettingsPatch | undefined;
   readonly schema: StandardSchemaV1 | undefined;
   readonly backoffFunction: BackoffFunction | undefined;
   readonly onFull: 'reject' | 'wait';
@@ -190,6 +184,8 @@ const CHANNEL_OPTIONS = [
   'maxBacklog',
   'onFull',
   'retain',
+  'limits',
+  'groups',
   'maxPayloadBytes',
 ] as const;
 
@@ -198,7 +194,7 @@ const PRODUCE_OPTIONS = [...RULES, 'delay', 'dueAt', 'priority', 'lifo', 'dedupe
 /** @throws TypeError, RangeError */
 export function resolveChannelOptions(options: ChannelOptions): ResolvedChannelOptions {
   refuseUnknown(options, CHANNEL_OPTIONS, 'channel');
-  const { schema, deadLetter, maxBacklog = Infinity, onFull = 'reject' } = options;
+  const { schema, deadLetter, maxBacklog = Infinity, onFull = 'reject', retain, limits, groups } = options;
   if (schema !== undefined && typeof schema['~standard']?.validate !== 'function') {
     throw new TypeError('Cannot use "schema": it must be a Standard Schema, such as one of zod, valibot or arktype');
   }
@@ -218,7 +214,7 @@ export function resolveChannelOptions(options: ChannelOptions): ResolvedChannelO
   };
   return Object.freeze({
     policy: Object.freeze(policy),
-    settings: options.retain === undefined ? undefined : resolveRetention(options.retain),
+    settings: resolveConfiguration({ retain, limits, groups }),
     schema,
     backoffFunction: typeof options.backoff === 'function' ? options.backoff : undefined,
     onFull: oneOf(onFull, 'onFull', ['reject', 'wait'] as const),
@@ -250,16 +246,6 @@ export function checkProduceOptions(options: ProduceOptions): void {
     throw new TypeError('Cannot use "lifo": it must be true or false');
 }
 
-/** @throws TypeError, RangeError */
-function checkLabel(name: string, text: string): void {
-  if (typeof text !== 'string') throw new TypeError(`Cannot use ${typeof text} as "${name}": it must be a text`);
-  if (text.length === 0 || text.length > MAX_LABEL_CHARACTERS || !isWellFormed(text)) {
-    throw new RangeError(
-      `Cannot use ${JSON.stringify(text)} as "${name}": it must have from 1 to ${MAX_LABEL_CHARACTERS} characters, and no half of a surrogate pair`,
-    );
-  }
-}
-
 function isMoment(dueAt: Date | number): boolean {
   return (typeof dueAt === 'number' || dueAt instanceof Date) && Math.abs(Number(dueAt)) <= MAX_DUE_AT;
 }
@@ -279,68 +265,6 @@ export function rulesOver(policy: Policy, options: MessageRules): Policy {
     timeoutMs: timeout === undefined ? policy.timeoutMs : optionalDuration(timeout, 'timeout'),
     timeToLiveMs: timeToLive === undefined ? policy.timeToLiveMs : optionalDuration(timeToLive, 'timeToLive'),
   };
-}
-
-/** @throws TypeError, RangeError */
-export function resolveRetention(retain: RetainOptions): ChannelSettings {
-  refuseUnknown(retain, ['completed', 'dead'], 'retain');
-  const resolve = (given: RetentionOptions | undefined, fallback: Retention, name: string): Retention => {
-    if (given === undefined) return fallback;
-    if (given === false) return { count: undefined, ageMs: undefined };
-    refuseUnknown(given, ['count', 'age'], `retain.${name}`);
-    return {
-      count: given.count === undefined ? undefined : wholeNumber(given.count, `retain.${name}.count`, 0, 2 ** 40),
-      ageMs: given.age === undefined ? undefined : parseDuration(given.age, `retain.${name}.age`),
-    };
-  };
-  return {
-    completed: resolve(retain.completed, DEFAULT_SETTINGS.completed, 'completed'),
-    dead: resolve(retain.dead, DEFAULT_SETTINGS.dead, 'dead'),
-  };
-}
-
-/** @throws TypeError, RangeError */
-export function checkChannelName(name: string): void {
-  if (typeof name !== 'string') throw new TypeError(`Cannot use ${typeof name} as a channel name: it must be a text`);
-  if (name.length === 0 || name.length > 255) {
-    throw new RangeError(`Cannot use a channel name of ${name.length} characters: it must have from 1 to 255`);
-  }
-  if (!isWellFormed(name)) {
-    throw new RangeError(
-      `Cannot use ${JSON.stringify(name)} as a channel name: half of a surrogate pair stands alone in it`,
-    );
-  }
-}
-
-/** @throws TypeError */
-export function checkOptionsObject(options: object, what: string): void {
-  if (typeof options === 'object' && options !== null) return;
-  throw new TypeError(`Cannot use ${String(options)} as ${what} options: they must be an object`);
-}
-
-/** @throws TypeError */
-export function checkSignal(signal: AbortSignal | undefined): void {
-  if (signal === undefined || signal instanceof AbortSignal) return;
-  throw new TypeError('Cannot use "signal": it must be an AbortSignal');
-}
-
-/** @throws TypeError naming the option that is unknown, and those that are known */
-export function refuseUnknown(options: object, known: readonly string[], what: string): void {
-  checkOptionsObject(options, what);
-  const unknown = Object.keys(options).find((name) => !known.includes(name));
-  if (unknown === undefined) return;
-  throw new TypeError(`Cannot use "${unknown}" as an option of "${what}": known are ${known.join(', ')}`);
-}
-
-/** @throws RangeError */
-export function wholeNumber(value: number, name: string, from: number, to: number): number {
-  if (Number.isInteger(value) && value >= from && value <= to) return value;
-  throw new RangeError(`Cannot use ${String(value)} as "${name}": it must be a whole number from ${from} to ${to}`);
-}
-
-function oneOf<T extends string>(value: T, name: string, allowed: readonly T[]): T {
-  if (allowed.includes(value)) return value;
-  throw new TypeError(`Cannot use "${String(value)}" as "${name}": it must be one of ${allowed.join(', ')}`);
 }
 
 function optionalDuration(duration: Duration | false, name: string): number {

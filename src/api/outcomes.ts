@@ -1,6 +1,6 @@
 /** Outcomes that a handler returns instead of a result: values, not exceptions. */
 import { type Duration, parseDuration } from '../model/duration.ts';
-import { refuseUnknown } from './options.ts';
+import { refuseUnknown } from './checks.ts';
 
 /** A result that an isolate has encoded. */
 export class EncodedResult {
@@ -12,9 +12,9 @@ export class EncodedResult {
   }
 }
 
-/** What `retry`, `deadLetter` and `snooze` give, and what becomes of a handler whose isolate has died. */
+/** What `retry`, `deadLetter`, `snooze` and `rateLimited` give, and what becomes of a handler whose isolate has died. */
 export class HandlerOutcome {
-  readonly kind: 'retry' | 'deadLetter' | 'snooze' | 'died';
+  readonly kind: 'retry' | 'deadLetter' | 'snooze' | 'holdChannel' | 'holdGroup' | 'died';
   readonly delayMs: number | undefined;
   readonly reason: string;
 
@@ -40,6 +40,20 @@ export function deadLetter(reason: string): HandlerOutcome {
 /** Not now: the message comes again after this time, and no attempt is counted. */
 export function snooze(duration: Duration): HandlerOutcome {
   return new HandlerOutcome('snooze', parseDuration(duration, 'snooze'), 'The handler asked for a pause');
+}
+
+/**
+ * Somebody else asks for patience, as HTTP does with 429: the message goes back, no attempt is counted, and nothing of the
+ * channel is handed out before this time is over; with `of: 'group'`, nothing of the message's group, if it has one.
+ */
+export function rateLimited(duration: Duration, options: { readonly of?: 'channel' | 'group' } = {}): HandlerOutcome {
+  refuseUnknown(options, ['of'], 'rateLimited');
+  const { of = 'channel' } = options;
+  if (of !== 'channel' && of !== 'group') {
+    throw new TypeError(`Cannot use "${String(of)}" as "of": it must be one of channel, group`);
+  }
+  const kind = of === 'group' ? 'holdGroup' : 'holdChannel';
+  return new HandlerOutcome(kind, parseDuration(duration, 'rateLimited'), 'The handler was told to wait');
 }
 
 function checkReason(reason: string): string {

@@ -6,7 +6,7 @@ import { type Command, LIST_BYTES, type MessageView } from '../model/command.ts'
 import { type MessageId, parseMessageId } from '../model/message-id.ts';
 import { type State, STATES } from '../model/states.ts';
 import { decodePayload } from './messages.ts';
-import { refuseUnknown, wholeNumber } from './options.ts';
+import { refuseUnknown, wholeNumber } from './checks.ts';
 
 /** A message as it stands in its channel. */
 export interface StoredMessage<Message> extends Omit<MessageView, 'payload' | 'codec' | 'result' | 'progress'> {

@@ -6,7 +6,7 @@ import { isAccessTokenId, makeAccessToken, MAX_LABEL_CHARACTERS, MAX_SCOPES } fr
 import type { Command, TokenView } from '../model/command.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
 import { parseScope } from '../model/scopes.ts';
-import { refuseUnknown } from './options.ts';
+import { refuseUnknown } from './checks.ts';
 
 export interface CreateTokenOptions {
   /** What it is for, in at most 255 characters: for whoever looks at the list. */

@@ -17,7 +17,7 @@ import {
 } from '../model/kv.ts';
 import { checkReadable, checkWritable, encodeKvKey, type KvKey } from '../model/kv-key.ts';
 import { KvU64 } from '../codec/kv-u64.ts';
-import { refuseUnknown } from './options.ts';
+import { refuseUnknown } from './checks.ts';
 
 /** An entry as a transaction sees it; `value` is `null` where there is none. */
 export type TransactionEntry<Value> =

@@ -8,7 +8,7 @@ import type { CancelTimer, Clock } from '../model/clock.ts';
 import type { Command, Delivery, Notice, Reply, Settle } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { MessageIdSource } from '../model/message-id.ts';
-import type { ChannelSettings, Policy } from '../model/policy.ts';
+import type { Policy, SettingsPatch } from '../model/policy.ts';
 import type { Random } from '../model/random.ts';
 import { decodeEvents } from '../wire/events.ts';
 import { encodeBye, type Welcome } from '../wire/frames.ts';
@@ -96,11 +96,7 @@ export class Client {
   }
 
   /** Names a channel with its rules for the commands that follow. */
-  declare(
-    channel: string,
-    policy: Policy,
-    settings: ChannelSettings | undefined,
-  ): { ref: number; done: Promise<void> } {
+  declare(channel: string, policy: Policy, settings: SettingsPatch | undefined): { ref: number; done: Promise<void> } {
     const content = `${channel}\0${JSON.stringify(policy)}`;
     const known = this.#refs.get(content);
     if (known !== undefined && settings === undefined) return known;

@@ -229,7 +229,8 @@ class ClientConsumer implements Consumer {
   }
 
   #ask(): void {
-    this.#client.note({ kind: 'window', consumer: this.#number, ref: this.#ref, size: this.window });
+    const { concurrency: handlers } = this.#options;
+    this.#client.note({ kind: 'window', consumer: this.#number, ref: this.#ref, size: this.window, handlers });
   }
 
   #pump(): void {

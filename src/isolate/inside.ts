@@ -16,7 +16,8 @@ import type {
   ProducedByName,
   ToIsolate,
 } from '../api/isolate-messages.ts';
-import { checkChannelName, checkProduceOptions } from '../api/options.ts';
+import { checkChannelName } from '../api/checks.ts';
+import { checkProduceOptions } from '../api/options.ts';
 import { HandlerOutcome } from '../api/outcomes.ts';
 import { TransactionEntries } from '../api/transaction-entries.ts';
 

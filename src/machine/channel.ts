@@ -1,8 +1,8 @@
 /** A channel: how it is made, and what it counts. */
 import type { ChannelSettings } from '../model/policy.ts';
 import type { EndedState } from '../model/states.ts';
-import type { Channel, EndedList } from './memory.ts';
-import { compareClaimOrder, compareDue, compareEnded, compareSeq } from './message.ts';
+import type { Channel, EndedList, Gate } from './memory.ts';
+import { compareClaimOrder, compareDue, compareEnded, compareSeq, compareTurns } from './message.ts';
 import { OrderedIndex } from './ordered-index.ts';
 
 export const MAX_CHANNEL_NAME_CHARACTERS = 255;
@@ -14,7 +14,7 @@ export function createChannel(number: number, name: string, settings: ChannelSet
     messages: new OrderedIndex(compareEnded),
     removeAt: 0,
   });
-  return {
+  const channel: Omit<Channel, 'gate'> = {
     number,
     name,
     settings,
@@ -23,6 +23,7 @@ export function createChannel(number: number, name: string, settings: ChannelSet
     redriveLeft: 0,
     totals: { produced: 0, completed: 0, dead: 0, cancelled: 0, purged: 0, redelivered: 0, deduplicated: 0 },
     ready: new OrderedIndex(compareClaimOrder),
+    grouped: new OrderedIndex(compareClaimOrder),
     suspects: new OrderedIndex(compareClaimOrder),
     delayed: new OrderedIndex(compareDue),
     leased: new OrderedIndex(compareSeq),
@@ -31,6 +32,12 @@ export function createChannel(number: number, name: string, settings: ChannelSet
     ended: { completed: list('completed'), dead: list('dead'), cancelled: list('cancelled') },
     dedupe: new Map(),
     groups: new Map(),
+    groupList: new OrderedIndex((a, b) => a.number - b.number),
+    nextGroup: 1,
+    boundsGroups: false,
+    turns: new OrderedIndex(compareTurns),
+    virtualTurn: 0,
+    plainTurn: 0,
     consumers: 0,
     line: [],
     reserved: undefined,
@@ -38,6 +45,11 @@ export function createChannel(number: number, name: string, settings: ChannelSet
     roomWanted: new Map(),
     watchers: new Set(),
   };
+  return Object.assign(channel, { gate: createGate(channel as Channel, undefined) });
+}
+
+export function createGate(channel: Channel, group: Gate['group']): Gate {
+  return { channel, group, used: 0, usedAt: 0, heldUntil: 0, wakesAt: 0 };
 }
 
 /** The number of messages that have not ended. */
@@ -46,5 +58,5 @@ export function backlogOf(channel: Channel): number {
 }
 
 export function readyCount(channel: Channel): number {
-  return channel.ready.size + channel.suspects.size;
+  return channel.ready.size + channel.grouped.size + channel.suspects.size;
 }

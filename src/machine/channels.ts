@@ -1,7 +1,7 @@
 /** The channels and policies of a space: found by name or content, or created. */
 import { ByteReader, ByteWriter } from '../model/bytes.ts';
 import { HoldfastError } from '../model/errors.ts';
-import { type ChannelSettings, DEFAULT_SETTINGS, type Policy } from '../model/policy.ts';
+import { type ChannelSettings, DEFAULT_SETTINGS, patched, type Policy, type SettingsPatch } from '../model/policy.ts';
 import type { Channel, PolicyRef } from './memory.ts';
 import { createChannel, MAX_CHANNEL_NAME_CHARACTERS } from './channel.ts';
 import { KIND } from './layout.ts';
@@ -11,7 +11,10 @@ import { type MachineState, put } from './state.ts';
 export const MAX_CHANNELS = 100_000;
 const MAX_POLICIES = 100_000;
 
-const RECORD_VERSION = 1;
+const POLICY_VERSION = 1;
+
+/** Version 2 has limits, and what a rate has let through. */
+const CHANNEL_VERSION = 2;
 
 const scratch = new ByteWriter(512);
 const encoder = new TextEncoder();
@@ -53,7 +56,7 @@ export function internPolicy(state: MachineState, policy: Policy): PolicyRef {
   const ref: PolicyRef = { number: state.nextPolicy++, policy: JSON.parse(content) as Policy };
   addPolicy(state, ref, content);
   const record = new ByteWriter();
-  record.u8(RECORD_VERSION);
+  record.u8(POLICY_VERSION);
   record.raw(encoder.encode(content));
   put(state, state.layout.key(KIND.policy, ref.number), record.finish());
   return ref;
@@ -87,12 +90,12 @@ export function readPolicyRecord(value: Uint8Array): { policy: Policy; content: 
 }
 
 export function encodeChannel(channel: Channel): Uint8Array {
-  const { totals, settings } = channel;
+  const { totals, settings, gate } = channel;
   const record = scratch;
   record.clear();
-  record.u8(RECORD_VERSION);
+  record.u8(CHANNEL_VERSION);
   record.text(channel.name);
-  record.u8(channel.paused ? 1 : 0);
+  record.u8((channel.paused ? 1 : 0) | (channel.boundsGroups ? 2 : 0));
   record.varint(channel.purgeBelow);
   record.varint(channel.redriveLeft);
   for (const total of TOTALS) record.varint(totals[total]);
@@ -100,23 +103,33 @@ export function encodeChannel(channel: Channel): Uint8Array {
     record.f64(count ?? -1);
     record.f64(ageMs ?? -1);
   }
+  const { concurrency, rate, groups } = settings;
+  record.text(JSON.stringify({ concurrency, rate, groups }));
+  for (const field of [gate.used, gate.usedAt, gate.heldUntil]) record.f64(field);
   return record.finish();
 }
 
 export function readChannel(number: number, value: Uint8Array): Channel {
   const reader = new ByteReader(value, 1);
   const channel = createChannel(number, reader.text(), DEFAULT_SETTINGS);
-  channel.paused = reader.u8() === 1;
+  const flags = reader.u8();
+  channel.paused = (flags & 1) !== 0;
+  channel.boundsGroups = (flags & 2) !== 0;
   channel.purgeBelow = reader.varint();
   channel.redriveLeft = reader.varint();
   for (const total of TOTALS) channel.totals[total] = reader.varint();
-  channel.settings = readSettings(reader);
+  const retention = readRetention(reader);
+  channel.settings = { ...DEFAULT_SETTINGS, ...retention };
+  if ((value[0] ?? 0) < CHANNEL_VERSION) return channel;
+  channel.settings = patched(channel.settings, JSON.parse(reader.text()) as SettingsPatch);
+  const [used, usedAt, heldUntil] = [reader.f64(), reader.f64(), reader.f64()];
+  Object.assign(channel.gate, { used, usedAt, heldUntil });
   return channel;
 }
 
 const TOTALS = ['produced', 'completed', 'dead', 'cancelled', 'purged', 'redelivered', 'deduplicated'] as const;
 
-function readSettings(reader: ByteReader): ChannelSettings {
+function readRetention(reader: ByteReader): Pick<ChannelSettings, 'completed' | 'dead'> {
   const bound = (value: number): number | undefined => (value < 0 ? undefined : value);
   const retention = (): { count: number | undefined; ageMs: number | undefined } => ({
     count: bound(reader.f64()),

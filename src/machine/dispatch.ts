@@ -1,9 +1,10 @@
 /** Dispatch: hands ready messages to consumers that have room, in claim order, consumers taking turns. */
 import type { Channel, Consumer, Lease, Message, Session } from './memory.ts';
-import { readyCount } from './channel.ts';
 import { queueConsumer } from './consumers.ts';
+import { opensAt, pass, wakeGate } from './gates.ts';
+import { isGroupOpen, nextInTurn } from './groups.ts';
 import { lend } from './lifecycle.ts';
-import { attemptNumber } from './message.ts';
+import { attemptNumber, costOf } from './message.ts';
 import { hasRoom, isClear, isKeptFree } from './session.ts';
 import type { MachineState } from './state.ts';
 
@@ -20,7 +21,7 @@ export function dispatch(state: MachineState): void {
 
 /** What is left now, nobody has room for. */
 function tellWatchers(state: MachineState, channel: Channel): void {
-  if (readyCount(channel) === 0) return;
+  if (nextSuspect(state, channel) === undefined && nextMessage(state, channel) === undefined) return;
   for (const session of channel.watchers) {
     state.changes.notices.push({ session, notice: { kind: 'wanted', channel: channel.name } });
   }
@@ -28,13 +29,31 @@ function tellWatchers(state: MachineState, channel: Channel): void {
 }
 
 function serveReady(state: MachineState, channel: Channel): void {
-  while (channel.ready.size > 0) {
-    const consumer = nextInLine(channel);
-    if (consumer === undefined) return;
-    claim(state, channel.ready.first() as Message, consumer, false);
+  for (;;) {
+    const message = nextMessage(state, channel);
+    const consumer = message === undefined ? undefined : nextInLine(channel);
+    if (message === undefined || consumer === undefined) return;
+    claim(state, message, consumer, false);
     // Back to the end of the line, so that the next message goes to the next consumer.
     if (hasRoom(consumer)) queueConsumer(state, consumer);
   }
+}
+
+/** The message that comes next, if it may go now. */
+function nextMessage(state: MachineState, channel: Channel): Message | undefined {
+  const message = channel.turns.size === 0 ? channel.ready.first() : nextInTurn(channel);
+  return message !== undefined && isOpen(state, channel, message) ? message : undefined;
+}
+
+/** Whether the channel lets the message through; if only time is in the way, the channel is looked at again then. */
+function isOpen(state: MachineState, channel: Channel, message: Message): boolean {
+  const { concurrency, rate } = channel.settings;
+  if (concurrency !== 0 && channel.leased.size >= concurrency) return false;
+  if (rate === null && channel.gate.heldUntil === 0) return true;
+  const opens = opensAt(channel.gate, rate, costOf(message), state.now);
+  if (opens <= state.now) return true;
+  wakeGate(state, channel.gate, opens);
+  return false;
 }
 
 function nextInLine(channel: Channel): Consumer | undefined {
@@ -53,8 +72,9 @@ function nextInLine(channel: Channel): Consumer | undefined {
  * for longer than that, for its own handler may run for hours too.
  */
 function serveSuspects(state: MachineState, channel: Channel): void {
-  if (channel.suspects.size === 0) return endReservation(state, channel);
-  while (channel.suspects.size > 0) {
+  for (let served = 0; ; served++) {
+    const suspect = nextSuspect(state, channel);
+    if (suspect === undefined) return served === 0 ? endReservation(state, channel) : undefined;
     const candidate = findConsumer(state, channel);
     if (candidate === undefined) return;
     const { session } = candidate;
@@ -63,8 +83,18 @@ function serveSuspects(state: MachineState, channel: Channel): void {
       if (channel.reservedUntil <= state.now) reserve(state, channel, session);
       return;
     }
-    const lease = claim(state, channel.suspects.first() as Message, candidate, true);
+    const lease = claim(state, suspect, candidate, true);
     beginAlone(state, lease);
+  }
+}
+
+/** The first suspect that may go now; those whose groups may not are passed over. */
+function nextSuspect(state: MachineState, channel: Channel): Message | undefined {
+  for (let rank = 0; ; rank++) {
+    const suspect = channel.suspects.at(rank);
+    if (suspect === undefined) return undefined;
+    if (suspect.group !== undefined && !isGroupOpen(state, suspect.group, suspect)) continue;
+    return isOpen(state, channel, suspect) ? suspect : undefined;
   }
 }
 
@@ -166,6 +196,11 @@ function claim(state: MachineState, message: Message, consumer: Consumer, alone:
   // The suspicion ends here: the lease itself now says that the message is alone.
   if (message.extra?.suspect === true) message.extra.suspect = false;
   consumer.held += 1;
+  const { channel } = message;
+  if (channel.settings.rate !== null) {
+    pass(channel.gate, channel.settings.rate, costOf(message), state.now);
+    state.changes.channels.add(channel);
+  }
   if (redelivered) {
     message.channel.totals.redelivered += 1;
     state.changes.channels.add(message.channel);

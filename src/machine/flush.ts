@@ -4,6 +4,8 @@ import type { Write } from '../model/records.ts';
 import type { Page } from './memory.ts';
 import { encodeChannel } from './channels.ts';
 import { encodeEntry } from './kv-records.ts';
+import { encodeGroup, groupKeyBytes } from './group-record.ts';
+import { isWorthKeeping } from './groups.ts';
 import { KIND } from './layout.ts';
 import { ENDED_VERSION, MESSAGE_VERSION, writeEnded, writeMessage } from './message-record.ts';
 import { dropPage, PAGE_ORDERS } from './pages.ts';
@@ -41,6 +43,7 @@ export function flush(state: MachineState): Flushed {
     flushEnds(state, writes, commit);
     flushSlots(state, writes, commit);
     flushKv(state, writes);
+    flushGroups(state, writes);
     flushJournal(state, writes, commit);
     for (const channel of changes.channels) {
       writes.push({ kind: 'put', key: state.layout.key(KIND.channel, channel.number), value: encodeChannel(channel) });
@@ -55,8 +58,8 @@ export function flush(state: MachineState): Flushed {
 }
 
 export function isDirty({ changes }: MachineState): boolean {
-  const { dirty, channels, sessions, slots, freedSlotRecords } = changes;
-  return dirty || channels.size + sessions.size + slots.size + freedSlotRecords.length > 0;
+  const { dirty, channels, groups, sessions, slots, freedSlotRecords } = changes;
+  return dirty || channels.size + groups.size + sessions.size + slots.size + freedSlotRecords.length > 0;
 }
 
 /** The rough number of bytes that the next flush will write. */
@@ -112,6 +115,15 @@ function flushSlots(state: MachineState, writes: Write[], commit: number): void 
   for (const slot of slots) slot.commit = commit;
   state.slotRecords.set(commit, slots.size);
   writes.push({ kind: 'put', key: state.layout.key(KIND.dedupe, commit), value: encodeSlots(slots) });
+}
+
+function flushGroups(state: MachineState, writes: Write[]): void {
+  for (const group of state.changes.groups) {
+    const key = state.layout.bytesKey(KIND.group, groupKeyBytes(group), group.channel.number);
+    if (isWorthKeeping(state, group)) writes.push({ kind: 'put', key, value: encodeGroup(group) });
+    else if (group.isStored) writes.push({ kind: 'delete', key });
+    group.isStored = isWorthKeeping(state, group);
+  }
 }
 
 function flushKv({ layout, changes }: MachineState, writes: Write[]): void {

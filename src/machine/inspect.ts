@@ -2,6 +2,8 @@
 import { BlockReader } from '../model/block.ts';
 import {
   type ChannelView,
+  type GroupPage,
+  type GroupView,
   type HistoryEntry,
   type Inspect,
   LIST_BYTES,
@@ -14,12 +16,13 @@ import type { Value } from '../model/records.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { hasRight, rightsOn } from '../model/scopes.ts';
 import { viewTokens } from './access-tokens.ts';
-import type { Channel, Message, Session } from './memory.ts';
+import type { Channel, Group, Message, Session } from './memory.ts';
 import { readyCount } from './channel.ts';
 import { type ColdView, lastEnd, locate, type Location, type Need } from './cold.ts';
 import { KIND } from './layout.ts';
+import { opensAt } from './gates.ts';
 import { keptMessage } from './manage.ts';
-import { attemptNumber } from './message.ts';
+import { attemptNumber, rulesOf } from './message.ts';
 import { notesKey, readNotes } from './notes.ts';
 import { itemOf, openPack } from './pack.ts';
 import { refusalFor } from './rights.ts';
@@ -34,6 +37,9 @@ export const MAX_LIST = 100;
 
 /** How many channels one `overview` may ask for. */
 const MAX_OVERVIEW = 1_000;
+
+/** How many groups one `groups` may ask for. */
+const MAX_GROUPS = 1_000;
 
 /** Records that a list asks for at a time: it may turn out that the first of them are enough. */
 const LIST_STEP = 16;
@@ -63,6 +69,17 @@ export function applyInspect(state: MachineState, session: Session, command: Ins
         kind: 'value',
         value: viewChannels(state, session, command.after, Math.min(command.limit, MAX_OVERVIEW)),
       };
+    case 'groups': {
+      const channel = state.channels.get(command.channel);
+      return {
+        kind: 'value',
+        value: viewGroups(state, channel, command.after, Math.min(command.limit, MAX_GROUPS)),
+      };
+    }
+    case 'group': {
+      const group = state.channels.get(command.channel)?.groups.get(command.group);
+      return { kind: 'value', value: group === undefined ? null : viewGroup(state, group) };
+    }
     case 'message': {
       const located = locate(state.layout, command.id, view);
       const at = 'found' in located ? located.found : undefined;
@@ -119,7 +136,33 @@ function viewChannel(state: MachineState, channel: Channel): ChannelView {
     paused: channel.paused,
     consumers: channel.consumers,
     oldestReadyMs: oldestReadyMs(state, channel),
+    groups: channel.groups.size,
+    heldMs: Math.ceil(opensAt(channel.gate, channel.settings.rate, 1, state.now) - state.now),
     settings: channel.settings,
+  };
+}
+
+function viewGroups(state: MachineState, channel: Channel | undefined, after: number, limit: number): GroupPage {
+  if (channel === undefined) return { groups: [], next: undefined };
+  const { groupList } = channel;
+  const rank = groupList.rank({ number: after + 1 } as Group);
+  const groups = groupList.slice(rank, limit);
+  const last = groups.at(-1);
+  const isEnd = last === undefined || groupList.at(rank + groups.length) === undefined;
+  return { groups: groups.map((group) => viewGroup(state, group)), next: isEnd ? undefined : last.number };
+}
+
+function viewGroup(state: MachineState, group: Group): GroupView {
+  const { key, ready, running, backlog, paused, gate } = group;
+  const rules = rulesOf(group);
+  return {
+    group: key,
+    ready: ready.size,
+    leased: running,
+    backlog,
+    paused,
+    heldMs: gate === undefined ? 0 : Math.ceil(opensAt(gate, rules.rate, 1, state.now) - state.now),
+    rules,
   };
 }
 
@@ -133,7 +176,9 @@ function listed(state: MachineState, command: Extract<Inspect, { what: 'list' }>
     case 'ready': {
       const suspects = channel.suspects.slice(offset, limit);
       const others = Math.max(0, offset - channel.suspects.size);
-      return [...suspects, ...channel.ready.slice(others, limit - suspects.length)];
+      const plain = channel.ready.slice(others, limit - suspects.length);
+      const behind = Math.max(0, others - channel.ready.size);
+      return [...suspects, ...plain, ...channel.grouped.slice(behind, limit - suspects.length - plain.length)];
     }
     case 'delayed':
     case 'leased':

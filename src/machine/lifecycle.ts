@@ -11,7 +11,16 @@ import { backlogOf } from './channel.ts';
 import { findOrCreateChannel, internPolicy } from './channels.ts';
 import { queueConsumer, releaseFrom } from './consumers.ts';
 import { dropSlot, rewriteSlot } from './dedupe.ts';
-import { groupOf } from './groups.ts';
+import {
+  addReady,
+  beginInGroup,
+  beginWithoutGroup,
+  endInGroup,
+  joinGroup,
+  placeGroup,
+  quitGroup,
+  removeReady,
+} from './groups.ts';
 import { KIND } from './layout.ts';
 import { attemptNumber, extraOf, remember } from './message.ts';
 import { encodeDelayed } from './message-record.ts';
@@ -39,6 +48,8 @@ export function lend(state: MachineState, message: Message, lease: Lease): void 
   message.lease = lease;
   message.deliveries += 1;
   message.channel.leased.add(message);
+  if (message.group === undefined) beginWithoutGroup(message.channel, message);
+  else beginInGroup(state, message.group, message);
   lease.session.held.set(message.seq, message);
   touchPage(state, message);
   journal(state, 'claimed', message, attemptNumber(message), lease.session.number);
@@ -97,6 +108,7 @@ export function end(state: MachineState, message: Message, happening: Happening,
   const attempt = outcome.attempt ?? attemptNumber(message);
   journal(state, happening, message, attempt, lease?.session.number ?? 0);
   leave(state, message);
+  quitGroup(state, message);
   if (outcome.failure !== undefined) extraOf(message).failure = outcome.failure;
   if (next === 'dead' && message.policy.policy.deadLetter !== undefined) {
     remember(message, { at: state.now, what: happening, attempt, note: message.extra?.failure?.message });
@@ -148,7 +160,7 @@ export function admitAgain(state: MachineState, channel: Channel, policy: Policy
     second,
     channel,
     policy,
-    group: record.group === '' ? undefined : groupOf(channel, record.group),
+    group: record.group === '' ? undefined : joinGroup(channel, record.group),
     state: 'ready',
     priority,
     order: state.nextSeq++,
@@ -182,6 +194,7 @@ export function drop(state: MachineState, message: Message): void {
   if (message.state === 'leased') throw illegal(message.state, 'purged');
   journal(state, 'purged', message, 0, 0);
   leave(state, message);
+  quitGroup(state, message);
   state.messages.delete(message.seq);
   message.channel.totals.purged += 1;
   state.changes.channels.add(message.channel);
@@ -336,7 +349,7 @@ function moveToDeadLetters(state: MachineState, message: Message, name: string):
   afterLeavingBacklog(state, message);
   const origin = message.channel;
   message.channel = findOrCreateChannel(state, name);
-  if (message.group !== undefined) message.group = groupOf(message.channel, message.group.key);
+  if (message.group !== undefined) message.group = joinGroup(message.channel, message.group.key);
   message.policy = internPolicy(state, { ...message.policy.policy, deadLetter: undefined, dedupe: undefined });
   message.state = 'ready';
   message.attempts = 0;
@@ -431,8 +444,10 @@ function enter(state: MachineState, message: Message): void {
 }
 
 function enterReady(state: MachineState, message: Message): void {
-  const { channel } = message;
-  (message.extra?.suspect === true ? channel.suspects : channel.ready).add(message);
+  const { channel, group } = message;
+  if (message.extra?.suspect === true) channel.suspects.add(message);
+  else if (group === undefined) channel.ready.add(message);
+  else addReady(state, group, message);
   state.dispatchable.add(channel);
 }
 
@@ -446,8 +461,13 @@ function leave(state: MachineState, message: Message): void {
     return;
   }
   removeFromPage(state, message);
-  const { lease } = message;
-  if (lease === undefined) return;
+  const { lease, group } = message;
+  if (lease === undefined) {
+    if (group !== undefined) placeGroup(state, group);
+    return;
+  }
+  if (group !== undefined) endInGroup(state, group, message);
+  if (message.channel.settings.concurrency !== 0) state.dispatchable.add(message.channel);
   if (lease.deadlineAt !== 0) state.deadlines.remove(message);
   message.lease = undefined;
   const { session } = lease;
@@ -463,10 +483,12 @@ function leave(state: MachineState, message: Message): void {
 }
 
 function leaveIndex(message: Message): void {
-  const { channel } = message;
+  const { channel, group } = message;
   switch (message.state) {
     case 'ready':
-      (message.extra?.suspect === true ? channel.suspects : channel.ready).remove(message);
+      if (message.extra?.suspect === true) channel.suspects.remove(message);
+      else if (group === undefined) channel.ready.remove(message);
+      else removeReady(group, message);
       break;
     case 'delayed':
       channel.delayed.remove(message);

@@ -15,7 +15,8 @@ import { readEndedRecords } from './cold.ts';
 import { dropSlot } from './dedupe.ts';
 import { beginAlone } from './dispatch.ts';
 import { JOURNAL_VERSION } from './flush.ts';
-import { groupOf } from './groups.ts';
+import { addGroup, finishGroup, joinGroup } from './groups.ts';
+import { readGroup } from './group-record.ts';
 import { KIND, type Kind } from './layout.ts';
 import { scheduleRemoval } from './lifecycle.ts';
 import { readDelayed, readMessage, type StoredMessage } from './message-record.ts';
@@ -109,6 +110,7 @@ export class Loader {
     }
     for (const channel of state.channels.values()) {
       if (channel.purgeBelow !== 0 || channel.redriveLeft !== 0) state.busyChannels.add(channel);
+      for (const group of channel.groups.values()) finishGroup(state, group);
     }
   }
 
@@ -153,6 +155,10 @@ export class Loader {
         state.journalEntries += entries;
         return;
       }
+      case KIND.group: {
+        const channel = known(state.channelNumbers.get(layout.numberAt(key, 0)), 'channel');
+        return addGroup(state, channel, readGroup(layout.bytesBehind(key, 1), value));
+      }
       default:
         throw new HoldfastError('STORE_CORRUPT', `Cannot load a record of kind ${kind}`);
     }
@@ -174,7 +180,12 @@ export class Loader {
       if (message.extra?.givenUp !== undefined) this.#state.givenUp.add(message);
       if (stored.state === 'waiting') channel.waiting.add(message);
       else if (stored.state === 'leased') this.#restoreLease(message, stored);
-      else (message.extra?.suspect === true ? channel.suspects : channel.ready).add(message);
+      else if (message.extra?.suspect === true) channel.suspects.add(message);
+      else if (message.group === undefined) channel.ready.add(message);
+      else {
+        message.group.ready.add(message);
+        channel.grouped.add(message);
+      }
     }
   }
 
@@ -197,7 +208,7 @@ export class Loader {
       second: stored.second,
       channel,
       policy: known(policyNumbers.get(stored.policy), 'policy'),
-      group: stored.group === '' ? undefined : groupOf(channel, stored.group),
+      group: stored.group === '' ? undefined : joinGroup(channel, stored.group),
       state: stored.state,
       priority,
       order: stored.order,
@@ -209,6 +220,7 @@ export class Loader {
       extra: stored.extra,
     };
     messages.set(message.seq, message);
+    if (message.group !== undefined && stored.begun) message.group.begun = message;
     packs.set(message.pack, (packs.get(message.pack) ?? 0) + 1);
     if (message.extra !== undefined) {
       if (message.extra.expiresAt !== 0) expiries.add(message);
@@ -224,6 +236,7 @@ export class Loader {
     const lease: Lease = { ...rest, session };
     message.lease = lease;
     message.channel.leased.add(message);
+    if (message.group !== undefined) message.group.running += 1;
     session.held.set(message.seq, message);
     if (lease.alone) beginAlone(this.#state, lease);
     if (lease.deadlineAt !== 0) this.#state.deadlines.add(message);

@@ -19,13 +19,14 @@ import { nextChore } from './chores.ts';
 import { type ColdView, type Need, NOTHING_COLD, type RangePart } from './cold.ts';
 import { applyWindow, openSession, type Proof } from './consumers.ts';
 import { dispatch } from './dispatch.ts';
+import { limitsGroups } from './groups.ts';
 import { applyEvents, planEvents } from './events.ts';
 import { flush, type Flushed, isDirty, pendingBytes } from './flush.ts';
 import { applyInspect, planInspect } from './inspect.ts';
 import { applyKvCommit, applyKvRead, applyKvWatch, planKvEffects, planKvRead } from './kv.ts';
 import { KIND } from './layout.ts';
 import { Loader } from './load.ts';
-import { applyControl, applyManage, planManage } from './manage.ts';
+import { applyControl, applyControlGroup, applyManage, planManage } from './manage.ts';
 import type { AccessToken, Session } from './memory.ts';
 import { notesKey, readNotes } from './notes.ts';
 import { applyProduce, wantRoomAgain } from './produce.ts';
@@ -356,6 +357,8 @@ export class Machine {
       }
       case 'control':
         return applyControl(state, command);
+      case 'controlGroup':
+        return applyControlGroup(state, command);
       case 'manage':
         return applyManage(state, session, command, view);
       case 'await':
@@ -392,7 +395,7 @@ export class Machine {
         return applyControl(this.#state, {
           kind: 'control',
           channel: name,
-          action: 'retain',
+          action: 'configure',
           settings: command.settings,
         });
       }
@@ -434,14 +437,18 @@ const DONE: Reply = { kind: 'done' };
 
 /** Whether no other message counts for those that are produced under this name. */
 function isServedAlone(session: Session, ref: number): boolean {
-  const policy = session.refs.get(ref)?.policy.policy;
-  return policy === undefined || (policy.dedupe === undefined && policy.maxBacklog === 0);
+  const target = session.refs.get(ref);
+  if (target === undefined) return true;
+  const { dedupe, maxBacklog } = target.policy.policy;
+  return dedupe === undefined && maxBacklog === 0 && !limitsGroups(target.channel);
 }
 
 /** Commands with an effect that must not happen twice; the others may be repeated at will. */
 function isRemembered({ kind }: Command): boolean {
   const changesMessages = kind === 'produce' || kind === 'settle' || kind === 'annotate' || kind === 'kvCommit';
-  return changesMessages || kind === 'control' || kind === 'manage' || kind === 'createToken';
+  return (
+    changesMessages || kind === 'control' || kind === 'controlGroup' || kind === 'manage' || kind === 'createToken'
+  );
 }
 
 function checkTurn({ applied, answers }: Session, request: number): void {

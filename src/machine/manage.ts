@@ -1,10 +1,12 @@
 /** Acts on channels and on single messages: pause, purge, redrive, retain; cancel, promote. */
-import type { Control, Manage, Reply } from '../model/command.ts';
+import type { Control, ControlGroup, Manage, Reply } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
+import { type GroupRules, patched } from '../model/policy.ts';
 import type { Entry } from '../model/records.ts';
 import type { Channel, EndedMessage, Message, Session } from './memory.ts';
 import { readyCount } from './channel.ts';
 import { type ColdView, lastEnd, locate, type Need } from './cold.ts';
+import { changeGroup, groupOf } from './groups.ts';
 import { KIND } from './layout.ts';
 import { admitAgain, end, move, scheduleRemoval } from './lifecycle.ts';
 import { refusalFor } from './rights.ts';
@@ -39,8 +41,10 @@ export function applyControl(state: MachineState, command: Control): Reply {
       state.busyChannels.add(channel);
       return { kind: 'value', value: dead };
     }
-    case 'retain':
-      if (command.settings !== undefined) channel.settings = command.settings;
+    case 'configure':
+      if (command.settings !== undefined) channel.settings = patched(channel.settings, command.settings);
+      state.dispatchable.add(channel);
+      if (channel.groups.size > 0) state.regrouping.set(channel, 0);
       for (const list of Object.values(channel.ended)) {
         if (list.removeAt !== 0) state.retention.remove(list);
         list.removeAt = 0;
@@ -48,6 +52,36 @@ export function applyControl(state: MachineState, command: Control): Reply {
       }
       return DONE;
   }
+}
+
+/** How many groups a space keeps rules for, or a pause. */
+const MAX_RULED_GROUPS = 100_000;
+
+export function applyControlGroup(state: MachineState, command: ControlGroup): Reply {
+  const channel = state.channels.get(command.channel);
+  if (channel === undefined) {
+    return { kind: 'refused', code: 'NOT_FOUND', message: `No channel is named "${command.channel}"` };
+  }
+  const known = channel.groups.get(command.group);
+  const isRuled = known !== undefined && (known.own !== undefined || known.paused);
+  if (!isRuled && state.ruledGroups >= MAX_RULED_GROUPS) {
+    const message = `Cannot ${command.action} group "${command.group}": a space keeps at most ${MAX_RULED_GROUPS} groups with rules or a pause`;
+    return { kind: 'refused', code: 'TOO_MANY', message };
+  }
+  const group = known ?? groupOf(channel, command.group);
+  const own = command.action === 'configure' ? ruleOf(command.rules) : group.own;
+  const paused = command.action === 'configure' ? group.paused : command.action === 'pause';
+  if (own?.maxBacklog !== undefined && !channel.boundsGroups) {
+    channel.boundsGroups = true;
+    state.changes.channels.add(channel);
+  }
+  state.ruledGroups += Number(own !== undefined || paused) - Number(isRuled);
+  changeGroup(state, group, own, paused);
+  return DONE;
+}
+
+function ruleOf(rules: Partial<GroupRules> | undefined): Partial<GroupRules> | undefined {
+  return rules === undefined || Object.keys(rules).length === 0 ? undefined : rules;
 }
 
 /** What a redrive under way needs next: the ends of the oldest dead messages. */

@@ -3,7 +3,7 @@
  * payload; channels, sessions and dedupe keys. Plain data that refers to each other, hence one file.
  */
 import type { ChannelTotals, Failure, HistoryEntry, Reply } from '../model/command.ts';
-import type { ChannelSettings, Policy } from '../model/policy.ts';
+import type { ChannelSettings, GroupRules, Policy } from '../model/policy.ts';
 import type { Grant, RightSet } from '../model/scopes.ts';
 import type { EndedState, LiveState } from '../model/states.ts';
 import type { OrderedIndex } from './ordered-index.ts';
@@ -41,10 +41,44 @@ export interface Message {
 /** The clock that a delay goes by: 0 is machine time, for relative delays, 1 the wall clock, for absolute moments. */
 export type DueClock = 0 | 1;
 
-/** Messages of a channel with the same group key, as long as there are any. */
+/** Messages of a channel with the same group key, as long as there are any, or rules or a rate to be kept. */
 export interface Group {
+  /** In the order in which groups have come up. */
+  readonly number: number;
   readonly channel: Channel;
   readonly key: string;
+  /** Rules of its own, over those of the channel. */
+  own: Partial<GroupRules> | undefined;
+  paused: boolean;
+  /** Its ready messages in claim order, but for the suspects. */
+  readonly ready: OrderedIndex<Message>;
+  /** How many of its messages have not ended, and how many are under a lease. */
+  backlog: number;
+  running: number;
+  /** Of a group in order, the message that has begun and not ended. */
+  begun: Message | undefined;
+  /** When its next turn is, counted in what the groups of the channel were handed; the smallest is next. */
+  turn: number;
+  /** It stands among those that take turns. */
+  isInTurn: boolean;
+  gate: Gate | undefined;
+  /** It has a record in the store. */
+  isStored: boolean;
+  /** Sessions that want to hear when it has room again. */
+  roomWanted: Set<Session> | undefined;
+}
+
+/** What lets the messages of a channel, or of a group, through no faster than its rate. */
+export interface Gate {
+  readonly channel: Channel;
+  readonly group: Group | undefined;
+  /** What has gone through lately, in units of cost, as of `usedAt`; see `gates.ts`. */
+  used: number;
+  usedAt: number;
+  /** A handler wants nothing to go through before. */
+  heldUntil: number;
+  /** When it is looked at again; 0 while it need not be. */
+  wakesAt: number;
 }
 
 /** A policy under the number by which the records of messages name it. */
@@ -113,8 +147,10 @@ export interface Channel {
   redriveLeft: number;
   readonly totals: { -readonly [K in keyof ChannelTotals]: ChannelTotals[K] };
 
-  /** Ready messages in claim order, but for the suspects. */
+  /** Ready messages without a group in claim order, but for the suspects. */
   readonly ready: OrderedIndex<Message>;
+  /** Those of all groups likewise. */
+  readonly grouped: OrderedIndex<Message>;
   /** Ready messages that must be delivered alone; they come before the others. */
   readonly suspects: OrderedIndex<Message>;
   readonly delayed: OrderedIndex<Message>;
@@ -124,7 +160,18 @@ export interface Channel {
   readonly lanes: Map<number, Map<number, Page>>;
   readonly ended: Readonly<Record<EndedState, EndedList>>;
   readonly dedupe: Map<string, DedupeSlot>;
+  /** By key, and in the order in which they came up. */
   readonly groups: Map<string, Group>;
+  readonly groupList: OrderedIndex<Group>;
+  nextGroup: number;
+  /** A group of it has, or had, a bound of its own for its backlog. */
+  boundsGroups: boolean;
+  /** Groups with a message that can go, the next one first. */
+  readonly turns: OrderedIndex<Group>;
+  /** The turn of whatever was handed out last, and that of the messages without a group. */
+  virtualTurn: number;
+  plainTurn: number;
+  readonly gate: Gate;
 
   consumers: number;
   /** Consumers with room, the next one first. */
@@ -227,8 +274,9 @@ export interface Consumer {
   readonly number: number;
   readonly session: Session;
   readonly channel: Channel;
-  /** How many messages it is willing to hold. */
+  /** How many messages it is willing to hold, and how many of them its handlers can take at once. */
   size: number;
+  handlers: number;
   held: number;
   /** Stands in the channel's line of consumers. */
   queued: boolean;

@@ -24,6 +24,7 @@ const FLAG = {
   used: 64,
   moved: 128,
   group: 256,
+  begun: 512,
 } as const;
 
 /**
@@ -44,6 +45,8 @@ export interface StoredMessage {
   readonly policy: number;
   /** Empty for none. */
   readonly group: string;
+  /** It has begun, and its group waits for its end. */
+  readonly begun: boolean;
   readonly state: LiveState;
   readonly order: number;
   readonly attempts: number;
@@ -98,7 +101,8 @@ export function writeMessage(writer: ByteWriter, message: Message, baseOrder: nu
       (lease?.started === true ? FLAG.started : 0) |
       (used ? FLAG.used : 0) |
       (moved ? FLAG.moved : 0) |
-      (message.group === undefined ? 0 : FLAG.group),
+      (message.group === undefined ? 0 : FLAG.group) |
+      (message.group?.begun === message ? FLAG.begun : 0),
   );
   writer.signed(order - baseOrder);
   writer.signed(seq - order);
@@ -157,6 +161,7 @@ export function readMessage(reader: ByteReader, baseOrder: number, version: numb
     second,
     policy,
     group,
+    begun: (flags & FLAG.begun) !== 0,
     state,
     order,
     attempts,

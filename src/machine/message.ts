@@ -1,6 +1,7 @@
-/** Small questions about a message, and the orders that messages stand in. */
+/** Small questions about a message and its group, and the orders that they stand in. */
 import type { HistoryEntry } from '../model/command.ts';
-import type { AccessToken, DedupeSlot, EndedList, EndedMessage, Extra, Message } from './memory.ts';
+import type { GroupRules } from '../model/policy.ts';
+import type { AccessToken, DedupeSlot, EndedList, EndedMessage, Extra, Gate, Group, Message } from './memory.ts';
 
 export const HISTORY_LENGTH = 32;
 
@@ -31,6 +32,16 @@ export function attemptNumber(message: Message): number {
   return message.attempts + (message.extra?.deaths ?? 0) + 1;
 }
 
+/** How much of a rate the message takes. */
+export function costOf({ extra }: Message): number {
+  return extra?.cost ?? 1;
+}
+
+/** What holds for a group: the rules of its channel, with its own over them. */
+export function rulesOf({ channel, own }: Group): GroupRules {
+  return own === undefined ? channel.settings.groups : { ...channel.settings.groups, ...own };
+}
+
 export function remember(message: Message, entry: HistoryEntry): void {
   const { history } = extraOf(message);
   history.push({ ...entry, at: Math.floor(entry.at), note: entry.note?.slice(0, MAX_NOTE_CHARACTERS) });
@@ -39,6 +50,16 @@ export function remember(message: Message, entry: HistoryEntry): void {
 
 export function compareClaimOrder(a: Message, b: Message): number {
   return a.priority - b.priority || a.order - b.order;
+}
+
+export function compareTurns(a: Group, b: Group): number {
+  return rulesOf(a).priority - rulesOf(b).priority || a.turn - b.turn || a.number - b.number;
+}
+
+export function compareGates(a: Gate, b: Gate): number {
+  return (
+    a.wakesAt - b.wakesAt || a.channel.number - b.channel.number || (a.group?.number ?? 0) - (b.group?.number ?? 0)
+  );
 }
 
 export function compareDue(a: Message, b: Message): number {

@@ -7,7 +7,7 @@ import type { DedupeRule } from '../model/policy.ts';
 import type { Channel, ChannelRef, DedupeSlot, DueClock, Message, PolicyRef, Session } from './memory.ts';
 import { backlogOf } from './channel.ts';
 import { findSlot, rewriteSlot, takeSlot } from './dedupe.ts';
-import { groupOf } from './groups.ts';
+import { groupOf, joinGroup, limitsGroups, roomIn, wantRoom } from './groups.ts';
 import { KIND } from './layout.ts';
 import { admit, end, releasePack } from './lifecycle.ts';
 import { extraOf } from './message.ts';
@@ -25,13 +25,44 @@ export function applyProduce(
   const { maxBacklog } = policy.policy;
   let room = maxBacklog === 0 ? Infinity : maxBacklog - backlogOf(channel);
   if (command.atomic && room < countOf(command.blocks)) room = 0;
+  if (command.atomic && limitsGroups(channel)) {
+    const full = whatGroupsLack(channel, session, command.blocks);
+    if (full.length > 0) return { kind: 'produced', exceptions: full };
+  }
   const exceptions = produceBlocks(state, session, target, command.blocks, room);
-  if (exceptions.some(({ what }) => what === 'backlogFull')) channel.roomWanted.set(session, maxBacklog);
+  if (maxBacklog !== 0 && exceptions.some(({ what }) => what === 'backlogFull')) {
+    channel.roomWanted.set(session, maxBacklog);
+  }
   if (command.versioned !== true) return { kind: 'produced', exceptions };
   const version = state.nextVersion;
   state.nextVersion += countOf(command.blocks);
   state.changes.dirty = true;
   return { kind: 'produced', exceptions, version };
+}
+
+/** Those messages of the blocks for which there is no room in their groups; then none is to be stored. */
+function whatGroupsLack(channel: Channel, session: Session, blocks: readonly Uint8Array[]): ProduceException[] {
+  const room = new Map<string, number>();
+  const full: ProduceException[] = [];
+  let index = 0;
+  for (const block of blocks) {
+    for (const reader = new BlockReader(block); reader.next(); index++) {
+      if (reader.group === '') continue;
+      const left = room.get(reader.group) ?? roomFor(channel, reader.group);
+      room.set(reader.group, left - 1);
+      if (left > 0) continue;
+      full.push({ index, what: 'backlogFull', id: undefined });
+      wantRoom(groupOf(channel, reader.group), session);
+    }
+  }
+  return full;
+}
+
+function roomFor(channel: Channel, key: string): number {
+  const group = channel.groups.get(key);
+  if (group !== undefined) return roomIn(group);
+  const { maxBacklog } = channel.settings.groups;
+  return maxBacklog === 0 ? Infinity : maxBacklog;
 }
 
 /**
@@ -44,7 +75,8 @@ export function wantRoomAgain(state: MachineState, session: Session, { ref }: Pr
   if (answer.exceptions.every(({ what }) => what !== 'backlogFull')) return;
   const { channel, policy } = target;
   const { maxBacklog } = policy.policy;
-  if (backlogOf(channel) >= maxBacklog) channel.roomWanted.set(session, maxBacklog);
+  // Where a group was full, the client is to try again: then it is looked for room in it.
+  if (maxBacklog !== 0 && backlogOf(channel) >= maxBacklog) channel.roomWanted.set(session, maxBacklog);
   else state.changes.notices.push({ session, notice: { kind: 'room', channel: channel.name } });
 }
 
@@ -102,6 +134,11 @@ function admitBlock(
     }
     if (stored >= room) {
       exceptions.push({ index: firstIndex + i, what: 'backlogFull', id: undefined });
+      continue;
+    }
+    if (reader.group !== '' && limitsGroups(channel) && roomFor(channel, reader.group) <= 0) {
+      exceptions.push({ index: firstIndex + i, what: 'backlogFull', id: undefined });
+      wantRoom(groupOf(channel, reader.group), session);
       continue;
     }
     // One that is refused for want of room may come again under its id, and is to be found in that later pack.
@@ -205,7 +242,7 @@ function createMessage(
     second: item.second,
     channel,
     policy,
-    group: item.group === '' ? undefined : groupOf(channel, item.group),
+    group: item.group === '' ? undefined : joinGroup(channel, item.group),
     state: later ? 'delayed' : 'ready',
     priority: item.priority,
     order: item.lifo ? -seq : seq,

@@ -10,7 +10,7 @@ const MAX_PRIORITIES = 100;
 /** How long the ready message that has waited longest has been ready; `undefined` when none is. */
 export function oldestReadyMs(state: MachineState, channel: Channel): number | undefined {
   let since = Infinity;
-  for (const index of [channel.suspects, channel.ready]) {
+  for (const index of [channel.suspects, channel.ready, channel.grouped]) {
     for (const message of longestWaiting(index)) since = Math.min(since, readySince(message));
   }
   return since === Infinity ? undefined : Math.max(0, Math.floor(state.now - since));

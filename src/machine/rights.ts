@@ -31,6 +31,7 @@ export function refusalOf({ grant }: Session, command: Command): Refused | undef
       return lacksRight('move dead messages to', deadLetter, 'produce');
     }
     case 'control':
+    case 'controlGroup':
       return hasRight(rightsOn(grant, command.channel), 'admin')
         ? undefined
         : lacksRight(command.action, command.channel, 'admin');

@@ -75,9 +75,13 @@ function answerBytes(reply: Reply): number {
   return reply.kind === 'refused' ? 32 + reply.message.length : 16;
 }
 
-/** Whether a message may be handed to the consumer now. */
-export function hasRoom(consumer: Consumer): boolean {
-  return consumer.held < consumer.size && !isKeptFree(consumer.session);
+/**
+ * Whether a message may be handed to the consumer now. Where the channel has limits, it is handed nothing in advance: what
+ * waits in its process would count as running, and be late.
+ */
+export function hasRoom({ channel, size, handlers, held, session }: Consumer): boolean {
+  const isLimited = channel.settings.concurrency !== 0 || channel.settings.rate !== null;
+  return held < (isLimited ? Math.min(size, handlers) : size) && !isKeptFree(session);
 }
 
 /** Whether the session gets nothing new, for the sake of a suspect that it has alone, or is to have. */

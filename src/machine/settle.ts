@@ -7,6 +7,7 @@ import {
   type LeaseKey,
   MAX_FAILURE_MESSAGE_CHARACTERS,
   MAX_FAILURE_STACK_CHARACTERS,
+  type Outcome,
   type Reply,
   type Settle,
   type SettleSet,
@@ -14,6 +15,7 @@ import {
 } from '../model/command.ts';
 import { backoffDelayMs } from '../model/backoff.ts';
 import type { ColdView } from './cold.ts';
+import { hasNotBegun, holdGroup, keepsPlace } from './groups.ts';
 import { checksHold, prepare, write } from './kv.ts';
 import type { ChannelRef, Message, Session } from './memory.ts';
 import { amend, end, move } from './lifecycle.ts';
@@ -238,8 +240,15 @@ function settleOne(
     case 'release':
       // What no handler has seen is not handed out again later, but for the first time.
       if (message.lease?.started === false) message.deliveries -= 1;
+      if (message.deliveries === 0) hasNotBegun(message);
       remember(message, { at: state.now, what: 'released', attempt: attemptNumber(message), note: undefined });
       keepSuspicion(message);
+      move(state, message, 'released', {});
+      break;
+    case 'hold':
+      remember(message, { at: state.now, what: 'released', attempt: attemptNumber(message), note: RATE_LIMITED });
+      keepSuspicion(message);
+      hold(state, message, outcome);
       move(state, message, 'released', {});
       break;
     case 'snooze':
@@ -257,6 +266,16 @@ function settleOne(
       countDeath(state, message, cutFailure(outcome.failure), true);
       break;
   }
+}
+
+const RATE_LIMITED = 'The handler was told to wait';
+
+/** Nothing of the channel, or of the group, is handed out for a while. */
+function hold(state: MachineState, { channel, group }: Message, outcome: Extract<Outcome, { kind: 'hold' }>): void {
+  const until = state.now + outcome.delayMs;
+  if (outcome.what === 'group' && group !== undefined) return holdGroup(state, group, until);
+  channel.gate.heldUntil = Math.max(channel.gate.heldUntil, until);
+  state.changes.channels.add(channel);
 }
 
 /** All of it or none: without its effects the attempt has not been a success, and its failure says why. */
@@ -288,7 +307,7 @@ function failDecoding(state: MachineState, message: Message, failure: Failure): 
 function comeBack(state: MachineState, message: Message, happening: 'nacked' | 'snoozed', delayMs: number): void {
   const waits = delayMs > 0;
   move(state, message, happening, { dueAt: Math.ceil(state.now + delayMs) });
-  if (!waits) move(state, message, 'due', { order: state.nextSeq++ });
+  if (!waits) move(state, message, 'due', keepsPlace(message) ? {} : { order: state.nextSeq++ });
 }
 
 function setDeadline(state: MachineState, message: Message, forMs: number): void {

@@ -13,6 +13,8 @@ import type {
   EndedList,
   EndedMessage,
   Extra,
+  Gate,
+  Group,
   KvWatcher,
   Message,
   Page,
@@ -23,6 +25,7 @@ import {
   compareDeadlines,
   compareDue,
   compareExpiries,
+  compareGates,
   compareRemovals,
   compareTokenExpiries,
   compareWindows,
@@ -105,6 +108,12 @@ export interface MachineState {
   readonly givenUp: Set<Message>;
   /** Sessions that have a suspect alone. */
   readonly lone: Set<Session>;
+  /** Gates that open at a time, or that are to be forgotten then. */
+  readonly gates: OrderedIndex<Gate>;
+  /** How many groups have rules of their own, or are paused. */
+  ruledGroups: number;
+  /** Channels whose groups are to be looked at again, and from which number of a group on. */
+  readonly regrouping: Map<Channel, number>;
   /** Channels with a purge or redrive under way. */
   readonly busyChannels: Set<Channel>;
   readonly changes: Changes;
@@ -129,6 +138,7 @@ export interface Changes {
   pages: Set<Page>;
   ended: Map<number, EndedRecord[]>;
   channels: Set<Channel>;
+  groups: Set<Group>;
   sessions: Set<Session>;
   /** Entries of KV, by key. */
   kv: Map<string, KvChange>;
@@ -237,6 +247,9 @@ export function createState(space: string): MachineState {
     reservations: new Set(),
     givenUp: new Set(),
     lone: new Set(),
+    gates: new OrderedIndex(compareGates),
+    ruledGroups: 0,
+    regrouping: new Map(),
     busyChannels: new Set(),
     changes: createChanges(),
   };
@@ -251,6 +264,7 @@ function createChanges(): Changes {
     pages: new Set(),
     ended: new Map(),
     channels: new Set(),
+    groups: new Set(),
     sessions: new Set(),
     kv: new Map(),
     slots: new Set(),
@@ -271,6 +285,7 @@ export function resetChanges(changes: Changes): void {
   changes.pages.clear();
   changes.ended.clear();
   changes.channels.clear();
+  changes.groups.clear();
   changes.sessions.clear();
   changes.kv.clear();
   changes.slots.clear();

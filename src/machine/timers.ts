@@ -1,8 +1,10 @@
 /** What happens by time alone. The broker asks when to come back, and comes back with a tick. */
-import type { Channel, EndedList, EndedMessage, Message, Session } from './memory.ts';
+import type { Channel, EndedList, EndedMessage, Group, Message, Session } from './memory.ts';
 import { closeConsumers, forgetSession } from './consumers.ts';
 import { endWindow } from './dedupe.ts';
 import { renewReservations } from './dispatch.ts';
+import { sleepGate } from './gates.ts';
+import { forgetIfIdle, keepsPlace, placeGroup } from './groups.ts';
 import { drop, end, forget, lookAgain, move, oldestUnawaited, retentionOf, scheduleRemoval } from './lifecycle.ts';
 import { attemptNumber, remember } from './message.ts';
 import { countDeath, failAttempt, keepSuspicion, loseLease } from './settle.ts';
@@ -18,7 +20,8 @@ export interface WakeTimes {
 }
 
 export function nextWake(state: MachineState): WakeTimes {
-  if (state.busyChannels.size + state.givenUp.size > 0) return { machine: state.now, wall: Infinity };
+  if (state.busyChannels.size + state.givenUp.size + state.regrouping.size > 0)
+    return { machine: state.now, wall: Infinity };
   const tokenExpiresAt = state.tokenExpiries.first()?.expiresAt ?? Infinity;
   const machine = Math.min(
     state.due[0].first()?.dueAt ?? Infinity,
@@ -30,6 +33,7 @@ export function nextWake(state: MachineState): WakeTimes {
     tokenExpiresAt,
     state.compactions[0]?.at ?? Infinity,
     state.kvExpiresAt,
+    state.gates.first()?.wakesAt ?? Infinity,
     ...[...state.reservations].map(({ reservedUntil }) => reservedUntil),
     ...[...state.lone].map(({ lone }) => lone?.until ?? Infinity),
   );
@@ -44,6 +48,8 @@ export function applyTick(state: MachineState, random: () => number): void {
   while (budget.left > 0 && expireMessage(state)) budget.left -= 1;
   while (budget.left > 0 && timeOut(state, random)) budget.left -= 1;
   while (budget.left > 0 && endNextWindow(state)) budget.left -= 1;
+  while (budget.left > 0 && openGate(state)) budget.left -= 1;
+  for (const [channel, from] of state.regrouping) if (budget.left > 0) placeSomeGroups(state, channel, from, budget);
   while (budget.left > 0 && expireSession(state)) budget.left -= 1;
   while (budget.left > 0 && removeOld(state, budget));
   for (const channel of state.busyChannels) if (budget.left > 0) purgeSome(state, channel, budget);
@@ -113,7 +119,7 @@ function wakeDelayed(state: MachineState): boolean {
   if (relative !== undefined && relative.dueAt <= state.now) message = relative;
   else if (absolute !== undefined && absolute.dueAt <= state.wall) message = absolute;
   else return false;
-  move(state, message, 'due', { order: state.nextSeq++ });
+  move(state, message, 'due', keepsPlace(message) ? {} : { order: state.nextSeq++ });
   return true;
 }
 
@@ -142,6 +148,30 @@ function endNextWindow(state: MachineState): boolean {
   if (slot === undefined || slot.until > state.now) return false;
   endWindow(state, slot);
   return true;
+}
+
+/** Looks at a channel, or at a group, whose time has come. */
+function openGate(state: MachineState): boolean {
+  const gate = state.gates.first();
+  if (gate === undefined || gate.wakesAt > state.now) return false;
+  sleepGate(state, gate);
+  state.dispatchable.add(gate.channel);
+  if (gate.group === undefined) return true;
+  if (gate.group.backlog > 0) placeGroup(state, gate.group);
+  else forgetIfIdle(state, gate.group);
+  return true;
+}
+
+/** Looks again at groups whose rules have changed. */
+function placeSomeGroups(state: MachineState, channel: Channel, from: number, budget: { left: number }): void {
+  const { groupList } = channel;
+  const rank = groupList.rank({ number: from } as Group);
+  const groups = groupList.slice(rank, budget.left);
+  for (const group of groups) placeGroup(state, group);
+  budget.left -= groups.length;
+  const next = groupList.at(rank + groups.length);
+  if (next === undefined) state.regrouping.delete(channel);
+  else state.regrouping.set(channel, next.number);
 }
 
 function expireSession(state: MachineState): boolean {
@@ -184,7 +214,7 @@ function tooOld(state: MachineState, list: EndedList): EndedMessage | undefined 
 function purgeSome(state: MachineState, channel: Channel, budget: { left: number }): void {
   if (channel.purgeBelow === 0) return;
   // Those that wait for another message go first: they would become ready when it goes.
-  for (const index of [channel.waiting, channel.suspects, channel.ready, channel.delayed]) {
+  for (const index of [channel.waiting, channel.suspects, channel.ready, channel.grouped, channel.delayed]) {
     // Younger messages may stand before older ones, by priority or lifo; they are passed over.
     let passed = 0;
     for (let message = index.at(0); message !== undefined; message = index.at(passed)) {

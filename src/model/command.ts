@@ -8,7 +8,7 @@
 import type { ErrorCode } from './errors.ts';
 import type { KvEffects, KvPage, KvRange, KvRecord } from './kv.ts';
 import type { MessageId } from './message-id.ts';
-import type { ChannelSettings, Policy } from './policy.ts';
+import type { ChannelSettings, GroupRules, Policy, SettingsPatch } from './policy.ts';
 import type { EndedState, Happening, State } from './states.ts';
 
 export interface Request {
@@ -27,6 +27,7 @@ export type Command =
   | Extend
   | Annotate
   | Control
+  | ControlGroup
   | Manage
   | Await
   | Watch
@@ -44,8 +45,8 @@ export interface Declare {
   readonly ref: number;
   readonly channel: string;
   readonly policy: Policy;
-  /** Replaces the channel's settings when given. */
-  readonly settings: ChannelSettings | undefined;
+  /** Changes the channel's settings when given. */
+  readonly settings: SettingsPatch | undefined;
 }
 
 /**
@@ -72,6 +73,8 @@ export interface Window {
   readonly consumer: number;
   readonly ref: number;
   readonly size: number;
+  /** How many of them its handlers take at once; the others wait with it. @default size */
+  readonly handlers?: number | undefined;
 }
 
 /** After a resume, names the leases that the client has; others never reached it and are given back uncharged. */
@@ -118,6 +121,8 @@ export type Outcome =
   | { readonly kind: 'undecodable'; readonly failure: Failure }
   /** Given back and not counted. */
   | { readonly kind: 'release' }
+  /** Given back and not counted, and nothing of the channel, or of the message's group, is handed out for so long. */
+  | { readonly kind: 'hold'; readonly delayMs: number; readonly what: 'channel' | 'group' }
   /** Comes again after the delay, and is not counted. */
   | { readonly kind: 'snooze'; readonly delayMs: number }
   /** Gave up: no further attempt. */
@@ -152,8 +157,20 @@ export interface Annotate extends LeaseKey {
 export interface Control {
   readonly kind: 'control';
   readonly channel: string;
-  readonly action: 'pause' | 'resume' | 'purge' | 'redrive' | 'retain';
-  readonly settings: ChannelSettings | undefined;
+  readonly action: 'pause' | 'resume' | 'purge' | 'redrive' | 'configure';
+  readonly settings: SettingsPatch | undefined;
+}
+
+/**
+ * Acts on one group of a channel, which need not have messages. `configure` gives it rules of its own over those of the
+ * channel, or, without any, none. Answer: `done`, or `refused` with `TOO_MANY`.
+ */
+export interface ControlGroup {
+  readonly kind: 'controlGroup';
+  readonly channel: string;
+  readonly group: string;
+  readonly action: 'pause' | 'resume' | 'configure';
+  readonly rules: Partial<GroupRules> | undefined;
 }
 
 /** Acts on one message. Answer: `done`, or `refused` with `NOT_FOUND` or `WRONG_STATE`. */
@@ -191,6 +208,15 @@ export type Inspect =
   /** As many channels as `limit` says, the oldest first; `after` is 0, or what the answer before gave as `next`. */
   | { readonly kind: 'inspect'; readonly what: 'overview'; readonly after: number; readonly limit: number }
   | { readonly kind: 'inspect'; readonly what: 'message'; readonly id: Uint8Array }
+  /** As many groups of a channel as `limit` says, in the order in which they came up; `after` as above. */
+  | {
+      readonly kind: 'inspect';
+      readonly what: 'groups';
+      readonly channel: string;
+      readonly after: number;
+      readonly limit: number;
+    }
+  | { readonly kind: 'inspect'; readonly what: 'group'; readonly channel: string; readonly group: string }
   /**
    * Events from a position or a time on, or with neither from now on. An answer that reaches the end is followed by one
    * notice `events` as soon as there are more.
@@ -385,7 +411,31 @@ export interface ChannelView {
    * second, by the clock of the producer. With more than 100 priorities it is that of the 100 that come first.
    */
   readonly oldestReadyMs: number | undefined;
+  /** Groups that have messages, or something that is kept for them. */
+  readonly groups: number;
+  /** For how long nothing is handed out, for its rate or since a handler asked for that; 0 when it is. */
+  readonly heldMs: number;
   readonly settings: ChannelSettings;
+}
+
+/** A group as `inspect` shows it. Counts are exact at one moment. */
+export interface GroupView {
+  readonly group: string;
+  readonly ready: number;
+  readonly leased: number;
+  /** Messages that have not ended: ready, leased, delayed and waiting. */
+  readonly backlog: number;
+  readonly paused: boolean;
+  /** For how long nothing of it is handed out, for its rate or since a handler asked for that; 0 when it is. */
+  readonly heldMs: number;
+  readonly rules: GroupRules;
+}
+
+/** Some groups, and where to go on. */
+export interface GroupPage {
+  readonly groups: readonly GroupView[];
+  /** `undefined` when there are no more. */
+  readonly next: number | undefined;
 }
 
 /** Some channels, and where to go on. */

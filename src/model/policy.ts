@@ -42,17 +42,65 @@ export interface Retention {
   readonly ageMs: number | undefined;
 }
 
+/**
+ * How fast messages may be claimed: `count` of them, or as many units of cost, in `perMs` milliseconds.
+ *
+ * - `bucket`: a token bucket. Up to `burst` at once, and `count` in each `perMs`, evenly.
+ * - `window`: a fixed window. `count` in a window of `perMs`, which the first message behind the one before begins.
+ */
+export type Rate =
+  | { readonly kind: 'bucket'; readonly count: number; readonly perMs: number; readonly burst: number }
+  | { readonly kind: 'window'; readonly count: number; readonly perMs: number };
+
+/** What holds for each group of a channel, or for one of them. */
+export interface GroupRules {
+  /** How many of its messages may be under a lease at a time; 0 sets no limit. */
+  readonly concurrency: number;
+  /** A message that comes back for a further attempt keeps its place, and no other begins before it has ended. */
+  readonly ordered: boolean;
+  readonly rate: Rate | null;
+  /** How many messages it may hold that have not ended; 0 sets no limit. */
+  readonly maxBacklog: number;
+  /** How much it gets of what the groups share, compared to others. */
+  readonly weight: number;
+  /** Groups with a smaller one come first; only those with the same take turns. */
+  readonly priority: number;
+}
+
 /** What holds for a channel as a whole; the last declaration wins. */
 export interface ChannelSettings {
   /** Of completed and cancelled messages. */
   readonly completed: Retention;
   readonly dead: Retention;
+  /** How many messages may be under a lease at a time, with whichever consumers; 0 sets no limit. */
+  readonly concurrency: number;
+  readonly rate: Rate | null;
+  /** Of each group without rules of its own. */
+  readonly groups: GroupRules;
 }
+
+/** Settings to be changed; what is not named stays. */
+export type SettingsPatch = Partial<Omit<ChannelSettings, 'groups'>> & {
+  readonly groups?: Partial<GroupRules> | undefined;
+};
 
 export const DEFAULT_SETTINGS: ChannelSettings = {
   completed: { count: 1_000, ageMs: 3_600_000 },
   dead: { count: 100_000, ageMs: 30 * 86_400_000 },
+  concurrency: 0,
+  rate: null,
+  groups: { concurrency: 1, ordered: true, rate: null, maxBacklog: 0, weight: 1, priority: 0 },
 };
+
+/** The settings with what the patch names. */
+export function patched(settings: ChannelSettings, { groups, ...patch }: SettingsPatch): ChannelSettings {
+  return { ...settings, ...patch, groups: { ...settings.groups, ...groups } };
+}
+
+export const MAX_RATE_COUNT = 1_000_000_000;
+export const MIN_GROUP_WEIGHT = 0.001;
+export const MAX_GROUP_WEIGHT = 1_000;
+export const MAX_GROUP_PRIORITY = 1_000_000;
 
 /** The exactly-once window when none is given, in milliseconds: 5 minutes. */
 export const DEFAULT_DEDUPLICATION_MS = 300_000;

@@ -8,6 +8,7 @@ import type { Command } from '../model/command.ts';
 import { MAX_DURATION_MS } from '../model/duration.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { MESSAGE_ID_BYTES } from '../model/message-id.ts';
+import { MAX_GROUP_PRIORITY, MAX_GROUP_WEIGHT, MAX_RATE_COUNT, MIN_GROUP_WEIGHT } from '../model/policy.ts';
 import { isScope } from '../model/scopes.ts';
 import { STATES } from '../model/states.ts';
 
@@ -24,11 +25,35 @@ const isCount: Check = (value) => Number.isSafeInteger(value) && (value as numbe
 const isLimit: Check = (value) => isCount(value) && value !== 0;
 const isDuration: Check = (value) => typeof value === 'number' && value >= 0 && value <= MAX_DURATION_MS;
 const isMoment: Check = (value) => Number.isFinite(value);
+const isRateCount: Check = (value) => isLimit(value) && (value as number) <= MAX_RATE_COUNT;
+const isPeriod: Check = (value) => isDuration(value) && (value as number) >= 1;
 const isBytes: Check = (value) => value instanceof Uint8Array;
 const isId: Check = (value) => value instanceof Uint8Array && value.length === MESSAGE_ID_BYTES;
 
 const isRetention = fields({ count: optional(isCount), ageMs: optional(isDuration) });
-const isSettings = fields({ completed: isRetention, dead: isRetention });
+const isRate = anyOf(
+  (value) => value === null,
+  fields({ kind: oneOf('bucket'), count: isRateCount, perMs: isPeriod, burst: isRateCount }),
+  fields({ kind: oneOf('window'), count: isRateCount, perMs: isPeriod }),
+);
+const groupLimits = {
+  concurrency: optional(isCount),
+  ordered: optional(isFlag),
+  rate: optional(isRate),
+  maxBacklog: optional(isCount),
+};
+const isSettings = fields({
+  completed: optional(isRetention),
+  dead: optional(isRetention),
+  concurrency: optional(isCount),
+  rate: optional(isRate),
+  groups: optional(fields(groupLimits)),
+});
+const isGroupRules = fields({
+  ...groupLimits,
+  weight: optional(within(MIN_GROUP_WEIGHT, MAX_GROUP_WEIGHT)),
+  priority: optional((value) => Number.isInteger(value) && Math.abs(value as number) <= MAX_GROUP_PRIORITY),
+});
 const isJitter = within(0, 1);
 
 const isBackoff = anyOf(
@@ -69,8 +94,15 @@ const isCommand = anyOf(
   fields({
     kind: oneOf('control'),
     channel: isText,
-    action: oneOf('pause', 'resume', 'purge', 'redrive', 'retain'),
+    action: oneOf('pause', 'resume', 'purge', 'redrive', 'configure'),
     settings: optional(isSettings),
+  }),
+  fields({
+    kind: oneOf('controlGroup'),
+    channel: isText,
+    group: isName,
+    action: oneOf('pause', 'resume', 'configure'),
+    rules: optional(isGroupRules),
   }),
   fields({ kind: oneOf('manage'), id: isId, action: oneOf('cancel', 'promote', 'redrive') }),
   fields({ kind: oneOf('backup'), id: isCount, part: isCount, stop: isFlag }),
@@ -78,6 +110,8 @@ const isCommand = anyOf(
   fields({ kind: oneOf('watch'), channel: isName }),
   fields({ kind: oneOf('inspect'), what: oneOf('channels', 'tokens') }),
   fields({ kind: oneOf('inspect'), what: oneOf('channel'), channel: isText }),
+  fields({ kind: oneOf('inspect'), what: oneOf('group'), channel: isText, group: isText }),
+  fields({ kind: oneOf('inspect'), what: oneOf('groups'), channel: isText, after: isCount, limit: isCount }),
   fields({ kind: oneOf('inspect'), what: oneOf('overview'), after: isCount, limit: isLimit }),
   fields({ kind: oneOf('inspect'), what: oneOf('message'), id: isId }),
   fields({

@@ -6,7 +6,7 @@
  * request  = kind(u8) request(varint) body
  * produce  = ref(varint) flags(u8) blocks                              1: atomic, 2: versioned
  * blocks   = count(varint) (length(varint) block)*
- * window   = consumer(varint) ref(varint) size(varint)
+ * window   = consumer(varint) ref(varint) size(varint) handlers(varint)
  * started, holding = count(varint) (seq(varint) token(varint))*
  * settle   = count(varint) (seq token outcome(u8) [fields] [produced] [effects])*
  * kvRead, kvCommit, kvWatch, effects                                   see kv.ts
@@ -38,7 +38,7 @@ const KIND = {
 
 const PRODUCE = { atomic: 1, versioned: 2 } as const;
 
-const OUTCOMES = ['ack', 'nack', 'undecodable', 'release', 'snooze', 'fail', 'died'] as const;
+const OUTCOMES = ['ack', 'nack', 'undecodable', 'release', 'snooze', 'fail', 'died', 'hold', 'holdGroup'] as const;
 
 /** Set in an outcome's byte when effects on KV or messages come with it, or when it has a result or a delay. */
 const WITH_EFFECTS = 0x20;
@@ -140,6 +140,7 @@ function writeRequest(frame: ByteWriter, { request, command }: Request): void {
       frame.varint(command.consumer);
       frame.varint(command.ref);
       frame.varint(command.size);
+      frame.varint(command.handlers ?? command.size);
       break;
     case 'started':
     case 'holding':
@@ -194,7 +195,13 @@ function readCommand(frame: ByteReader, kind: number, cost: Cost): Command {
     case KIND.produce:
       return readProduce(frame);
     case KIND.window:
-      return { kind: 'window', consumer: frame.varint(), ref: frame.varint(), size: readWindow(frame) };
+      return {
+        kind: 'window',
+        consumer: frame.varint(),
+        ref: frame.varint(),
+        size: readWindow(frame),
+        handlers: readWindow(frame),
+      };
     case KIND.started:
       return { kind: 'started', leases: readLeases(frame, cost) };
     case KIND.holding:
@@ -263,7 +270,7 @@ function writeSettle(frame: ByteWriter, { seq, token, outcome, produced, effects
   const value =
     outcome.kind === 'ack' ? outcome.result !== undefined : 'delayMs' in outcome && outcome.delayMs !== undefined;
   frame.u8(
-    OUTCOMES.indexOf(outcome.kind) |
+    OUTCOMES.indexOf(outcome.kind === 'hold' && outcome.what === 'group' ? 'holdGroup' : outcome.kind) |
       (effects === undefined ? 0 : WITH_EFFECTS) |
       (produced === undefined ? 0 : WITH_PRODUCED) |
       (value ? WITH_VALUE : 0),
@@ -308,6 +315,9 @@ function readOutcome(frame: ByteReader, kind: (typeof OUTCOMES)[number] | undefi
     }
     case 'snooze':
       return { kind, delayMs: value ? readDelay(frame) : 0 };
+    case 'hold':
+    case 'holdGroup':
+      return { kind: 'hold', what: kind === 'hold' ? 'channel' : 'group', delayMs: value ? readDelay(frame) : 0 };
     case 'release':
       return { kind };
     case 'undecodable':

@@ -5,7 +5,7 @@ import { BlockWriter, idSecond } from '#holdfast/model/block.js';
 import type { Command, Delivery, Failure, LeaseKey, Notice, Outcome, Reply, Settle } from '#holdfast/model/command.js';
 import type { KvEffects } from '#holdfast/model/kv.js';
 import { MessageIdSource } from '#holdfast/model/message-id.js';
-import { DEFAULT_POLICY, DEFAULT_SETTINGS } from '#holdfast/model/policy.js';
+import { DEFAULT_POLICY, type Rate } from '#holdfast/model/policy.js';
 import { seededRandom } from '#holdfast/model/random.js';
 import { STATES } from '#holdfast/model/states.js';
 import { ManualClock } from './manual-clock.ts';
@@ -53,6 +53,11 @@ const outcome: fc.Arbitrary<Outcome> = fc.oneof(
   fc.record({ kind: fc.constantFrom('undecodable' as const, 'fail' as const, 'died' as const), failure }),
   fc.record({ kind: fc.constant('release' as const) }),
   fc.record({ kind: fc.constant('snooze' as const), delayMs }),
+  fc.record({
+    kind: fc.constant('hold' as const),
+    what: fc.constantFrom('channel' as const, 'group' as const),
+    delayMs,
+  }),
 );
 
 const produced = fc.record({
@@ -110,8 +115,24 @@ const retention = fc.record({
   count: fc.option(fc.nat(), { nil: undefined }),
   ageMs: fc.option(fc.nat(), { nil: undefined }),
 });
+const rateNumber = fc.integer({ min: 1, max: 10 ** 9 });
+const rate: fc.Arbitrary<Rate | null> = fc.oneof(
+  fc.constant(null),
+  fc.record({ kind: fc.constant('bucket' as const), count: rateNumber, perMs: rateNumber, burst: rateNumber }),
+  fc.record({ kind: fc.constant('window' as const), count: rateNumber, perMs: rateNumber }),
+);
+const groupLimits = { concurrency: fc.nat(), ordered: fc.boolean(), rate, maxBacklog: fc.nat() };
 const settings = fc.option(
-  fc.oneof(fc.constant(DEFAULT_SETTINGS), fc.record({ completed: retention, dead: retention })),
+  fc.record(
+    {
+      completed: retention,
+      dead: retention,
+      concurrency: fc.nat(),
+      rate,
+      groups: fc.record(groupLimits, { requiredKeys: [] }),
+    },
+    { requiredKeys: [] },
+  ),
   { nil: undefined },
 );
 
@@ -149,7 +170,13 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
     atomic: fc.boolean(),
     blocks: fc.array(block, { minLength: 1, maxLength: 4 }),
   }),
-  fc.record({ kind: fc.constant('window' as const), consumer: small, ref: small, size: fc.nat(20_000) }),
+  fc.record({
+    kind: fc.constant('window' as const),
+    consumer: small,
+    ref: small,
+    size: fc.nat(20_000),
+    handlers: fc.nat(20_000),
+  }),
   fc.record({
     kind: fc.constantFrom('holding' as const, 'started' as const),
     leases: fc.array(lease, { maxLength: 9 }),
@@ -171,9 +198,22 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
       'resume' as const,
       'purge' as const,
       'redrive' as const,
-      'retain' as const,
+      'configure' as const,
     ),
     settings,
+  }),
+  fc.record({
+    kind: fc.constant('controlGroup' as const),
+    channel: name,
+    group: name,
+    action: fc.constantFrom('pause' as const, 'resume' as const, 'configure' as const),
+    rules: fc.option(
+      fc.record(
+        { ...groupLimits, weight: fc.constantFrom(0.001, 1, 2.5, 1_000), priority: fc.integer({ min: -9, max: 9 }) },
+        { requiredKeys: [] },
+      ),
+      { nil: undefined },
+    ),
   }),
   fc.record({
     kind: fc.constant('manage' as const),
@@ -197,6 +237,14 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
   fc.record({ kind: fc.constant('revokeToken' as const), id: tokenId }),
   fc.record({ kind: fc.constant('inspect' as const), what: fc.constantFrom('channels' as const, 'tokens' as const) }),
   fc.record({ kind: fc.constant('inspect' as const), what: fc.constant('channel' as const), channel: name }),
+  fc.record({ kind: fc.constant('inspect' as const), what: fc.constant('group' as const), channel: name, group: name }),
+  fc.record({
+    kind: fc.constant('inspect' as const),
+    what: fc.constant('groups' as const),
+    channel: name,
+    after: fc.nat(),
+    limit: fc.integer({ min: 1, max: 1_000 }),
+  }),
   fc.record({
     kind: fc.constant('inspect' as const),
     what: fc.constant('overview' as const),

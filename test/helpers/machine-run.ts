@@ -13,7 +13,7 @@ import { itemOf, openPack } from '#holdfast/machine/pack.js';
 import { BlockWriter, idSecond, type ItemOptions } from '#holdfast/model/block.js';
 import type { Command, Failure, Notice, Outcome, Reply, Settle } from '#holdfast/model/command.js';
 import { MessageIdSource, messageIdText } from '#holdfast/model/message-id.js';
-import { type ChannelSettings, DEFAULT_POLICY, type Policy } from '#holdfast/model/policy.js';
+import { DEFAULT_POLICY, type Policy, type SettingsPatch } from '#holdfast/model/policy.js';
 import { seededRandom } from '#holdfast/model/random.js';
 import { EVERYTHING } from '#holdfast/model/scopes.js';
 import { compareKeys, type Entry, type Key, type KeyRange, type Value, type Write } from '#holdfast/model/records.js';
@@ -230,7 +230,7 @@ export class MachineClient {
   }
 
   /** Names a channel with its rules. */
-  declare(channel: string, policy: Partial<Policy> = {}, settings?: ChannelSettings): number {
+  declare(channel: string, policy: Partial<Policy> = {}, settings?: SettingsPatch): number {
     const ref = this.#declared.length + 1;
     const command = { kind: 'declare', ref, channel, policy: { ...DEFAULT_POLICY, ...policy }, settings } as const;
     this.#declared.push({ ...command, settings: undefined });

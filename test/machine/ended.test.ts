@@ -3,7 +3,7 @@ import { encode } from '#holdfast/codec/bson.js';
 import { KIND } from '#holdfast/machine/layout.js';
 import { MAX_FAILURE_MESSAGE_CHARACTERS, MAX_FAILURE_STACK_CHARACTERS } from '#holdfast/model/command.js';
 import { parseMessageId } from '#holdfast/model/message-id.js';
-import type { ChannelSettings, Policy } from '#holdfast/model/policy.js';
+import type { SettingsPatch, Policy } from '#holdfast/model/policy.js';
 import { type Delivered, failureOf, type MachineClient, MachineRun } from '../helpers/machine-run.ts';
 import { listOf, messageOf, viewOf } from '../helpers/machine-views.ts';
 
@@ -11,7 +11,7 @@ const ALL = { count: undefined, ageMs: undefined };
 
 function start(
   policy: Partial<Policy> = {},
-  settings?: ChannelSettings,
+  settings?: SettingsPatch,
 ): { run: MachineRun; client: MachineClient; ref: number } {
   const run = new MachineRun();
   const client = run.client('client');
@@ -29,7 +29,7 @@ function endOne(client: MachineClient, ref: number, how: 'ack' | 'fail' = 'ack')
   return id;
 }
 
-function control(client: MachineClient, action: 'purge' | 'redrive' | 'retain', settings?: ChannelSettings): unknown {
+function control(client: MachineClient, action: 'purge' | 'redrive' | 'configure', settings?: SettingsPatch): unknown {
   const reply = client.ask({ kind: 'control', channel: 'mail', action, settings });
   return reply.kind === 'value' ? reply.value : reply.kind;
 }
@@ -81,7 +81,7 @@ describe('retention', () => {
   test('retain() works on what is there already', () => {
     const { client, ref, run } = start();
     for (let i = 0; i < 10; i++) endOne(client, ref);
-    control(client, 'retain', { completed: { count: 2, ageMs: undefined }, dead: ALL });
+    control(client, 'configure', { completed: { count: 2, ageMs: undefined }, dead: ALL });
     run.run();
     expect(viewOf(client, 'mail')).toMatchObject({ completed: 2 });
     run.reload();

@@ -58,7 +58,7 @@ const declare = (more: object): Command => ({
   ...more,
 });
 
-const control = (action: 'pause' | 'resume' | 'purge' | 'redrive' | 'retain'): Case => [
+const control = (action: 'pause' | 'resume' | 'purge' | 'redrive' | 'configure'): Case => [
   `control: ${action}`,
   () => ({ kind: 'control', channel: 'mail', action, settings: DEFAULT_SETTINGS }),
   ['admin'],
@@ -91,7 +91,7 @@ const CASES: readonly Case[] = [
     ['consume'],
     'Cannot consume "mail": the access token lacks channel:mail:consume',
   ],
-  ...(['pause', 'resume', 'purge', 'redrive', 'retain'] as const).map(control),
+  ...(['pause', 'resume', 'purge', 'redrive', 'configure'] as const).map(control),
   [
     'cancel',
     ({ ready }) => ({ kind: 'manage', id: parseMessageId(ready), action: 'cancel' }),

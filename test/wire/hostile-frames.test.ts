@@ -155,7 +155,7 @@ describe('decodeRequests()', () => {
     ['an id that is too short', { kind: 'manage', id: new Uint8Array(15), action: 'cancel' }],
     ['an unknown action', { kind: 'manage', id: new Uint8Array(16), action: 'destroy' }],
     ['an id that is a text', { kind: 'await', id: 'abc', stop: false }],
-    ['settings that are no settings', { kind: 'control', channel: 'mail', action: 'retain', settings: 5 }],
+    ['settings that are no settings', { kind: 'control', channel: 'mail', action: 'configure', settings: 5 }],
     ['a state of its own', { kind: 'inspect', what: 'list', channel: 'mail', state: 'lost', offset: 0, limit: 5 }],
     ['a negative offset', { kind: 'inspect', what: 'list', channel: 'mail', state: 'dead', offset: -1, limit: 5 }],
     ['an endless extension', { kind: 'extend', seq: 1, token: 1, forMs: Infinity }],

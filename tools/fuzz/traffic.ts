@@ -7,7 +7,7 @@ import { BlockWriter, idSecond } from '#holdfast/model/block.js';
 import { systemClock } from '#holdfast/model/clock.js';
 import type { Command, Failure, LeaseKey, Outcome, Request, Settle } from '#holdfast/model/command.js';
 import { MESSAGE_ID_BYTES, MessageIdSource } from '#holdfast/model/message-id.js';
-import { type ChannelSettings, DEFAULT_POLICY, type Policy } from '#holdfast/model/policy.js';
+import { type SettingsPatch, DEFAULT_POLICY, type Policy } from '#holdfast/model/policy.js';
 import { STATES } from '#holdfast/model/states.js';
 import { encodeHello } from '#holdfast/wire/frames.js';
 import { encodeRequests } from '#holdfast/wire/requests.js';
@@ -42,7 +42,7 @@ const MOST_REFS = 8;
 const SMALL_BACKLOG = 200;
 
 /** Ended messages are kept in small numbers, so that what the broker keeps does not grow with the run. */
-const SETTINGS: ChannelSettings = {
+const SETTINGS: SettingsPatch = {
   completed: { count: 20, ageMs: 10_000 },
   dead: { count: 20, ageMs: 10_000 },
 };
@@ -154,7 +154,7 @@ export class Traffic {
         return {
           kind: 'control',
           channel: this.#channel(),
-          action: pick(['pause', 'resume', 'resume', 'purge', 'redrive', 'retain'] as const),
+          action: pick(['pause', 'resume', 'resume', 'purge', 'redrive', 'configure'] as const),
           settings: SETTINGS,
         };
       case 'manage':

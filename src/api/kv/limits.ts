@@ -8,7 +8,7 @@ import {
   MAX_KV_KEYS,
   MAX_KV_VALUE_BYTES,
 } from '../../model/kv.ts';
-import { refuseUnknown, wholeNumber } from '../options.ts';
+import { refuseUnknown, wholeNumber } from '../checks.ts';
 
 /** Limits of KV that can be lifted, or lowered. What is beyond one is refused with a TypeError. */
 export interface KvOptions {

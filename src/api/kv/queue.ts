@@ -7,7 +7,8 @@ import { DEFAULT_SCHEDULE, QUEUE_CHANNEL, queuePolicy } from '../../model/kv-que
 import { DEFAULT_POLICY } from '../../model/policy.ts';
 import { attemptRunner } from '../attempt.ts';
 import { createConsumer } from '../consumer.ts';
-import { checkChannelName, refuseUnknown, type ResolvedChannelOptions } from '../options.ts';
+import { checkChannelName, refuseUnknown } from '../checks.ts';
+import { type ResolvedChannelOptions } from '../options.ts';
 import type { Prepared } from '../produced.ts';
 import { checkOpen, type KvCore } from './core.ts';
 import type { KvCommitResult, KvEnqueueOptions, ListenQueueOptions, QueueHandler } from './types.ts';
