@@ -86,8 +86,10 @@ export function talking(
     said,
     says: (match) =>
       new Promise((resolve, reject) => {
+        let seen = 0;
         const look = (): void => {
-          const found = said.find(match);
+          const found = said.slice(seen).find(match);
+          seen = said.length;
           if (found === undefined && !isOver) return;
           listeners.delete(look);
           if (found !== undefined) resolve(found);
@@ -217,13 +219,19 @@ export interface KvClientsSettings {
   /** The first part of all keys. */
   readonly space: string;
   readonly name: string;
+  /** What the clients choose follows from it. */
+  readonly seed: number;
   readonly clients: number;
-  readonly operations: number;
+  /** Of each client; without a number they go on until they are told to end. */
+  readonly operations?: number;
+  /** The folder in which `@deno/kv` is installed, where this is the client. */
+  readonly deno?: string | undefined;
+  readonly endBehind?: EndBehind;
 }
 
 /** A process whose clients work on the same entries of KV, see `programs/kv-clients.mjs`. */
-export async function startKvClients(settings: KvClientsSettings): Promise<Talking> {
-  const clients = startProgram('kv-clients', settings, []);
+export async function startKvClients({ endBehind, ...settings }: KvClientsSettings): Promise<Talking> {
+  const clients = startProgram('kv-clients', settings, [], endBehind);
   await clients.says((line) => 'ready' in line);
   return clients;
 }
