@@ -1,7 +1,7 @@
 import type { Holdfast, KvEntryMaybe, KvU64 } from 'holdfast';
 import { checkLinearizable, type KvAction, type KvAnswer, type KvOperation, type KvSeen } from 'holdfast/testing';
 import { expect } from 'vitest';
-import type { Said, Talking } from './processes.ts';
+import type { Talking } from './processes.ts';
 import { waitingIn } from './work.ts';
 
 /** Where a message went that was added together with a change. */
@@ -14,9 +14,9 @@ export interface ToldOperation extends KvOperation {
   readonly message: MessagePlace | undefined;
 }
 
-/** What clients have said of their operations. */
-export function historyOf(processes: readonly Talking[]): ToldOperation[] {
-  const lines = processes.flatMap(({ said }) => said);
+/** What clients have said of their operations on the entries under `space`. */
+export function historyOf(processes: readonly Talking[], space: string): ToldOperation[] {
+  const lines = processes.flatMap(({ said }) => said).filter((line) => line['space'] === space);
   const answers = new Map(lines.filter((line) => 'answeredAt' in line).map((line) => [line['op'], line]));
   return lines
     .filter((line) => 'calledAt' in line)
@@ -33,26 +33,25 @@ export function historyOf(processes: readonly Talking[]): ToldOperation[] {
     });
 }
 
-/** How many lines a process has said, and how many of them have this part. */
+/** How many operations a process was told the answers of, by their space; and how many of its clients only make changes. */
 interface Tally {
   lines: number;
-  calledAt: number;
-  answeredAt: number;
-  open: number;
+  readonly answers: Map<unknown, number>;
   changing: number;
 }
 
 const tallies = new WeakMap<Talking, Tally>();
 
-/** How many operations clients have asked for, were told of, and gave up; and how many of them only make changes by now. */
-export function tallyOf(talking: Talking): Tally {
-  const tally = tallies.get(talking) ?? { lines: 0, calledAt: 0, answeredAt: 0, open: 0, changing: 0 };
+/** Counts on from where it was the last time. */
+export function tallyOf(talking: Talking): Readonly<Tally> {
+  const tally: Tally = tallies.get(talking) ?? { lines: 0, answers: new Map(), changing: 0 };
   tallies.set(talking, tally);
-  for (; tally.lines < talking.said.length; tally.lines++) {
-    for (const part of ['calledAt', 'answeredAt', 'open', 'changing'] as const) {
-      if (part in (talking.said[tally.lines] as Said)) tally[part] += 1;
-    }
+  for (const line of talking.said.slice(tally.lines)) {
+    const { space } = line;
+    if ('answeredAt' in line) tally.answers.set(space, (tally.answers.get(space) ?? 0) + 1);
+    if ('changing' in line) tally.changing += 1;
   }
+  tally.lines = talking.said.length;
   return tally;
 }
 

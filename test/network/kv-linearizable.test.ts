@@ -25,14 +25,14 @@ afterAll(() => proxy.close());
 
 /** Judges what clients have said, when none of them works any more. */
 async function expectHolds(processes: readonly Talking[], hf: Holdfast, space: string): Promise<void> {
-  const history = withOutcome(historyOf(processes), await readOutcome(hf, space));
+  const history = withOutcome(historyOf(processes, space), await readOutcome(hf, space));
   expectLinearizable(history);
   for (const count of Object.values(countsOf(history))) expect(count).toBeGreaterThan(5);
 }
 
 /** Two processes with three clients each, all at the same entries. */
 async function workAt(url: string, space: string, options: OpenOptions = {}): Promise<Talking[]> {
-  const settings = { url, space, options, clients: 3, operations: 30 };
+  const settings = { ways: [{ space, url, options }], clients: 3, operations: 30 };
   const names = ['a', 'b'];
   const processes = await Promise.all(names.map((name, seed) => startKvClients({ ...settings, name, seed })));
   for (const one of processes) one.tell('begin');
@@ -62,18 +62,18 @@ describe('what clients hear of KV is linearizable', () => {
   });
 
   test('among processes on one folder whose leader is killed, again and again', async () => {
-    const settings = { url: `file:${newFolder()}`, space: 'killed', clients: 2, operations: 40 };
-    const options = { sessionTimeout: '2s' } as const;
+    const way = { space: 'killed', url: `file:${newFolder()}`, options: { sessionTimeout: '2s' } } as const;
+    const settings = { ways: [way], clients: 2, operations: 40 };
     const all: Talking[] = [];
     const start = async (name: string): Promise<Talking> => {
-      const started = await startKvClients({ ...settings, name, seed: all.length, options });
+      const started = await startKvClients({ ...settings, name, seed: all.length });
       all.push(started);
       return started;
     };
     // The first leads; it is followed by whoever is faster.
     const [first, second, third] = [await start('first'), await start('second'), await start('third')];
     for (const one of all) one.tell('begin');
-    const answers = (): number => all.reduce((sum, one) => sum + tallyOf(one).answeredAt, 0);
+    const answers = (): number => all.reduce((sum, one) => sum + (tallyOf(one).answers.get(way.space) ?? 0), 0);
     const until = (count: number): Promise<unknown> => third.says(() => answers() >= count);
     await until(60);
     await first.end();
@@ -83,7 +83,7 @@ describe('what clients hear of KV is linearizable', () => {
     const fourth = await start('fourth');
     fourth.tell('begin');
     await fourth.says((line) => 'done' in line);
-    await expectHolds(all, await openUntilEnd(settings.url), settings.space);
+    await expectHolds(all, await openUntilEnd(way.url), way.space);
   });
 });
 

@@ -213,19 +213,24 @@ export async function startWorker({ endBehind, ...settings }: WorkerSettings): P
   return worker;
 }
 
-export interface KvClientsSettings {
-  readonly url: string;
-  readonly options: OpenOptions;
-  /** The first part of all keys. */
+/** A way to the entries of KV under the first part `space`. */
+export interface KvWay {
   readonly space: string;
+  readonly url: string;
+  readonly options?: OpenOptions;
+  /** The folder in which `@deno/kv` is installed, where this is the client. */
+  readonly deno?: string | undefined;
+}
+
+export interface KvClientsSettings {
   readonly name: string;
   /** What the clients choose follows from it. */
   readonly seed: number;
+  readonly ways: readonly KvWay[];
+  /** Of each way. */
   readonly clients: number;
   /** Of each client; without a number they go on until they are told to end. */
   readonly operations?: number;
-  /** The folder in which `@deno/kv` is installed, where this is the client. */
-  readonly deno?: string | undefined;
   readonly endBehind?: EndBehind;
 }
 
