@@ -86,8 +86,10 @@ export function talking(
     said,
     says: (match) =>
       new Promise((resolve, reject) => {
+        let seen = 0;
         const look = (): void => {
-          const found = said.find(match);
+          const found = said.slice(seen).find(match);
+          seen = said.length;
           if (found === undefined && !isOver) return;
           listeners.delete(look);
           if (found !== undefined) resolve(found);
@@ -211,19 +213,30 @@ export async function startWorker({ endBehind, ...settings }: WorkerSettings): P
   return worker;
 }
 
-export interface KvClientsSettings {
-  readonly url: string;
-  readonly options: OpenOptions;
-  /** The first part of all keys. */
+/** A way to the entries of KV under the first part `space`. */
+export interface KvWay {
   readonly space: string;
+  readonly url: string;
+  readonly options?: OpenOptions;
+  /** The folder in which `@deno/kv` is installed, where this is the client. */
+  readonly deno?: string | undefined;
+}
+
+export interface KvClientsSettings {
   readonly name: string;
+  /** What the clients choose follows from it. */
+  readonly seed: number;
+  readonly ways: readonly KvWay[];
+  /** Of each way. */
   readonly clients: number;
-  readonly operations: number;
+  /** Of each client; without a number they go on until they are told to end. */
+  readonly operations?: number;
+  readonly endBehind?: EndBehind;
 }
 
 /** A process whose clients work on the same entries of KV, see `programs/kv-clients.mjs`. */
-export async function startKvClients(settings: KvClientsSettings): Promise<Talking> {
-  const clients = startProgram('kv-clients', settings, []);
+export async function startKvClients({ endBehind, ...settings }: KvClientsSettings): Promise<Talking> {
+  const clients = startProgram('kv-clients', settings, [], endBehind);
   await clients.says((line) => 'ready' in line);
   return clients;
 }

@@ -39,14 +39,21 @@ export async function untilCompleted(hf: Holdfast, count: number): Promise<void>
   await until(async () => (await workOf(hf).inspect())?.totals.completed === count);
 }
 
+/** All messages of a channel that wait. */
+export async function waitingIn<Message>(channel: Pick<Channel<Message>, 'list'>): Promise<Message[]> {
+  const found: Message[] = [];
+  for (;;) {
+    const listed = await channel.list('ready', { offset: found.length, limit: 100 });
+    found.push(...listed.map(({ message }) => message));
+    if (listed.length < 100) return found;
+  }
+}
+
 /** The effects in the store, by the number of the message that they are of. */
 export async function effectsIn(hf: Holdfast): Promise<Map<number, string[]>> {
   const found = new Map<number, string[]>();
-  for (let offset = 0; ; offset += 100) {
-    const listed = await effectsOf(hf).list('ready', { offset, limit: 100 });
-    for (const { message } of listed) found.set(message.n, [...(found.get(message.n) ?? []), message.by]);
-    if (listed.length < 100) return found;
-  }
+  for (const { n, by } of await waitingIn(effectsOf(hf))) found.set(n, [...(found.get(n) ?? []), by]);
+  return found;
 }
 
 /** Every message had its effect, and had it once. */
