@@ -342,7 +342,7 @@ const NOTHING_NEEDED: Need = { keys: [], ranges: [] };
 const FULL_MESSAGE = 'The store has less free space than its reserve; free some, consumers go on meanwhile';
 
 function addsData(command: Command): boolean {
-  if (command.kind !== 'kvCommit') return command.kind === 'produce';
+  if (command.kind !== 'kvCommit') return command.kind === 'produce' || command.kind === 'flow';
   return command.produced.length > 0 || command.mutations.some(({ kind }) => kind !== 'delete');
 }
 
@@ -350,5 +350,6 @@ function addsData(command: Command): boolean {
 function isOfEntries(command: Command): boolean {
   const { kind } = command;
   if (kind === 'kvRead') return command.ranges.length === 0;
-  return kind === 'kvCommit' || kind === 'kvWatch' || kind === 'settle';
+  if (kind === 'settle') return command.settles.every(({ outcome }) => outcome.kind !== 'wait');
+  return kind === 'kvCommit' || kind === 'kvWatch';
 }

@@ -29,8 +29,8 @@ import { refusalFor } from './rights.ts';
 import { oldestReadyMs } from './ready-times.ts';
 import type { EndedRecord, MachineState } from './state.ts';
 
-/** What is read here; events are read in `events.ts`. */
-type InspectState = Exclude<Inspect, { what: 'events' }>;
+/** What is read here; events are read in `events.ts`, flows in `flow-views.ts`. */
+type InspectState = Exclude<Inspect, { what: 'events' | 'children' | 'flow' }>;
 
 /** How many messages one `list` may ask for. */
 export const MAX_LIST = 100;

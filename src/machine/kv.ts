@@ -19,14 +19,13 @@ import {
   versionstampOf,
 } from '../model/kv.ts';
 import type { Entry, KeyRange } from '../model/records.ts';
-import { backlogOf } from './channel.ts';
 import type { ColdView, Need } from './cold.ts';
 import { compute } from './kv-numbers.ts';
 import { KIND, type Layout } from './layout.ts';
 import { readEntry } from './kv-records.ts';
 import { MAX_WATCHED_KEYS, tellWatchers, watchKeys } from './kv-watches.ts';
-import type { ChannelRef, Session } from './memory.ts';
-import { countOf, produceBlocks } from './produce.ts';
+import type { Session } from './memory.ts';
+import { fullChannel, produceBlocks } from './produce.ts';
 import { type Refused, refusalToProduce } from './rights.ts';
 import { erase, type KvChange, type MachineState, put, type StoredKv } from './state.ts';
 
@@ -92,7 +91,7 @@ export function applyKvCommit(state: MachineState, session: Session, command: Kv
     if (refusal !== undefined) return refusal;
   }
   if (!checksHold(state, command.checks, view)) return { kind: 'kvConflict' };
-  const full = fullChannel(command, targets);
+  const full = fullChannel(session, produced);
   if (full !== undefined) {
     return {
       kind: 'refused',
@@ -105,7 +104,7 @@ export function applyKvCommit(state: MachineState, session: Session, command: Kv
   const version = write(state, prepared);
   produced.forEach(({ blocks }, i) => {
     const target = targets[i];
-    if (target !== undefined) produceBlocks(state, session, target, blocks, Infinity);
+    if (target !== undefined) produceBlocks(state, session, target, blocks, Infinity, { isUnbounded: true });
   });
   return { kind: 'kvCommitted', version };
 }
@@ -279,21 +278,6 @@ function needOf(
     .map((key) => state.layout.bytesKey(KIND.kv, key))
     .filter((key) => view.get(key) === undefined);
   return missing.length + ranges.length === 0 ? undefined : { keys: missing, ranges };
-}
-
-/** The channel that has no room for what the commit produces to it. */
-function fullChannel({ produced }: KvCommit, targets: readonly (ChannelRef | undefined)[]): string | undefined {
-  const counts = new Map<ChannelRef, number>();
-  produced.forEach(({ blocks }, i) => {
-    const target = targets[i];
-    if (target !== undefined && target.policy.policy.maxBacklog !== 0) {
-      counts.set(target, (counts.get(target) ?? 0) + countOf(blocks));
-    }
-  });
-  for (const [{ channel, policy }, count] of counts) {
-    if (backlogOf(channel) + count > policy.policy.maxBacklog) return channel.name;
-  }
-  return undefined;
 }
 
 /** The key with the versionstamp as its last part, a text, see `model/kv-key.ts`. */

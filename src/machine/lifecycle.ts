@@ -23,8 +23,10 @@ import {
 } from './groups.ts';
 import { KIND } from './layout.ts';
 import { attemptNumber, extraOf, remember } from './message.ts';
+import { endNode, forgetNode, returnNode } from './flow-graph.ts';
 import { encodeDelayed } from './message-record.ts';
 import { notesKey } from './notes.ts';
+import { releasePack } from './packs.ts';
 import { addToPage, removeFromPage, touchPage } from './pages.ts';
 import { isClear } from './session.ts';
 import { type EndedRecord, erase, journal, type MachineState, put } from './state.ts';
@@ -132,6 +134,7 @@ export function end(state: MachineState, message: Message, happening: Happening,
     group: message.group?.key ?? '',
   };
   recordEnd(state, record);
+  endNode(state, message, { state: next, commit: state.nextCommit, isMoved: false, why: record.failure?.message });
   const { seq, pack, second, endedAt } = record;
   keep(state, channel.ended[next], { seq, pack, second, endedAt });
   tellWaiters(state, message.seq, next, outcome.result, record.failure);
@@ -187,6 +190,7 @@ export function admitAgain(state: MachineState, channel: Channel, policy: Policy
   state.changes.channels.add(channel);
   enter(state, message);
   journal(state, 'redriven', message, 0, 0);
+  returnNode(state, message);
 }
 
 /** Deletes a message that waits, without a trace but for the counters. */
@@ -204,6 +208,7 @@ export function drop(state: MachineState, message: Message): void {
     recordEnd(state, { ...forgottenRecord(message), endedAt: state.now });
   }
   tellWaiters(state, message.seq, undefined, undefined, undefined);
+  endNode(state, message, { state: 'cancelled', commit: 0, isMoved: false, why: 'It was purged' });
   afterLeavingBacklog(state, message);
   releasePack(state, message.pack, message.second);
 }
@@ -211,33 +216,8 @@ export function drop(state: MachineState, message: Message): void {
 /** Takes a message out of what is kept of the past. */
 export function forget(state: MachineState, list: EndedList, message: EndedMessage): void {
   list.messages.remove(message);
+  forgetNode(state, message.seq);
   releasePack(state, message.pack, message.second);
-}
-
-/** A pack is written smaller when so many messages of it are left, and still are after this time. */
-const COMPACT_AT: readonly number[] = [1, 8];
-const COMPACT_AFTER_MS = 60_000;
-
-/** Says that one message of a pack is gone; the last one takes the pack and all its records along. */
-export function releasePack(state: MachineState, pack: number, second: number): void {
-  const left = state.packs.get(pack);
-  if (left !== undefined) {
-    if (left === 2) state.packs.delete(pack);
-    else state.packs.set(pack, left - 1);
-    if (COMPACT_AT.includes(left - 1)) state.compactions.push({ pack, at: state.now + COMPACT_AFTER_MS });
-    return;
-  }
-  const { layout, changes } = state;
-  erase(state, layout.key(KIND.pack, pack));
-  erase(state, layout.key(KIND.ids, second, pack));
-  // Ends of this pack that were not written yet must not appear after the clear.
-  changes.ended.delete(pack);
-  const ended = layout.range(KIND.ended, pack);
-  changes.writes.push({ kind: 'clear', from: ended.from, to: ended.to });
-  if (state.annotatedPacks.delete(pack)) {
-    const notes = layout.range(KIND.notes, pack);
-    changes.writes.push({ kind: 'clear', from: notes.from, to: notes.to });
-  }
 }
 
 /** Adds an ended message to what is kept, and removes the oldest one when that is one too many. */
@@ -345,6 +325,7 @@ function moveToDeadLetters(state: MachineState, message: Message, name: string):
   // Whoever waits for a result waits in vain: what the dead-letter channel makes of the message is another matter.
   tellWaiters(state, message.seq, 'dead', undefined, extra.failure);
   stopWaiters(state, message.seq);
+  endNode(state, message, { state: 'dead', commit: 0, isMoved: true, why: extra.failure?.message });
   remember(message, { at: state.now, what: 'moved', attempt: 0, note: `from ${message.channel.name}` });
   afterLeavingBacklog(state, message);
   const origin = message.channel;

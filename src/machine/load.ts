@@ -14,6 +14,7 @@ import { addChannel, addPolicy, readChannel, readPolicyRecord } from './channels
 import { readEndedRecords } from './cold.ts';
 import { dropSlot } from './dedupe.ts';
 import { beginAlone } from './dispatch.ts';
+import { finishFlows, loadFlow } from './flow-load.ts';
 import { JOURNAL_VERSION } from './flush.ts';
 import { addGroup, finishGroup, joinGroup } from './groups.ts';
 import { readGroup } from './group-record.ts';
@@ -93,6 +94,7 @@ export class Loader {
     for (const record of this.#journal) state.journal.push(record);
     for (const record of since) state.journal.push(record);
     this.#keepEnded();
+    finishFlows(state);
     for (const [seq, count] of state.packs) if (count === 1) state.packs.delete(seq);
     const over = new Set([...this.#over, ...state.endedWhileLoading.splice(0)]);
     for (const session of over) {
@@ -159,6 +161,8 @@ export class Loader {
         const channel = known(state.channelNumbers.get(layout.numberAt(key, 0)), 'channel');
         return addGroup(state, channel, readGroup(layout.bytesBehind(key, 1), value));
       }
+      case KIND.flow:
+        return loadFlow(state, key, value);
       default:
         throw new HoldfastError('STORE_CORRUPT', `Cannot load a record of kind ${kind}`);
     }

@@ -21,6 +21,8 @@ import { applyWindow, openSession, type Proof } from './consumers.ts';
 import { dispatch } from './dispatch.ts';
 import { limitsGroups } from './groups.ts';
 import { applyEvents, planEvents } from './events.ts';
+import { applyFlowView, planFlowView } from './flow-views.ts';
+import { applyFlow, planFlow, planNodes, settleFlows } from './flows.ts';
 import { flush, type Flushed, isDirty, pendingBytes } from './flush.ts';
 import { applyInspect, planInspect } from './inspect.ts';
 import { applyKvCommit, applyKvRead, applyKvWatch, planKvEffects, planKvRead } from './kv.ts';
@@ -165,6 +167,8 @@ export class Machine {
       case 'manage':
         return planManage(this.#state, command, view);
       case 'inspect':
+        if (command.what === 'children' || command.what === 'flow')
+          return planFlowView(this.#state, session, command, view);
         return command.what === 'events'
           ? planEvents(this.#state, session, command, view)
           : planInspect(this.#state, command, view);
@@ -176,7 +180,14 @@ export class Machine {
         return planKvRead(this.#state, { keys: command.keys, ranges: [] }, view);
       case 'kvCommit':
         return planKvEffects(this.#state, [command], view);
+      case 'flow':
+        return planFlow(this.#state, session, command, view);
       case 'settle':
+        for (const { outcome, produced = [] } of command.settles) {
+          if (outcome.kind !== 'wait' || outcome.edges.length === 0) continue;
+          const need = planNodes(this.#state, session, { produced, edges: outcome.edges }, view);
+          if (need !== undefined) return need;
+        }
         return planKvEffects(
           this.#state,
           command.settles.map(({ effects }) => effects),
@@ -270,6 +281,7 @@ export class Machine {
   /** Hands ready messages to consumers with room; the deliveries are in the next flush. */
   dispatch(context: Context): void {
     this.#setTime(context);
+    settleFlows(this.#state);
     dispatch(this.#state);
   }
 
@@ -373,7 +385,10 @@ export class Machine {
         return applyKvWatch(state, session, command, view);
       case 'kvCommit':
         return unknownTarget(session, command.produced) ?? applyKvCommit(state, session, command, view);
+      case 'flow':
+        return unknownTarget(session, command.produced) ?? applyFlow(state, session, command, view);
       case 'inspect':
+        if (command.what === 'children' || command.what === 'flow') return applyFlowView(state, session, command, view);
         return command.what === 'events'
           ? applyEvents(state, session, command, view)
           : applyInspect(state, session, command, view);
@@ -445,7 +460,8 @@ function isServedAlone(session: Session, ref: number): boolean {
 
 /** Commands with an effect that must not happen twice; the others may be repeated at will. */
 function isRemembered({ kind }: Command): boolean {
-  const changesMessages = kind === 'produce' || kind === 'settle' || kind === 'annotate' || kind === 'kvCommit';
+  const changesMessages =
+    kind === 'produce' || kind === 'flow' || kind === 'settle' || kind === 'annotate' || kind === 'kvCommit';
   return (
     changesMessages || kind === 'control' || kind === 'controlGroup' || kind === 'manage' || kind === 'createToken'
   );

@@ -8,7 +8,8 @@ import { readyCount } from './channel.ts';
 import { type ColdView, lastEnd, locate, type Need } from './cold.ts';
 import { changeGroup, groupOf } from './groups.ts';
 import { KIND } from './layout.ts';
-import { admitAgain, end, move, scheduleRemoval } from './lifecycle.ts';
+import { cancel } from './flows.ts';
+import { admitAgain, move, scheduleRemoval } from './lifecycle.ts';
 import { refusalFor } from './rights.ts';
 import type { EndedRecord, MachineState } from './state.ts';
 
@@ -122,7 +123,7 @@ export function applyManage(state: MachineState, session: Session, command: Mana
   const message = state.messages.get(at.seq);
   if (message !== undefined) {
     const refusal = refusalFor(session, message.channel.name, command.action, 'admin');
-    return refusal ?? manageLive(state, message, command.action);
+    return refusal ?? manageLive(state, message, command);
   }
   const record = lastEnd(at, view.range(state.layout.range(KIND.ended, at.pack)) ?? []);
   const kept = record === undefined ? undefined : keptMessage(state, record);
@@ -152,18 +153,13 @@ export function keptMessage(state: MachineState, record: EndedRecord): EndedMess
   return candidate?.seq === record.seq ? candidate : undefined;
 }
 
-function manageLive(state: MachineState, message: Message, action: Manage['action']): Reply {
+function manageLive(state: MachineState, message: Message, { action, children = false }: Manage): Reply {
   if (action === 'promote' && message.state === 'delayed') {
     move(state, message, 'promoted', { order: state.nextSeq++ });
     return DONE;
   }
   if (action !== 'cancel') return wrongState(action, message.state);
-  const { lease } = message;
-  if (lease !== undefined) {
-    const notice = { kind: 'revoked', seq: message.seq, token: lease.token, reason: 'cancelled' } as const;
-    state.changes.notices.push({ session: lease.session, notice });
-  }
-  end(state, message, 'cancelled', {});
+  cancel(state, message, children);
   return DONE;
 }
 

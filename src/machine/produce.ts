@@ -7,11 +7,13 @@ import type { DedupeRule } from '../model/policy.ts';
 import type { Channel, ChannelRef, DedupeSlot, DueClock, Message, PolicyRef, Session } from './memory.ts';
 import { backlogOf } from './channel.ts';
 import { findSlot, rewriteSlot, takeSlot } from './dedupe.ts';
+import { isNode } from './flow-graph.ts';
 import { groupOf, joinGroup, limitsGroups, roomIn, wantRoom } from './groups.ts';
 import { KIND } from './layout.ts';
-import { admit, end, releasePack } from './lifecycle.ts';
+import { admit, end } from './lifecycle.ts';
 import { extraOf } from './message.ts';
 import { encodePack } from './pack.ts';
+import { releasePack } from './packs.ts';
 import { type MachineState, put } from './state.ts';
 
 /** Adds the messages and says which of them were not stored. */
@@ -80,6 +82,14 @@ export function wantRoomAgain(state: MachineState, session: Session, { ref }: Pr
   else state.changes.notices.push({ session, notice: { kind: 'room', channel: channel.name } });
 }
 
+/** How messages come in that are not produced on their own. */
+export interface Intake {
+  /** There is room for them, or is to be: nobody is left to be told that there is none. */
+  readonly isUnbounded?: boolean;
+  /** A message of a flow never takes the place of one that stands, or waits behind it. */
+  readonly asNodes?: boolean;
+}
+
 /** Adds as many messages of the blocks as there is room for. */
 export function produceBlocks(
   state: MachineState,
@@ -87,18 +97,59 @@ export function produceBlocks(
   target: ChannelRef,
   blocks: readonly Uint8Array[],
   room: number,
+  intake: Intake = {},
 ): ProduceException[] {
   const exceptions: ProduceException[] = [];
   let index = 0;
   let left = room;
   for (const block of blocks) {
-    const admitted = admitBlock(state, session, target, block, index, left, exceptions);
+    const admitted = admitBlock(state, session, target, block, index, left, exceptions, intake);
     left -= admitted.stored;
     index += admitted.count;
   }
   target.channel.totals.produced += index - exceptions.length;
   state.changes.channels.add(target.channel);
   return exceptions;
+}
+
+/** The first of the channels that have no room for all that is to be produced to them. */
+export function fullChannel(
+  session: Session,
+  produced: readonly Pick<Produce, 'ref' | 'blocks'>[],
+): string | undefined {
+  const counts = new Map<ChannelRef, number>();
+  for (const { ref, blocks } of produced) {
+    const target = session.refs.get(ref);
+    if (target !== undefined && target.policy.policy.maxBacklog !== 0) {
+      counts.set(target, (counts.get(target) ?? 0) + countOf(blocks));
+    }
+  }
+  for (const [{ channel, policy }, count] of counts) {
+    if (backlogOf(channel) + count > policy.policy.maxBacklog) return channel.name;
+  }
+  return channelOfFullGroup(session, produced);
+}
+
+function channelOfFullGroup(
+  session: Session,
+  produced: readonly Pick<Produce, 'ref' | 'blocks'>[],
+): string | undefined {
+  const counts = new Map<Channel, Map<string, number>>();
+  for (const { ref, blocks } of produced) {
+    const channel = session.refs.get(ref)?.channel;
+    if (channel === undefined || !limitsGroups(channel)) continue;
+    const ofChannel = counts.get(channel) ?? new Map<string, number>();
+    counts.set(channel, ofChannel);
+    for (const block of blocks) {
+      for (const reader = new BlockReader(block); reader.next();) {
+        if (reader.group !== '') ofChannel.set(reader.group, (ofChannel.get(reader.group) ?? 0) + 1);
+      }
+    }
+  }
+  for (const [channel, groups] of counts) {
+    for (const [key, count] of groups) if (count > roomFor(channel, key)) return channel.name;
+  }
+  return undefined;
 }
 
 /** How many messages the blocks hold. */
@@ -115,6 +166,7 @@ function admitBlock(
   firstIndex: number,
   room: number,
   exceptions: ProduceException[],
+  { isUnbounded = false, asNodes = false }: Intake,
 ): { stored: number; count: number } {
   const reader = new BlockReader(block);
   const pack = state.nextSeq;
@@ -126,7 +178,7 @@ function admitBlock(
   let stored = 0;
   for (let i = 0; reader.next(); i++) {
     const slot = rule !== undefined && reader.dedupe !== '' ? findSlot(state, channel, reader.dedupe) : undefined;
-    const standing = slot === undefined ? undefined : whatStands(state, slot, rule as DedupeRule);
+    const standing = slot === undefined ? undefined : asNodes ? 'first' : whatStands(state, slot, rule as DedupeRule);
     if (standing === 'first') {
       channel.totals.deduplicated += 1;
       exceptions.push({ index: firstIndex + i, what: 'deduplicated', id: bytesOf((slot as DedupeSlot).id) });
@@ -136,7 +188,7 @@ function admitBlock(
       exceptions.push({ index: firstIndex + i, what: 'backlogFull', id: undefined });
       continue;
     }
-    if (reader.group !== '' && limitsGroups(channel) && roomFor(channel, reader.group) <= 0) {
+    if (!isUnbounded && reader.group !== '' && limitsGroups(channel) && roomFor(channel, reader.group) <= 0) {
       exceptions.push({ index: firstIndex + i, what: 'backlogFull', id: undefined });
       wantRoom(groupOf(channel, reader.group), session);
       continue;
@@ -184,7 +236,7 @@ function whatStands(state: MachineState, slot: DedupeSlot, rule: DedupeRule): 'f
   if (rule.mode === 'reject' || standing === undefined) return 'first';
   // One that was redriven, or that goes on among the dead letters, has given up its key and would never hand it over.
   if (rule.mode === 'keepLast') return standing.extra?.dedupe === slot.hash ? 'both' : 'first';
-  return standing.state === 'leased' || standing.deliveries > 0 ? 'first' : 'second';
+  return standing.state === 'leased' || standing.deliveries > 0 || isNode(state, standing) ? 'first' : 'second';
 }
 
 /** Whether the end of the message that holds a key ends or hands over the key. */

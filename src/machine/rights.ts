@@ -42,6 +42,8 @@ export function refusalOf({ grant }: Session, command: Command): Refused | undef
     case 'inspect':
       if (command.what === 'tokens') return lacks('list access tokens', 'server:admin');
       if (command.what === 'channels' || command.what === 'overview' || command.what === 'message') return undefined;
+      // Who holds a message may see what it waited for; a flow is looked at by its id.
+      if (command.what === 'children' || command.what === 'flow') return undefined;
       // Without a channel, they are the events of all that the session may read.
       if (command.what === 'events' && command.channel === undefined) return undefined;
       return hasRight(rightsOn(grant, command.channel ?? ''), 'read')

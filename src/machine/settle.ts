@@ -15,6 +15,7 @@ import {
 } from '../model/command.ts';
 import { backoffDelayMs } from '../model/backoff.ts';
 import type { ColdView } from './cold.ts';
+import { addNodes, block, refusalOfNodes } from './flows.ts';
 import { hasNotBegun, holdGroup, keepsPlace } from './groups.ts';
 import { checksHold, prepare, write } from './kv.ts';
 import type { ChannelRef, Message, Session } from './memory.ts';
@@ -214,23 +215,29 @@ function settleOne(
   view: ColdView,
 ): void {
   switch (outcome.kind) {
-    case 'ack':
+    case 'wait':
+    case 'ack': {
       for (const { ref, blocks } of produced ?? []) {
         const refusal = produceRefusal(session, ref, blocks);
         if (refusal !== undefined) return failRefused(state, message, refusal, random);
       }
+      const nodes = { produced: produced ?? [], edges: outcome.kind === 'wait' ? outcome.edges : [] };
+      const impossible = nodes.edges.length === 0 ? undefined : refusalOfNodes(state, session, nodes, message);
+      if (impossible !== undefined) return failRefused(state, message, impossible, random);
       if (effects !== undefined) {
         const prepared = prepare(state, effects.mutations, view);
         if ('kind' in prepared) return failRefused(state, message, prepared, random);
         if (prepared.length > 0) write(state, prepared);
       }
+      if (outcome.kind === 'wait') return waitForChildren(state, session, message, nodes, view);
       for (const part of produced ?? []) {
         const target = session.refs.get(part.ref) as ChannelRef;
         // A follow-up is never refused for a full backlog: that would undo work that is done.
-        produceBlocks(state, session, target, part.blocks, Infinity);
+        produceBlocks(state, session, target, part.blocks, Infinity, { isUnbounded: true });
       }
       end(state, message, 'acked', { result: outcome.result });
       break;
+    }
     case 'nack':
       failAttempt(state, message, outcome.failure, outcome.delayMs, random);
       break;
@@ -276,6 +283,19 @@ function hold(state: MachineState, { channel, group }: Message, outcome: Extract
   if (outcome.what === 'group' && group !== undefined) return holdGroup(state, group, until);
   channel.gate.heldUntil = Math.max(channel.gate.heldUntil, until);
   state.changes.channels.add(channel);
+}
+
+/** The message waits for what it has added, and for what it had before, and is not charged for it. */
+function waitForChildren(
+  state: MachineState,
+  session: Session,
+  message: Message,
+  nodes: Parameters<typeof addNodes>[2],
+  view: ColdView,
+): void {
+  addNodes(state, session, nodes, message, view);
+  remember(message, { at: state.now, what: 'blocked', attempt: attemptNumber(message), note: undefined });
+  block(state, message, false);
 }
 
 /** All of it or none: without its effects the attempt has not been a success, and its failure says why. */

@@ -5,6 +5,7 @@ import type { Failure, Notice } from '../model/command.ts';
 import type { KvRecord } from '../model/kv.ts';
 import type { EndedState, Happening } from '../model/states.ts';
 import { HAPPENINGS } from '../model/states.ts';
+import { createFlows, type Flows } from './flow-memory.ts';
 import { Layout } from './layout.ts';
 import type {
   AccessToken,
@@ -106,6 +107,7 @@ export interface MachineState {
   readonly reservations: Set<Channel>;
   /** Messages that were given up and wait for the commit that writes their keys of KV. */
   readonly givenUp: Set<Message>;
+  readonly flows: Flows;
   /** Sessions that have a suspect alone. */
   readonly lone: Set<Session>;
   /** Gates that open at a time, or that are to be forgotten then. */
@@ -246,6 +248,7 @@ export function createState(space: string): MachineState {
     dispatchable: new Set(),
     reservations: new Set(),
     givenUp: new Set(),
+    flows: createFlows(),
     lone: new Set(),
     gates: new OrderedIndex(compareGates),
     ruledGroups: 0,

@@ -3,6 +3,7 @@ import type { Channel, EndedList, EndedMessage, Group, Message, Session } from '
 import { closeConsumers, forgetSession } from './consumers.ts';
 import { endWindow } from './dedupe.ts';
 import { renewReservations } from './dispatch.ts';
+import { isFlowWork, retireSome } from './flows.ts';
 import { sleepGate } from './gates.ts';
 import { forgetIfIdle, keepsPlace, placeGroup } from './groups.ts';
 import { drop, end, forget, lookAgain, move, oldestUnawaited, retentionOf, scheduleRemoval } from './lifecycle.ts';
@@ -20,7 +21,7 @@ export interface WakeTimes {
 }
 
 export function nextWake(state: MachineState): WakeTimes {
-  if (state.busyChannels.size + state.givenUp.size + state.regrouping.size > 0)
+  if (state.busyChannels.size + state.givenUp.size + state.regrouping.size > 0 || isFlowWork(state))
     return { machine: state.now, wall: Infinity };
   const tokenExpiresAt = state.tokenExpiries.first()?.expiresAt ?? Infinity;
   const machine = Math.min(
@@ -53,6 +54,7 @@ export function applyTick(state: MachineState, random: () => number): void {
   while (budget.left > 0 && expireSession(state)) budget.left -= 1;
   while (budget.left > 0 && removeOld(state, budget));
   for (const channel of state.busyChannels) if (budget.left > 0) purgeSome(state, channel, budget);
+  retireSome(state);
 }
 
 /** Keeps for a client that comes back what its session holds until `leasesUntil`, and its answers until `expiresAt`. */

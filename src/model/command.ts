@@ -6,6 +6,7 @@
  * passing: they get no answer, and repeating them changes nothing.
  */
 import type { ErrorCode } from './errors.ts';
+import type { AddFlow, FlowEdge, InspectChildren, InspectFlow } from './flow.ts';
 import type { KvEffects, KvPage, KvRange, KvRecord } from './kv.ts';
 import type { MessageId } from './message-id.ts';
 import type { ChannelSettings, GroupRules, Policy, SettingsPatch } from './policy.ts';
@@ -37,7 +38,8 @@ export type Command =
   | Backup
   | KvRead
   | KvCommit
-  | KvWatch;
+  | KvWatch
+  | AddFlow;
 
 /** Names a channel and a policy `ref` for this session's other commands, and creates the channel if it is new. */
 export interface Declare {
@@ -103,10 +105,10 @@ export interface SettleSet {
 
 export interface Settle extends LeaseKey {
   readonly outcome: Outcome;
-  /** Messages that are produced in the same commit, when the outcome is an ack. */
+  /** Messages that are produced in the same commit, when the outcome is an ack or a wait. */
   readonly produced: readonly Omit<Produce, 'atomic'>[] | undefined;
   /**
-   * What the handler read of KV, whatever the outcome, and what it writes, when that is an ack. Where a check does not
+   * What the handler read of KV, whatever the outcome, and what it writes, when that is an ack or a wait. Where a check does not
    * hold nothing is settled: the lease stays, and the handler is to run again.
    */
   readonly effects: KvEffects | undefined;
@@ -128,7 +130,12 @@ export type Outcome =
   /** Gave up: no further attempt. */
   | { readonly kind: 'fail'; readonly failure: Failure }
   /** The isolate that ran the handler died; counted as a death of the process. It died alone, so nothing else is suspected. */
-  | { readonly kind: 'died'; readonly failure: Failure };
+  | { readonly kind: 'died'; readonly failure: Failure }
+  /**
+   * Waits until all children have ended, among them those that the edges make of what is produced with this; comes again
+   * then, and is not counted. What is produced, and what is written to KV, commits with it as with an ack.
+   */
+  | { readonly kind: 'wait'; readonly edges: readonly FlowEdge[] };
 
 /** An error as data. `message` is cut after 1,024 characters and `stack` after 2,048. */
 export interface Failure {
@@ -178,6 +185,8 @@ export interface Manage {
   readonly kind: 'manage';
   readonly id: Uint8Array;
   readonly action: 'cancel' | 'promote' | 'redrive';
+  /** With `cancel`: also what has not ended of its children, and of theirs, but for what others wait for. */
+  readonly children?: boolean;
 }
 
 /** Asks for the notice `ended` of a message, or, with `stop`, for no more. A result is kept while somebody waits. */
@@ -202,6 +211,8 @@ export interface Watch {
  * `server:admin`.
  */
 export type Inspect =
+  | InspectChildren
+  | InspectFlow
   | { readonly kind: 'inspect'; readonly what: 'tokens' }
   | { readonly kind: 'inspect'; readonly what: 'channels' }
   | { readonly kind: 'inspect'; readonly what: 'channel'; readonly channel: string }

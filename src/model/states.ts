@@ -6,7 +6,7 @@ export const STATES = ['ready', 'delayed', 'leased', 'waiting', 'completed', 'de
  * - `ready`: can be claimed.
  * - `delayed`: waits for its time.
  * - `leased`: a consumer holds it.
- * - `waiting`: waits for another message to end, or has been given up and waits for the commit that says so in KV.
+ * - `waiting`: waits for other messages to end, or has been given up and waits for the commit that says so in KV.
  * - `completed`, `dead`, `cancelled`: ended, kept as long as the retention says.
  */
 export type State = (typeof STATES)[number];
@@ -35,12 +35,20 @@ export const HAPPENINGS = [
   'purged',
   'moved',
   'givenUp',
+  'blocked',
 ] as const;
 
 export type Happening = (typeof HAPPENINGS)[number];
 
 const TRANSITIONS: Readonly<Record<State, Partial<Record<Happening, State>>>> = {
-  ready: { claimed: 'leased', replaced: 'cancelled', cancelled: 'cancelled', expired: 'dead', givenUp: 'waiting' },
+  ready: {
+    claimed: 'leased',
+    replaced: 'cancelled',
+    cancelled: 'cancelled',
+    expired: 'dead',
+    givenUp: 'waiting',
+    blocked: 'waiting',
+  },
   delayed: {
     due: 'ready',
     promoted: 'ready',
@@ -48,6 +56,7 @@ const TRANSITIONS: Readonly<Record<State, Partial<Record<Happening, State>>>> = 
     cancelled: 'cancelled',
     expired: 'dead',
     givenUp: 'waiting',
+    blocked: 'waiting',
   },
   leased: {
     acked: 'completed',
@@ -58,6 +67,7 @@ const TRANSITIONS: Readonly<Record<State, Partial<Record<Happening, State>>>> = 
     failed: 'dead',
     cancelled: 'cancelled',
     givenUp: 'waiting',
+    blocked: 'waiting',
   },
   waiting: {
     unblocked: 'ready',

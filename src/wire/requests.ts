@@ -8,8 +8,9 @@
  * blocks   = count(varint) (length(varint) block)*
  * window   = consumer(varint) ref(varint) size(varint) handlers(varint)
  * started, holding = count(varint) (seq(varint) token(varint))*
- * settle   = count(varint) (seq token outcome(u8) [fields] [produced] [effects])*
+ * settle   = count(varint) (seq token outcome(u8) [fields] [produced] [effects] [edges])*
  * kvRead, kvCommit, kvWatch, effects                                   see kv.ts
+ * flow, edges                                                          see flow.ts
  * ```
  */
 import { decode, encode } from '../codec/bson.ts';
@@ -17,10 +18,12 @@ import { BlockReader } from '../model/block.ts';
 import { ByteReader, ByteWriter } from '../model/bytes.ts';
 import type { Command, Failure, LeaseKey, Outcome, Produce, Request, Settle } from '../model/command.ts';
 import { MAX_DURATION_MS } from '../model/duration.ts';
+import type { FlowEdge, FlowPart } from '../model/flow.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { MAX_VALUE_BYTES } from '../model/records.ts';
 import { readList } from '../model/reply.ts';
 import { checkDocument } from './documents.ts';
+import { readEdges, readFlow, writeEdges, writeFlow } from './flow.ts';
 import { FRAME } from './frames.ts';
 import { effectsBytes, readEffects, readKeys, readRanges, writeEffects, writeKeys, writeRanges } from './kv.ts';
 
@@ -34,11 +37,23 @@ const KIND = {
   kvRead: 7,
   kvCommit: 8,
   kvWatch: 9,
+  flow: 10,
 } as const;
 
 const PRODUCE = { atomic: 1, versioned: 2 } as const;
 
-const OUTCOMES = ['ack', 'nack', 'undecodable', 'release', 'snooze', 'fail', 'died', 'hold', 'holdGroup'] as const;
+const OUTCOMES = [
+  'ack',
+  'nack',
+  'undecodable',
+  'release',
+  'snooze',
+  'fail',
+  'died',
+  'hold',
+  'holdGroup',
+  'wait',
+] as const;
 
 /** Set in an outcome's byte when effects on KV or messages come with it, or when it has a result or a delay. */
 const WITH_EFFECTS = 0x20;
@@ -56,7 +71,7 @@ const MAX_PAYLOAD_BYTES: number = 4 * 1024 * 1024;
 const MAX_BLOCK_BYTES: number = MAX_VALUE_BYTES - 1_024;
 
 /**
- * What a frame may hold: each request counts as 8, each settle, and each key, check or mutation of KV, as 4, each lease as 1. Their smallest forms take far less
+ * What a frame may hold: each request counts as 8, each settle, each key, check or mutation of KV, and each edge of a flow, as 4, each lease as 1. Their smallest forms take far less
  * in a frame than in memory.
  */
 const MAX_COST = 1_000_000;
@@ -108,6 +123,7 @@ function spend(cost: Cost, spent: number): void {
 export function roughBytes(command: Command): number {
   if (command.kind === 'produce') return command.blocks.reduce((sum, block) => sum + block.length + 8, 32);
   if (command.kind === 'settle') return command.settles.reduce((sum, settle) => sum + settleBytes(settle), 16);
+  if (command.kind === 'flow') return producedBytes(command.produced) + edgesBytes(command.edges);
   if (command.kind === 'kvCommit') return effectsBytes(command) + producedBytes(command.produced);
   return 256;
 }
@@ -115,11 +131,16 @@ export function roughBytes(command: Command): number {
 function settleBytes({ outcome, produced, effects }: Settle): number {
   let bytes = 16 + producedBytes(produced ?? []);
   if (outcome.kind === 'ack') bytes += outcome.result?.length ?? 0;
+  if (outcome.kind === 'wait') bytes += edgesBytes(outcome.edges);
   if (effects !== undefined) bytes += effectsBytes(effects);
   return bytes;
 }
 
-function producedBytes(produced: readonly Omit<Produce, 'atomic'>[]): number {
+function edgesBytes(edges: readonly FlowEdge[]): number {
+  return edges.reduce((sum, { key = '' }) => sum + 16 + key.length, 64);
+}
+
+function producedBytes(produced: readonly FlowPart[]): number {
   let bytes = 0;
   for (const { blocks } of produced) for (const block of blocks) bytes += block.length + 8;
   return bytes;
@@ -176,6 +197,11 @@ function writeRequest(frame: ByteWriter, { request, command }: Request): void {
       frame.varint(command.watch);
       writeKeys(frame, command.keys);
       break;
+    case 'flow':
+      frame.u8(KIND.flow);
+      frame.varint(request);
+      writeFlow(frame, command, writeProduced);
+      break;
     default:
       frame.u8(KIND.document);
       frame.varint(request);
@@ -214,6 +240,8 @@ function readCommand(frame: ByteReader, kind: number, cost: Cost): Command {
       return { kind: 'kvCommit', ...readEffects(frame, spendKey), produced: readProduced(frame) };
     case KIND.kvWatch:
       return { kind: 'kvWatch', watch: frame.varint(), keys: readKeys(frame, spendKey) };
+    case KIND.flow:
+      return readFlow(frame, readProduced, spendKey);
     case KIND.document:
       return readDocument(frame.bytes());
     default:
@@ -280,9 +308,10 @@ function writeSettle(frame: ByteWriter, { seq, token, outcome, produced, effects
   if ('failure' in outcome) writeFailure(frame, outcome.failure);
   if (produced !== undefined) writeProduced(frame, produced);
   if (effects !== undefined) writeEffects(frame, effects);
+  if (outcome.kind === 'wait') writeEdges(frame, outcome.edges);
 }
 
-function writeProduced(frame: ByteWriter, produced: readonly Omit<Produce, 'atomic'>[]): void {
+function writeProduced(frame: ByteWriter, produced: readonly FlowPart[]): void {
   frame.varint(produced.length);
   for (const { ref, blocks } of produced) {
     frame.varint(ref);
@@ -299,13 +328,20 @@ function readSettle(frame: ByteReader, cost: Cost): Settle {
   const seq = frame.varint();
   const token = frame.varint();
   const flags = frame.u8();
-  const outcome = readOutcome(frame, OUTCOMES[flags & 0x1f], (flags & WITH_VALUE) !== 0);
+  const kind = OUTCOMES[flags & 0x1f];
+  const spendKey = (): void => spend(cost, COST.key);
+  const told = kind === 'wait' ? undefined : readOutcome(frame, kind, (flags & WITH_VALUE) !== 0);
   const produced = flags & WITH_PRODUCED ? readProduced(frame) : undefined;
-  const effects = flags & WITH_EFFECTS ? readEffects(frame, () => spend(cost, COST.key)) : undefined;
+  const effects = flags & WITH_EFFECTS ? readEffects(frame, spendKey) : undefined;
+  const outcome = told ?? { kind: 'wait', edges: readEdges(frame, produced ?? [], true, spendKey) };
   return { seq, token, outcome, produced, effects };
 }
 
-function readOutcome(frame: ByteReader, kind: (typeof OUTCOMES)[number] | undefined, value: boolean): Outcome {
+function readOutcome(
+  frame: ByteReader,
+  kind: Exclude<(typeof OUTCOMES)[number], 'wait'> | undefined,
+  value: boolean,
+): Outcome {
   switch (kind) {
     case 'ack':
       return { kind, result: value ? readResult(frame) : undefined };

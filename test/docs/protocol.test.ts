@@ -9,6 +9,15 @@ import { BlockWriter, idSecond, MAX_PRIORITY, MAX_UNDELIVERED_KEYS } from '#hold
 import { ByteWriter } from '#holdfast/model/bytes.js';
 import { MAX_FAILURE_MESSAGE_CHARACTERS, MAX_FAILURE_STACK_CHARACTERS } from '#holdfast/model/command.js';
 import { MAX_DURATION_MS } from '#holdfast/model/duration.js';
+import {
+  MAX_CHILD_KEY_CHARACTERS,
+  MAX_CHILD_PAGE,
+  MAX_CHILDREN,
+  MAX_FLOW_DEPTH,
+  MAX_FLOW_EDGES,
+  MAX_FLOW_NODES,
+  MAX_FLOW_VIEW,
+} from '#holdfast/model/flow.js';
 import { messageIdTime, parseMessageId } from '#holdfast/model/message-id.js';
 import {
   MAX_KV_CHECKS,
@@ -62,6 +71,9 @@ describe('docs/protocol.md', () => {
       textsOf('wire/requests.ts', 'OUTCOMES').map((outcome, number) => `${number} ${outcome}`),
     );
     expect(firstTwo('KV')).toEqual(textsOf('wire/kv.ts', 'MUTATIONS').map((what, number) => `${number} ${what}`));
+    expect(firstTwo('Flows')).toEqual(
+      textsOf('model/flow.ts', 'CHILD_POLICIES').map((what, number) => `${number} ${what}`),
+    );
     expect(firstTwo('Events')).toEqual(numbersOf('wire/events.ts', 'EVENT'));
     expect(firstTwo('Replies')).toEqual(numbersOf('model/reply.ts', 'TAG'));
     expect(firstTwo('Blocks')).toEqual(numbersOf('model/block.ts', 'FLAG'));
@@ -89,7 +101,8 @@ describe('docs/protocol.md', () => {
     const rows = table('Values');
     expect(rows.length).toBeGreaterThan(0);
     for (const [value = '', fields = ''] of rows) {
-      expect([value, fields.split(', ')]).toEqual([value, fieldsOf('model/command.ts', value)]);
+      const path = FLOW_VIEWS.has(value) ? 'model/flow-views.ts' : 'model/command.ts';
+      expect([value, fields.split(', ')]).toEqual([value, fieldsOf(path, value)]);
     }
   });
 
@@ -99,7 +112,7 @@ describe('docs/protocol.md', () => {
 
   test('has the limits of the code', () => {
     const { helloMs, helloBytes, requestBytes, eventsBytes, congestedBytes, bufferedBytes } = NETWORK_LIMITS;
-    const cost = 'cost of a frame: 8 a request, 4 a settle, key, check or mutation, 1 a lease';
+    const cost = 'cost of a frame: 8 a request, 4 a settle, key, check, mutation or edge, 1 a lease';
     const expected = {
       'time from the connection to HELLO, in milliseconds': helloMs,
       'bytes of a frame before WELCOME': helloBytes,
@@ -126,6 +139,8 @@ describe('docs/protocol.md', () => {
       'keys of an undelivered message': MAX_UNDELIVERED_KEYS,
       'keys that a session watches': MAX_WATCHED_KEYS,
       'messages of one list, channels of one overview, events of one events': `${MAX_LIST}, ${constant('machine/inspect.ts', 'MAX_OVERVIEW')}, ${constant('machine/events.ts', 'MAX_EVENTS')}`,
+      'messages and edges of one flow, children of a message, characters of a key': `${MAX_FLOW_NODES}, ${MAX_FLOW_EDGES}, ${MAX_CHILDREN}, ${MAX_CHILD_KEY_CHARACTERS}`,
+      'children of one children, messages and steps of one flow': `${MAX_CHILD_PAGE}, ${MAX_FLOW_VIEW}, ${MAX_FLOW_DEPTH}`,
       'backups at a time, and bytes that wait for a slow one': `${constant('broker/backups.ts', 'MAX_BACKUPS')}, ${constant('broker/backup.ts', 'MAX_WAITING_BYTES')}`,
       'a duration, in milliseconds': MAX_DURATION_MS,
       "characters of a failure's name, message and stack that are kept": `128, ${MAX_FAILURE_MESSAGE_CHARACTERS}, ${MAX_FAILURE_STACK_CHARACTERS}`,
@@ -155,6 +170,9 @@ describe('docs/protocol.md', () => {
     expect(header.readUInt32LE(4)).toBe(crc32(Uint8Array.of(FRAME.ping), 1));
   });
 });
+
+/** Values that are not in the file of the commands. */
+const FLOW_VIEWS: ReadonlySet<string> = new Set(['ChildPage', 'ChildView', 'FlowView']);
 
 /** The longest block that is taken, as the refusal of a longer one names it. */
 function longestBlock(): number {

@@ -29,6 +29,9 @@ const LEGAL: readonly (readonly [from: State, happening: Happening, to: State])[
   ['delayed', 'givenUp', 'waiting'],
   ['leased', 'givenUp', 'waiting'],
   ['waiting', 'givenUp', 'waiting'],
+  ['ready', 'blocked', 'waiting'],
+  ['delayed', 'blocked', 'waiting'],
+  ['leased', 'blocked', 'waiting'],
   ['dead', 'redriven', 'ready'],
 ];
 
