@@ -4,10 +4,20 @@
  */
 import type { Client } from '../client/client.ts';
 import type { ChannelView, Control, Manage, Overview } from '../model/command.ts';
+import type { FlowView } from '../model/flow-views.ts';
 import { type MessageId, parseMessageId } from '../model/message-id.ts';
 import type { State } from '../model/states.ts';
 import { checkChannelName } from './checks.ts';
-import { ask, listMessages, type ListOptions, readMessage, type StoredMessage } from './stored.ts';
+import { type FlowViewOptions, viewFlow } from './flow.ts';
+import {
+  ask,
+  cancelMessage,
+  type CancelOptions,
+  listMessages,
+  type ListOptions,
+  readMessage,
+  type StoredMessage,
+} from './stored.ts';
 
 export interface Admin {
   /** All channels in the order of their names; up to 1,000 of them at one moment. */
@@ -29,7 +39,9 @@ export interface Admin {
   /** Brings one dead message back. @throws HoldfastError `NOT_FOUND`, `WRONG_STATE` */
   retry(id: MessageId): Promise<void>;
   /** Stops a message that has not ended. @throws HoldfastError `NOT_FOUND`, `WRONG_STATE` */
-  cancel(id: MessageId): Promise<void>;
+  cancel(id: MessageId, options?: CancelOptions): Promise<void>;
+  /** What waits for what below a message; `undefined` when it is not kept any more. */
+  flow(id: MessageId, options?: FlowViewOptions): Promise<FlowView | undefined>;
   /** Makes a delayed message ready now. @throws HoldfastError `NOT_FOUND`, `WRONG_STATE` */
   promote(id: MessageId): Promise<void>;
 }
@@ -70,7 +82,8 @@ export function createAdmin(client: Client): Admin {
     purge: async (channel) => Number(await control(channel, 'purge')),
     redrive: async (channel) => Number(await control(channel, 'redrive')),
     retry: (id) => manage(id, 'redrive'),
-    cancel: (id) => manage(id, 'cancel'),
+    cancel: (id, options = {}) => cancelMessage(client, id, options),
+    flow: (id, options) => viewFlow(client, id, options),
     promote: (id) => manage(id, 'promote'),
   };
 }

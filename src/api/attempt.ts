@@ -6,10 +6,12 @@ import type { CancelTimer } from '../model/clock.ts';
 import type { Delivery, Outcome } from '../model/command.ts';
 import { parseDuration } from '../model/duration.ts';
 import { describe, failureOf } from './failure.ts';
+import { nodesBelow } from './flow.ts';
 import { AttemptContext, type HandlerContext } from './handler-context.ts';
 import { decodeDelivery } from './messages.ts';
 import type { ResolvedChannelOptions } from './options.ts';
 import { EncodedResult, HandlerOutcome } from './outcomes.ts';
+import { producedOf } from './produced.ts';
 import { checkMessage, InvalidMessageError } from './schema.ts';
 import { conflictError, MAX_TRIES } from './transact.ts';
 
@@ -63,12 +65,21 @@ export function attemptRunner(
     try {
       const settlement = settlementOf(await returned);
       if (context.isPlain) return settlement;
+      if (settlement.outcome.kind === 'wait') return await waitWith(context);
       if (settlement.outcome.kind !== 'ack') return await withChecks(settlement, context);
       const { tx } = context;
+      if (context.added.length > 0) throw new TypeError('Cannot end with new children: return waitForChildren()');
       return { outcome: settlement.outcome, produced: await tx.produced(), effects: await tx.entries.effects() };
     } catch (error) {
       return failChecked(error, delivery, context);
     }
+  }
+
+  async function waitWith({ tx, added }: AttemptContext): Promise<Settlement> {
+    const before = await tx.prepared();
+    const { prepared, edges } = await nodesBelow(client, added, before.length);
+    const produced = producedOf([...before, ...prepared]);
+    return { outcome: { kind: 'wait', edges }, produced, effects: await tx.entries.effects() };
   }
 
   /** A handler may have thrown because it read what no longer holds: then it has not failed, and runs again. */
@@ -112,6 +123,8 @@ function outcomeOf({ kind, delayMs, reason }: HandlerOutcome): Outcome {
       return { kind: 'fail', failure: { name: 'DeadLettered', message: reason, stack: undefined } };
     case 'died':
       return { kind, failure: { name: 'ProcessDied', message: reason, stack: undefined } };
+    case 'wait':
+      return { kind, edges: [] };
     case 'retry':
       return { kind: 'nack', delayMs, failure: { name: 'Retry', message: reason, stack: undefined } };
   }

@@ -5,9 +5,12 @@ import { CODEC_BSON } from '../codec/bson.ts';
 import type { Answer, ProduceOutcome } from '../client/outbox.ts';
 import type { ChannelView, Command, Control, GroupView, Manage } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
+import type { FlowView } from '../model/flow-views.ts';
 import { type MessageId, messageIdText, parseMessageId } from '../model/message-id.ts';
 import type { State } from '../model/states.ts';
 import { attemptRunner, type Handler } from './attempt.ts';
+import { type FlowViewOptions, viewFlow } from './flow.ts';
+import { createNode, type FlowNode, type FlowNodeOptions } from './flow-nodes.ts';
 import { checkConsumeOptions, type Consumer, type ConsumeOptions, createConsumer } from './consumer.ts';
 import { ISOLATE_OPTIONS, type IsolatedConsumeOptions, startPool } from './isolated.ts';
 import { createItem, decodePayload } from './messages.ts';
@@ -16,19 +19,18 @@ import { changesRules, type ProduceOptions, type ResolvedChannelOptions, rulesOv
 import { type ChannelConfiguration, resolveConfiguration, type RetainOptions } from './settings.ts';
 import { type ChannelGroup, channelGroup, channelGroups } from './groups.ts';
 import { checkMessage } from './schema.ts';
-import { ask, listMessages, type ListOptions, readMessage, type StoredMessage } from './stored.ts';
+import {
+  ask,
+  cancelMessage,
+  type CancelOptions,
+  listMessages,
+  type ListOptions,
+  readMessage,
+  type StoredMessage,
+} from './stored.ts';
 import type { Prepared } from './produced.ts';
+import type { Receipt } from './receipt.ts';
 import type { TransactionTarget } from './transaction.ts';
-
-/** What a produce gives: the message is stored as safely as `durability` says. */
-export interface Receipt {
-  readonly id: MessageId;
-  readonly channel: string;
-  /** The message was not stored, because the one with this id stands for it. */
-  readonly deduplicated: boolean;
-  /** `memory` survives nothing, `disk` a power cut, `replicated` the loss of a machine. */
-  readonly durability: 'memory' | 'disk' | 'replicated';
-}
 
 export interface RequestOptions extends ProduceOptions {
   /** Ends the waiting; the message goes on. */
@@ -263,8 +265,18 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
   }
 
   /** Stops a message that has not ended; a handler that runs gets its signal. @throws HoldfastError `NOT_FOUND`, `WRONG_STATE` */
-  async cancel(id: MessageId): Promise<void> {
-    await this.#manage(id, 'cancel');
+  async cancel(id: MessageId, options: CancelOptions = {}): Promise<void> {
+    await cancelMessage(this.#client, id, options);
+  }
+
+  /** A message of a flow, with what it waits for; `hf.flow` adds it. @throws TypeError, RangeError for options of the flow */
+  node(message: Input, options?: FlowNodeOptions): FlowNode {
+    return createNode(this, message, options);
+  }
+
+  /** What waits for what below a message; `undefined` when it is not kept any more. */
+  flow(id: MessageId, options?: FlowViewOptions): Promise<FlowView | undefined> {
+    return viewFlow(this.#client, id, options);
   }
 
   /** Makes a delayed message ready now. @throws HoldfastError `NOT_FOUND`, `WRONG_STATE` */

@@ -4,6 +4,10 @@ import type { StopReason, Work } from '../client/consumer.ts';
 import { encode } from '../codec/bson.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
 import { HoldfastError } from '../model/errors.ts';
+import type { ChildPage } from '../model/flow-views.ts';
+import { childPage } from './flow.ts';
+import { type ReadChildren, readChildren, type ResultSource } from './flow-children.ts';
+import { type FlowNode, isNode } from './flow-nodes.ts';
 import { deliveredId } from './messages.ts';
 import { GatheredTransaction, type Transaction } from './transaction.ts';
 
@@ -28,6 +32,17 @@ export interface HandlerContext {
   progress(value: unknown): Promise<void>;
   /** Keeps a line with the message: the newest 100, each cut after 1,024 characters. @throws HoldfastError `LEASE_LOST` */
   log(line: string): Promise<void>;
+  /**
+   * The messages that this one has waited for, in the order in which they were added: with a channel only its own, whose
+   * results have its type. Those that are dead or were cancelled are among them, but for `onFailure: 'drop'`.
+   *
+   * @throws HoldfastError `LEASE_LOST`
+   */
+  readonly children: ReadChildren;
+  /** @internal A page of them, still encoded. */
+  childPage(offset: number): Promise<ChildPage>;
+  /** Adds a message that this one waits for, when the handler returns `waitForChildren()`; they commit with that. */
+  readonly addChild: (node: FlowNode) => void;
   /** Moves the end of the handler's time to `duration` from now. @throws HoldfastError `LEASE_LOST` */
   extend(duration: Duration): Promise<void>;
 }
@@ -42,6 +57,9 @@ const REASONS: Readonly<Record<StopReason, string>> = {
   closed: 'the consumer was closed',
 };
 
+/** What most handlers add. */
+const NOTHING_ADDED: FlowNode[] = [];
+
 export class AttemptContext implements HandlerContext {
   readonly channel: string;
   readonly #client: Client;
@@ -50,6 +68,7 @@ export class AttemptContext implements HandlerContext {
   #transaction: GatheredTransaction | undefined;
   #controller: AbortController | undefined;
   #stopped: StopReason | undefined;
+  #added: FlowNode[] = NOTHING_ADDED;
 
   constructor(client: Client, channel: string, work: Work, onExtend: (forMs: number) => void) {
     this.#client = client;
@@ -73,7 +92,29 @@ export class AttemptContext implements HandlerContext {
 
   /** Whether there is nothing that is to commit with the ack, or to be checked then. */
   get isPlain(): boolean {
-    return this.#transaction === undefined || this.#transaction.isEmpty;
+    return (this.#transaction === undefined || this.#transaction.isEmpty) && this.#added.length === 0;
+  }
+
+  /** What is to be added below the message. */
+  get added(): readonly FlowNode[] {
+    return this.#added;
+  }
+
+  /** A function of its own, because handlers take their context apart. */
+  get children(): ReadChildren {
+    return <Result>(channel?: ResultSource<Result>) => readChildren((offset) => this.childPage(offset), channel?.name);
+  }
+
+  childPage(offset: number): Promise<ChildPage> {
+    return childPage(this.#client, this.lease, offset);
+  }
+
+  get addChild(): HandlerContext['addChild'] {
+    return (node) => {
+      if (!isNode(node)) throw new TypeError('Cannot add a child: give what node() of its channel returns');
+      if (this.#added === NOTHING_ADDED) this.#added = [];
+      this.#added.push(node);
+    };
   }
 
   get id(): string {
@@ -114,16 +155,16 @@ export class AttemptContext implements HandlerContext {
   async extend(duration: Duration): Promise<void> {
     const forMs = parseDuration(duration, 'duration');
     this.#onExtend(forMs);
-    await this.#held({ kind: 'extend', ...this.#lease, forMs });
+    await this.#held({ kind: 'extend', ...this.lease, forMs });
   }
 
-  get #lease(): { readonly seq: number; readonly token: number } {
+  get lease(): { readonly seq: number; readonly token: number } {
     const { seq, token } = this.#work.delivery;
     return { seq, token };
   }
 
   async #annotate(progress: Uint8Array | undefined, line: string | undefined): Promise<void> {
-    await this.#held({ kind: 'annotate', ...this.#lease, progress, line });
+    await this.#held({ kind: 'annotate', ...this.lease, progress, line });
   }
 
   async #held(command: Parameters<Client['request']>[0]): Promise<void> {

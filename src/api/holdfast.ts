@@ -8,6 +8,8 @@ import { type BackupOptions, takeBackup } from './backup.ts';
 import { createKv } from './kv/kv.ts';
 import { type KvLimits, resolveKvOptions } from './kv/limits.ts';
 import type { HoldfastKv } from './kv/types.ts';
+import { addFlow, type FlowOptions, type FlowReceipt } from './flow.ts';
+import type { FlowNode } from './flow-nodes.ts';
 import { type EventsOptions, type JournalEvent, readEvents } from './events.ts';
 import { checkChannelName } from './checks.ts';
 import { type ChannelOptions, resolveChannelOptions } from './options.ts';
@@ -61,6 +63,18 @@ export interface Holdfast {
    * @throws HoldfastError `CONFLICT` when what it read kept changing; `BACKLOG_FULL`, `FORBIDDEN`; what `work` throws
    */
   transact<Result>(work: (tx: Transaction) => Result | Promise<Result>): Promise<Result>;
+  /**
+   * Adds messages of which some wait for others, in one commit or not at all: at most 10,000 messages of 8 MiB together. A
+   * message waits until all of its children have ended; its handler then reads their results with `context.children()`.
+   *
+   * @param flow what `node()` of a channel returns, with its children; or a list of that
+   * @throws TypeError, RangeError for messages or options that cannot be used, a key that is there twice, an unknown parent,
+   * messages that wait for each other; nothing is stored then
+   * @throws HoldfastError `DUPLICATE` when a message that has children is deduplicated; `BACKLOG_FULL`, whatever `onFull`
+   * says; `NOT_FOUND` for a parent that has ended; `STORE_FULL`, `FORBIDDEN`, `CLOSED`
+   */
+  flow(flow: FlowNode, options?: FlowOptions): Promise<FlowReceipt>;
+  flow(flow: readonly FlowNode[], options?: FlowOptions): Promise<FlowReceipt[]>;
   /** For those who operate the store: looks at everything, and makes no channel. */
   readonly admin: Admin;
   /** What an acknowledged write survives: `memory` nothing, `disk` a power cut, `replicated` the loss of a machine. */
@@ -123,6 +137,7 @@ export function createHoldfast(
     kv: createKv(client, kvLimits),
     tokens: createTokens(client),
     transact: (work) => transact(client, work),
+    flow: (flow: FlowNode | readonly FlowNode[], options?: FlowOptions) => addFlow(client, flow, options),
     channels: () => ask(client, { kind: 'inspect', what: 'channels' }) as Promise<string[]>,
     admin: createAdmin(client),
     backup: (options: BackupOptions = {}) => takeBackup(client, options),
