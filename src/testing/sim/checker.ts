@@ -1,6 +1,7 @@
 /** The checker: holds every record, as it comes, against every invariant. */
 import { DEDUPE } from './invariants/dedupe.ts';
 import { EFFECTS } from './invariants/effects.ts';
+import { FLOWS } from './invariants/flows.ts';
 import type { Invariant, Judge, Seen, SeenOp, SeenSettle } from './invariants/invariant.ts';
 import { KV } from './invariants/kv.ts';
 import { LEASES } from './invariants/leases.ts';
@@ -28,6 +29,7 @@ const INVARIANTS: readonly Invariant[] = [
   ...LEASES,
   ...EFFECTS,
   ...KV,
+  ...FLOWS,
   ...DEDUPE,
   ...ORDER,
   ...RETRIES,

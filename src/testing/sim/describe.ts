@@ -27,6 +27,10 @@ export function describe(record: SimRecord): string {
       return `${record.process} asks #${record.op}: ${asked(record.asked)}`;
     case 'kv.answered':
       return `#${record.op} hears: ${heard(record.heard)}`;
+    case 'flow.called':
+      return `${record.process} adds a flow: ${record.edges.map(({ parent, child, onFailure }) => `${parent} ${onFailure} ${child}`).join(', ')}`;
+    case 'flow.seen':
+      return `${record.id} sees ${record.children.map(({ id, state, result }) => `${id} ${state} ${result}`).join(', ')}`;
     case 'watching':
       return `watched by ${record.watchers.map(({ process }) => process).join(' ')}`;
     case 'commit': {

@@ -275,8 +275,9 @@ export class KvLedger {
   /** All of a settle is there, or nothing: its effects exactly with its ack. */
   #judgeEffects({ content }: Committed, ledger: Ledger): void {
     const acked = new Set<number>();
-    for (const { what, seq } of content.transitions) {
-      const token = what === 'acked' ? ledger.messages.get(seq)?.claims.at(-1)?.token : undefined;
+    for (const { what, seq, session } of content.transitions) {
+      const commits = what === 'acked' || (what === 'blocked' && session !== 0);
+      const token = commits ? ledger.messages.get(seq)?.claims.at(-1)?.token : undefined;
       if (token !== undefined) acked.add(token);
     }
     for (const token of acked) {
@@ -286,7 +287,8 @@ export class KvLedger {
     }
     for (const { called, marker } of this.applied) {
       if (called.kind !== 'settle.called') continue;
-      if (called.outcome !== 'ack') this.#object('S6', `${marker} is there, and token ${called.token} was no ack`);
+      if (called.outcome !== 'ack' && called.outcome !== 'wait')
+        this.#object('S6', `${marker} is there, and token ${called.token} was no ack`);
       else if (!acked.has(called.token)) this.#object('S6', `${marker} is durable without the ack of ${called.token}`);
     }
   }

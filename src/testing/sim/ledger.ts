@@ -19,6 +19,8 @@ export interface LedgerMessage extends ItemContent {
   /** Failed attempts since it was produced, moved or redriven. */
   nacks: number;
   moved: boolean;
+  /** It waits for others, since this simulated time. */
+  blockedAt: number | undefined;
   /** It became ready before the end of its delay: promoted, moved or redriven. */
   promoted: boolean;
   /** Machine time before which a delay holds it back. */
@@ -90,6 +92,8 @@ export class Ledger {
   produced: LedgerMessage[] = [];
   /** Sessions that ended in the last commit. */
   endedSessions: SessionWork[] = [];
+  /** What became of messages that waited for others, in the last commit. */
+  wentOn: { readonly what: Happening; readonly since: number }[] = [];
   machineNow = 0;
   /** Sessions that have not ended, the newest last. */
   readonly sessions: Map<number, SessionWork> = new Map();
@@ -109,6 +113,7 @@ export class Ledger {
     this.lost = [];
     this.produced = [];
     this.endedSessions = [];
+    this.wentOn = [];
     // What stood in the store up to this commit counts up to now.
     this.#aloneUntil = this.aloneUntil(at);
     this.#suspectUntil = this.suspectUntil(at);
@@ -208,7 +213,7 @@ export class Ledger {
     if (what === 'produced') return this.#produce(seq, live, at);
     const message = this.messages.get(seq);
     if (message === undefined) return void this.impossible.push({ transition, was: 'unknown' });
-    if (!mayHappen(what, message.state)) this.impossible.push({ transition, was: message.state });
+    if (!mayHappen(what, message)) this.impossible.push({ transition, was: message.state });
     const claim = message.claims.at(-1);
     if (claim !== undefined && message.state === 'leased') {
       claim.ended = what;
@@ -217,6 +222,8 @@ export class Ledger {
     if (live !== undefined) message.policy = live.policy;
     if (live?.failure !== undefined) message.failure = live.failure;
     message.touchedAt = at;
+    if (message.blockedAt !== undefined) this.wentOn.push({ what, since: message.blockedAt });
+    message.blockedAt = what === 'blocked' ? at : undefined;
     if (ENDS.has(what)) message.endedAt ??= at;
     this.#count(what, message);
     switch (what) {
@@ -273,6 +280,7 @@ export class Ledger {
       claims: [],
       nacks: 0,
       moved: false,
+      blockedAt: undefined,
       promoted: false,
       notBefore: item.dueAt === 0 ? producedAt + item.delayMs : 0,
       failure: undefined,
@@ -341,11 +349,13 @@ function stateAfter(what: Happening): LedgerState {
 }
 
 /** A second, independent statement of what the table of transitions allows. */
-function mayHappen(what: Happening, state: LedgerState): boolean {
+function mayHappen(what: Happening, { state, blockedAt }: LedgerMessage): boolean {
+  // What it waits for has failed it.
+  if (blockedAt !== undefined && what === 'failed') return true;
   if (state === 'givenUp') return what === 'failed' || what === 'expired' || what === 'cancelled';
   if (what === 'givenUp') return state === 'waits' || state === 'leased';
   if (LEAVES_LEASE.has(what)) return state === 'leased';
   if (what === 'moved' || what === 'redriven') return state === 'dead';
-  if (what === 'cancelled') return state === 'waits' || state === 'leased';
+  if (what === 'cancelled' || what === 'blocked') return state === 'waits' || state === 'leased';
   return state === 'waits';
 }

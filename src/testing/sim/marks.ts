@@ -11,15 +11,20 @@ export const MARKS = [
   'a call is refused for a full backlog',
   'a call is refused for a full disk',
   'a cold read is overtaken by a write',
+  'a child is dead to its parent',
+  'a child is waited for by two',
   'a commit fails and was applied',
   'a commit fails and was not applied',
   'a consumer is drained or closed',
+  'a flow is refused for a duplicate',
   'a frame comes twice',
   'a handler ends after its lease was lost',
   'a deposed leader follows',
   'a handler is timed out by the broker',
   'a handler runs again after a conflict',
   'a handler kills its process',
+  'a handler sees a child that has not ended',
+  'a handler waits for its children',
   'a keepLast message takes over its key',
   'a leader crashes',
   'a leader is cut off',
@@ -42,11 +47,16 @@ export const MARKS = [
   'a message is replaced',
   'a message is snoozed',
   'a message moves to the dead letters',
+  'a message waits for its children',
+  'a message waits for its children over a takeover',
+  'a parent fails with its child',
+  'a parent goes on',
   'a process is paused',
   'a process leaves',
   'a produce waits for room',
   'a request gets its result',
   'a request is answered from memory',
+  'a redriven message waits again',
   'a restored session leaves suspects',
   'a session expires after a takeover',
   'a sum is committed behind a failed commit',
@@ -83,6 +93,14 @@ const BY_TRANSITION: Readonly<Record<string, Mark>> = {
   unblocked: 'a keepLast message takes over its key',
 };
 
+const CHILD_MARKS: Readonly<Record<string, Mark>> = {
+  dead: 'a child is dead to its parent',
+  ready: 'a handler sees a child that has not ended',
+  delayed: 'a handler sees a child that has not ended',
+  leased: 'a handler sees a child that has not ended',
+  waiting: 'a handler sees a child that has not ended',
+};
+
 /** Says what a record shows; the checker has seen it already. */
 export function marksOf(record: SimRecord, checker: Checker): Mark[] {
   switch (record.kind) {
@@ -91,6 +109,7 @@ export function marksOf(record: SimRecord, checker: Checker): Mark[] {
     case 'produce.answered':
       if (record.code === 'BACKLOG_FULL') return ['a call is refused for a full backlog'];
       if (record.code === 'STORE_FULL') return ['a call is refused for a full disk'];
+      if (record.code === 'DUPLICATE') return ['a flow is refused for a duplicate'];
       if (record.code === 'UNKNOWN_OUTCOME') return ['an outcome is unknown'];
       return record.receipts.some(({ deduplicated }) => deduplicated) ? ['a message is deduplicated'] : [];
     case 'settle.answered':
@@ -106,6 +125,12 @@ export function marksOf(record: SimRecord, checker: Checker): Mark[] {
         : ['a surviving process takes over'];
     case 'welcomed':
       return record.by !== record.host && checker.leads.hasLed(record.host) ? ['a deposed leader follows'] : [];
+    case 'flow.called':
+      return new Set(record.edges.map(({ child }) => child)).size < record.edges.length
+        ? ['a child is waited for by two']
+        : [];
+    case 'flow.seen':
+      return [...new Set(record.children.flatMap(({ state }) => CHILD_MARKS[state] ?? []))];
     case 'result':
       return ['a request gets its result'];
     default:
@@ -121,7 +146,13 @@ function commitMarks({ content, nonce }: Extract<SimRecord, { kind: 'commit' }>,
   for (const { id, host } of ledger.endedSessions) {
     if (host !== leads.predecessor && !leads.isWelcomed(id)) marks.push('a session expires after a takeover');
   }
-  for (const { what, seq } of content.transitions) {
+  for (const { what, since } of ledger.wentOn) {
+    if (what === 'failed') marks.push('a parent fails with its child');
+    if (what !== 'unblocked' && what !== 'postponed') continue;
+    marks.push('a parent goes on');
+    if (since < (leads.current?.at ?? 0)) marks.push('a message waits for its children over a takeover');
+  }
+  for (const [i, { what, seq, session }] of content.transitions.entries()) {
     const mark = BY_TRANSITION[what];
     if (mark !== undefined) marks.push(mark);
     const message = ledger.messages.get(seq);
@@ -130,6 +161,11 @@ function commitMarks({ content, nonce }: Extract<SimRecord, { kind: 'commit' }>,
     if (what === 'cancelled')
       marks.push(claim?.ended === 'cancelled' ? 'a message is cancelled under its handler' : 'a message is cancelled');
     if (what === 'claimed' && (message?.claims.length ?? 0) > 1) marks.push('a message is delivered again');
+    if (what === 'blocked') {
+      marks.push(session === 0 ? 'a message waits for its children' : 'a handler waits for its children');
+      const isRedriven = content.transitions.slice(0, i).some((one) => one.seq === seq && one.what === 'redriven');
+      if (isRedriven) marks.push('a redriven message waits again');
+    }
     if (what === 'claimed' && claim?.alone === true) marks.push('a suspect is delivered alone');
     if ((what === 'nacked' || what === 'failed') && message?.failure?.startsWith('The handler ran longer') === true) {
       if (claim !== undefined && !checker.settles.has(claim.token)) marks.push('a handler is timed out by the broker');

@@ -4,6 +4,7 @@
  * shows whether an invariant would notice.
  */
 import type { ChannelView } from '../../model/command.ts';
+import type { ChildPolicy } from '../../model/flow.ts';
 import type { CommitContent } from './commit-content.ts';
 
 export type SimRecord =
@@ -24,6 +25,8 @@ export type SimRecord =
   | ResultCame
   | KvCalled
   | KvAnswered
+  | FlowCalled
+  | FlowSeen
   | Watching
   | Committed
   | Noted
@@ -185,6 +188,35 @@ export interface KvAnswered extends Timed {
   readonly kind: 'kv.answered';
   readonly op: number;
   readonly heard: KvHeard;
+}
+
+/** Messages are asked to wait for others. */
+export interface FlowCalled extends Timed {
+  readonly kind: 'flow.called';
+  readonly process: string;
+  readonly edges: readonly EdgeAsked[];
+}
+
+/** That one message waits for another, by their ids. */
+export interface EdgeAsked {
+  readonly child: string;
+  readonly parent: string;
+  readonly onFailure: ChildPolicy;
+}
+
+/** A handler has looked at the children of its message. */
+export interface FlowSeen extends Timed {
+  readonly kind: 'flow.seen';
+  readonly id: string;
+  readonly token: number;
+  readonly children: readonly ChildSeen[];
+}
+
+export interface ChildSeen {
+  readonly id: string;
+  readonly state: string;
+  /** As canonical text. */
+  readonly result: string | undefined;
 }
 
 /** Nothing was disturbed for a while, and this is what those who watch entries have seen of them last. */

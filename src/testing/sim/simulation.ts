@@ -41,7 +41,7 @@ const UNKNOWN: ReadonlySet<ErrorCode> = new Set([
 ]);
 
 /** Errors that say that nothing was stored. */
-const REFUSED: ReadonlySet<ErrorCode> = new Set(['BACKLOG_FULL', 'STORE_FULL']);
+const REFUSED: ReadonlySet<ErrorCode> = new Set(['BACKLOG_FULL', 'STORE_FULL', 'DUPLICATE']);
 
 export interface SimulationOptions {
   readonly seed: number;
@@ -350,6 +350,10 @@ export class Simulation implements World {
   someId(channel: string, chance: Chance): string | undefined {
     const known = this.#produced.get(channel);
     return known && chance.oneOf(known.slice(-15));
+  }
+
+  idOf(seq: number): string {
+    return this.checker.ledger.messages.get(seq)?.id ?? '';
   }
 
   // Rest

@@ -1,6 +1,7 @@
 /** The user of a worker: now and then calls something, never waiting for the answer before the next. */
 import type { ProduceOptions } from '../../api/options.ts';
 import type { Chance } from './chance.ts';
+import { addFlow } from './flow-work.ts';
 import { workOnEntries } from './kv-work.ts';
 import type { Content, OpenChannel, Workplace, World } from './world.ts';
 
@@ -18,6 +19,7 @@ export async function useWorker(worker: Workplace): Promise<void> {
 async function act(worker: Workplace, open: OpenChannel): Promise<void> {
   const { sim, chance } = worker;
   const { channel } = open;
+  if (sim.scenario.flowShare > 0 && chance.happens(sim.scenario.flowShare)) return addFlow(worker, open);
   if (chance.happens(sim.scenario.kvShare)) return workOnEntries(worker, open);
   switch (chance.whole(0, 39)) {
     case 0:

@@ -14,6 +14,7 @@ import { decodeEvents } from '../../wire/events.ts';
 import { decodeHello, FRAME } from '../../wire/frames.ts';
 import type { Chance } from './chance.ts';
 import { canonical } from './commit-content.ts';
+import { recordAdded } from './flow-work.ts';
 import { handlerOf } from './handlers.ts';
 import { askedBy, heardFrom } from './kv-records.ts';
 import type { KvAsked } from './records.ts';
@@ -238,6 +239,7 @@ export class Worker implements Workplace {
       },
       settle: (given: Settle, answer: Answer<Settled>): void => {
         const one = this.#withIdleEffects(given);
+        recordAdded(this, one, this.sim.idOf(one.seq));
         this.sim.settleCalled(this, one);
         settle(one, {
           resolve: (settled) => {
@@ -275,7 +277,12 @@ export class Worker implements Workplace {
   /** Now and then a client says what an attempt would have written that failed: that must never count. */
   #withIdleEffects(settle: Settle): Settle {
     const { outcome, effects } = settle;
-    if (outcome.kind === 'ack' || effects !== undefined || !this.chance.happens(this.sim.scenario.kvShare / 2))
+    if (
+      outcome.kind === 'ack' ||
+      outcome.kind === 'wait' ||
+      effects !== undefined ||
+      !this.chance.happens(this.sim.scenario.kvShare / 2)
+    )
       return settle;
     const key = encodeKvKey(['op', String(this.sim.newMarker())]);
     const set = { kind: 'set', key, value: encodeKvValue(0), expireInMs: undefined, isStamped: false } as const;

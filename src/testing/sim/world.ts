@@ -21,6 +21,8 @@ export interface Content {
   /** What every handler of it does, if it is not left to chance. */
   readonly fate: 'throws' | 'kills' | undefined;
   readonly padding: string;
+  /** It has children, or may come to have some. */
+  readonly waits?: true;
 }
 
 /** A channel as one worker's client sees it. */
@@ -103,4 +105,6 @@ export interface World {
   settleCalled(worker: Workplace, settle: Settle): void;
   settleAnswered(worker: Workplace, token: number, held: boolean | 'conflict' | undefined): void;
   someId(channel: string, chance: Chance): string | undefined;
+  /** The id of a message. */
+  idOf(seq: number): string;
 }

@@ -12,6 +12,7 @@ const EFFECT: Readonly<Record<string, readonly Happening[]>> = {
   release: ['released'],
   snooze: ['snoozed'],
   fail: ['failed', 'givenUp'],
+  wait: ['blocked', 'nacked', 'failed', 'givenUp'],
 };
 
 export const LEASES: readonly Invariant[] = [
