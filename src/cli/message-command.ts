@@ -13,26 +13,36 @@ export interface MessageAction {
   readonly description: string;
   /** What a message is then. */
   readonly done: string;
-  readonly act: (hf: Holdfast, id: string) => Promise<void>;
+  /** A flag of its own. */
+  readonly flag?: { readonly flags: `--${string}`; readonly description: string };
+  readonly act: (hf: Holdfast, id: string, isFlagged: boolean) => Promise<void>;
 }
 
 export function addMessageCommand(program: Command, action: MessageAction): void {
   const { name, description } = action;
   const example = `holdfast ${name} 019a8c1e-4f00-7000-8000-0123456789ab --data ./data`;
-  addStoreCommand(program, `${name} <id...>`, description, example).action(
-    async (ids: readonly string[], options: { readonly json?: true }, command: Command) => {
-      // Before anything is done to any of them.
-      for (const id of ids) parseMessageId(id);
-      await withStore(command, (hf) => actOnAll(hf, ids, action, options.json === true));
-    },
-  );
+  const command = addStoreCommand(program, `${name} <id...>`, description, example);
+  const { flag } = action;
+  if (flag !== undefined) command.option(flag.flags, flag.description);
+  command.action(async (ids: readonly string[], options: Readonly<Record<string, unknown>>) => {
+    // Before anything is done to any of them.
+    for (const id of ids) parseMessageId(id);
+    const isFlagged = flag !== undefined && options[flag.flags.slice(2)] === true;
+    await withStore(command, (hf) => actOnAll(hf, ids, action, isFlagged, options['json'] === true));
+  });
 }
 
-async function actOnAll(hf: Holdfast, ids: readonly string[], action: MessageAction, json: boolean): Promise<void> {
+async function actOnAll(
+  hf: Holdfast,
+  ids: readonly string[],
+  action: MessageAction,
+  isFlagged: boolean,
+  json: boolean,
+): Promise<void> {
   const outcomes: { id: string; state?: string; error?: string; code?: string }[] = [];
   for (const id of ids) {
     try {
-      await action.act(hf, id);
+      await action.act(hf, id, isFlagged);
       outcomes.push({ id, state: action.done });
       if (!json) await writeLine(`${id} is ${action.done}`);
     } catch (error) {

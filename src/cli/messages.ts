@@ -133,7 +133,7 @@ function readValue(read: () => unknown): { readonly is: unknown } | { readonly e
 
 const STATE_STYLES = { ready: 'green', leased: 'cyan', dead: 'red', delayed: 'yellow', waiting: 'yellow' } as const;
 
-function stateText(state: string, cell: string): string {
+export function stateText(state: string, cell: string): string {
   return styled(STATE_STYLES[state as keyof typeof STATE_STYLES] ?? 'gray', cell);
 }
 

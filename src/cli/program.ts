@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { addBackup } from './commands/backup.ts';
 import { addCancel } from './commands/cancel.ts';
+import { addFlow } from './commands/flow.ts';
 import { addGet } from './commands/get.ts';
 import { addLs } from './commands/ls.ts';
 import { addPause } from './commands/pause.ts';
@@ -27,6 +28,7 @@ const COMMANDS: readonly AddCommand[] = [
   addLs,
   addPeek,
   addGet,
+  addFlow,
   addTail,
   addRetry,
   addRedrive,

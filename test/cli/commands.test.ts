@@ -1,7 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { newFolder } from '../helpers/instances.ts';
+import { newFolder, openUntilEnd } from '../helpers/instances.ts';
 import { holdfast, json, situations, startHoldfast } from './running-cli.ts';
 
 const NOBODY = '01900000-0000-7000-8000-000000000000';
@@ -91,6 +91,27 @@ describe.each(situations)('in $name', ({ fill }) => {
       { id: NOBODY, code: 'NOT_FOUND' },
       { id: ready, state: 'cancelled' },
     ]);
+  });
+
+  test('flow shows what waits for what, and cancel takes its children along', async () => {
+    const { folder } = await fill();
+    const hf = await openUntilEnd(`file:${folder}`);
+    const other = hf.channel<number>('other');
+    const children = [other.node(1, { key: 'part', onFailure: 'ignore' })];
+    const { id: top, children: below } = await hf.flow(other.node(2, { children }));
+    const child = below[0]?.id as string;
+    const { output } = await holdfast('flow', top, '--data', folder);
+    expect(output).toBe(
+      `${top}  other  waiting  waits for 1 of 1\n  ${child}  other  ready  part  on failure: ignore\n`,
+    );
+    const less = await holdfast('flow', top, '--data', folder, '--depth', '0');
+    expect(less.output).toBe(`${top}  other  waiting  waits for 1 of 1\n  1 not shown\n`);
+    const shown = await json('flow', top, '--data', folder);
+    expect(shown).toMatchObject({ id: top, size: 1, children: [{ id: child, key: 'part' }] });
+    expect(await holdfast('flow', NOBODY, '--data', folder)).toMatchObject({ code: 1, output: '' });
+    await holdfast('cancel', top, '--children', '--data', folder);
+    const gone = await json('get', child, '--data', folder);
+    expect(gone).toMatchObject({ state: 'cancelled' });
   });
 
   test('pause, resume, redrive and purge act on a channel', async () => {

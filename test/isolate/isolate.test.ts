@@ -51,6 +51,20 @@ describe.each(['process', 'thread'] as const)('a handler in a %s', (isolate) => 
     expect(again).toMatchObject({ process: echo.process, threadId: echo.threadId, handled: 2 });
   });
 
+  test('adds children, waits for them and gets their results', async () => {
+    const hf = await openUntilEnd(`file:${newFolder()}`);
+    const jobs = hf.channel<Job>('jobs', { attempts: 1 });
+    const thumbs = hf.channel<number, number>('thumbs');
+    await thumbs.consume((n) => n * 10);
+    await jobs.consume(moduleOf('work'), { isolate, produces: [thumbs] });
+    expect(await jobs.request({ do: 'add children' })).toEqual(['first 10', 'second 20']);
+    expect((await hf.kv.get(['waited'])).value).toBe(true);
+    const { id } = await jobs.produce({ do: 'add children', fails: true });
+    await expect(jobs.result(id)).rejects.toMatchObject({ code: 'DEAD' });
+    expect((await jobs.get(id))?.failure?.message).toContain('return waitForChildren()');
+    expect(await thumbs.inspect()).toMatchObject({ ready: 0, totals: { produced: 2 } });
+  });
+
   test('has a context that works', async () => {
     const { jobs } = await start();
     const { id } = await jobs.produce({ do: 'context' });

@@ -7,6 +7,7 @@ export function addCancel(program: Command): void {
     name: 'cancel',
     description: 'stop messages that have not ended; a handler that runs gets its signal',
     done: 'cancelled',
-    act: (hf, id) => hf.admin.cancel(id),
+    flag: { flags: '--children', description: 'also what they wait for, but for what others wait for' },
+    act: (hf, id, isFlagged) => hf.admin.cancel(id, { children: isFlagged ? 'cancel' : 'leave' }),
   });
 }
