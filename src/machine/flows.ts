@@ -22,6 +22,9 @@ import type { EndedRecord, MachineState } from './state.ts';
 /** How many messages, or edges, one step looks at. */
 const STEP = 1_000;
 
+/** Of how many messages it is looked at one by one whether a session may cancel them. */
+const MOST_LOOKED_AT = 10_000;
+
 /** A message that is to be added, as its block has it. */
 interface NewNode {
   readonly target: ChannelRef;
@@ -233,6 +236,26 @@ export function cancel(state: MachineState, message: Message, withChildren: bool
     state.changes.notices.push({ session: lease.session, notice });
   }
   end(state, message, 'cancelled', {});
+}
+
+/** Why the session may not cancel all that a message waits for; `undefined` when it may. */
+export function refusalToCancelBelow(state: MachineState, session: Session, { seq }: Message): Refused | undefined {
+  if (session.grant.isAdmin) return undefined;
+  const seen = new Set<number>([seq]);
+  // Grows as it is gone through.
+  for (const above of seen) {
+    for (const { child } of state.flows.parents.get(above)?.children ?? []) {
+      const message = state.messages.get(child.seq);
+      if (message === undefined || seen.has(child.seq)) continue;
+      const refusal = refusalFor(session, message.channel.name, 'cancel the children of', 'admin');
+      if (refusal !== undefined) return refusal;
+      seen.add(child.seq);
+    }
+    if (seen.size <= MOST_LOOKED_AT) continue;
+    const message = `Cannot cancel more than ${MOST_LOOKED_AT} messages at once: it takes server:admin`;
+    return { kind: 'refused', code: 'TOO_MANY', message };
+  }
+  return undefined;
 }
 
 /** What something else still waits for is left alone. */

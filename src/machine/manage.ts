@@ -8,7 +8,7 @@ import { readyCount } from './channel.ts';
 import { type ColdView, lastEnd, locate, type Need } from './cold.ts';
 import { changeGroup, groupOf } from './groups.ts';
 import { KIND } from './layout.ts';
-import { cancel } from './flows.ts';
+import { cancel, refusalToCancelBelow } from './flows.ts';
 import { admitAgain, move, scheduleRemoval } from './lifecycle.ts';
 import { refusalFor } from './rights.ts';
 import type { EndedRecord, MachineState } from './state.ts';
@@ -123,7 +123,8 @@ export function applyManage(state: MachineState, session: Session, command: Mana
   const message = state.messages.get(at.seq);
   if (message !== undefined) {
     const refusal = refusalFor(session, message.channel.name, command.action, 'admin');
-    return refusal ?? manageLive(state, message, command);
+    const below = command.children === true ? refusalToCancelBelow(state, session, message) : undefined;
+    return refusal ?? below ?? manageLive(state, message, command);
   }
   const record = lastEnd(at, view.range(state.layout.range(KIND.ended, at.pack)) ?? []);
   const kept = record === undefined ? undefined : keptMessage(state, record);

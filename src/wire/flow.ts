@@ -75,8 +75,8 @@ function readEdge(frame: ByteReader, nodes: number, hasTop: boolean): FlowEdge {
   const parent = folded === 0 ? undefined : folded - 1;
   const policy = frame.u8();
   const onFailure = CHILD_POLICIES[policy & ~KEYED];
-  const key = policy & KEYED ? frame.text() : undefined;
   if (onFailure === undefined) throw impossible('an edge of an unknown policy');
+  const key = policy & KEYED ? frame.text() : undefined;
   // A parent comes before its children, so no message can come to wait for itself.
   if (child >= nodes || (parent === undefined ? !hasTop : parent >= child))
     throw impossible('an edge that leads nowhere');

@@ -1,8 +1,9 @@
 /** Arbitrary commands, replies and events, for the tests of what carries them. */
 import fc from 'fast-check';
 import { encode } from '#holdfast/codec/bson.js';
-import { BlockWriter, idSecond } from '#holdfast/model/block.js';
+import { BlockReader, BlockWriter, idSecond } from '#holdfast/model/block.js';
 import type { Command, Delivery, Failure, LeaseKey, Notice, Outcome, Reply, Settle } from '#holdfast/model/command.js';
+import { type AddFlow, CHILD_POLICIES, type ChildPolicy, type FlowEdge } from '#holdfast/model/flow.js';
 import type { KvEffects } from '#holdfast/model/kv.js';
 import { MessageIdSource } from '#holdfast/model/message-id.js';
 import { DEFAULT_POLICY, type Rate } from '#holdfast/model/policy.js';
@@ -103,6 +104,55 @@ const effects: fc.Arbitrary<KvEffects> = fc.record({
   ),
 });
 
+const positions = fc.nat(200);
+
+/** Edges between so many messages; those without a parent go to one that is there. */
+function edgesOf(
+  parts: readonly { readonly blocks: readonly Uint8Array[] }[],
+  drawn: readonly DrawnEdge[],
+): FlowEdge[] {
+  const nodes = parts.reduce(
+    (sum, { blocks }) => blocks.reduce((all, one) => all + new BlockReader(one).count, sum),
+    0,
+  );
+  return drawn.map(({ child: at, parent: below, onFailure, key: called }) => {
+    const child = at % nodes;
+    const parent = below === undefined || child === 0 ? undefined : below % child;
+    return { child, parent, onFailure, key: called };
+  });
+}
+
+interface DrawnEdge {
+  readonly child: number;
+  readonly parent: number | undefined;
+  readonly onFailure: ChildPolicy;
+  readonly key: string | undefined;
+}
+
+const drawnEdges: fc.Arbitrary<DrawnEdge[]> = fc.array(
+  fc.record({
+    child: positions,
+    parent: fc.option(positions, { nil: undefined }),
+    onFailure: fc.constantFrom(...CHILD_POLICIES),
+    key: fc.option(name, { nil: undefined }),
+  }),
+  { maxLength: 6 },
+);
+
+const flow: fc.Arbitrary<AddFlow> = fc
+  .record({ parts: fc.array(produced, { minLength: 1, maxLength: 3 }), drawn: drawnEdges, under: id })
+  .map(({ parts, drawn, under }) => ({ kind: 'flow', produced: parts, edges: edgesOf(parts, drawn), under }));
+
+const waiting: fc.Arbitrary<Settle> = fc
+  .record({ lease, parts: fc.array(produced, { minLength: 1, maxLength: 2 }), drawn: drawnEdges })
+  .map(({ lease: { seq, token }, parts, drawn }) => ({
+    seq,
+    token,
+    outcome: { kind: 'wait', edges: edgesOf(parts, drawn) },
+    produced: parts,
+    effects: undefined,
+  }));
+
 const settle: fc.Arbitrary<Settle> = fc.record({
   seq: count,
   token: count,
@@ -181,7 +231,8 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
     kind: fc.constantFrom('holding' as const, 'started' as const),
     leases: fc.array(lease, { maxLength: 9 }),
   }),
-  fc.record({ kind: fc.constant('settle' as const), settles: fc.array(settle, { maxLength: 6 }) }),
+  fc.record({ kind: fc.constant('settle' as const), settles: fc.array(fc.oneof(settle, waiting), { maxLength: 6 }) }),
+  flow,
   fc.record({ kind: fc.constant('extend' as const), seq: count, token: count, forMs: fc.nat() }),
   fc.record({
     kind: fc.constant('annotate' as const),
@@ -219,6 +270,7 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
     kind: fc.constant('manage' as const),
     id,
     action: fc.constantFrom('cancel' as const, 'promote' as const, 'redrive' as const),
+    children: fc.boolean(),
   }),
   fc.record({ kind: fc.constant('backup' as const), id: count, part: count, stop: fc.boolean() }),
   fc.record({ kind: fc.constant('await' as const), id, stop: fc.boolean() }),
@@ -252,6 +304,22 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
     limit: fc.integer({ min: 1, max: 1_000 }),
   }),
   fc.record({ kind: fc.constant('inspect' as const), what: fc.constant('message' as const), id }),
+  fc.record({
+    kind: fc.constant('inspect' as const),
+    what: fc.constant('children' as const),
+    seq: count,
+    token: count,
+    offset: count,
+    limit: fc.integer({ min: 1, max: 100 }),
+  }),
+  fc.record({
+    kind: fc.constant('inspect' as const),
+    what: fc.constant('flow' as const),
+    id,
+    offset: count,
+    limit: fc.integer({ min: 1, max: 1_000 }),
+    depth: fc.nat(20),
+  }),
   fc.record({
     kind: fc.constant('inspect' as const),
     what: fc.constant('events' as const),
