@@ -44,11 +44,14 @@ export type {
 } from './api/settings.ts';
 export type { ChannelGroup } from './api/groups.ts';
 export { deadLetter, type HandlerOutcome, rateLimited, retry, snooze } from './api/outcomes.ts';
+export type { ScheduleOptions, ScheduleReceipt, ScheduleRule } from './api/schedule-options.ts';
+export type { Schedule, ScheduleInfo, ScheduleListOptions, SchedulePage, Schedules } from './api/schedules.ts';
 export { InvalidMessageError } from './api/schema.ts';
 export type { CreateTokenOptions, NewToken, Tokens } from './api/tokens.ts';
 export type { ListOptions, StoredMessage } from './api/stored.ts';
 export type { Transaction, TransactionTarget } from './api/transaction.ts';
 export type { ChannelTotals, ChannelView, Failure, GroupView, HistoryEntry, TokenView } from './model/command.ts';
+export type { Tick } from './model/block.ts';
 export type { CancelTimer, Clock } from './model/clock.ts';
 export type { Duration } from './model/duration.ts';
 export { type ErrorCode, HoldfastError, StoreError } from './model/errors.ts';

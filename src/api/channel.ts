@@ -15,6 +15,13 @@ import { checkOptionsObject, checkSignal, refuseUnknown } from './checks.ts';
 import { changesRules, type ProduceOptions, type ResolvedChannelOptions, rulesOver } from './options.ts';
 import { type ChannelConfiguration, resolveConfiguration, type RetainOptions } from './settings.ts';
 import { type ChannelGroup, channelGroup, channelGroups } from './groups.ts';
+import {
+  resolveSchedule,
+  type ScheduleOptions,
+  type ScheduleReceipt,
+  type ScheduleRule,
+  upsertSchedule,
+} from './schedule-options.ts';
 import { checkMessage } from './schema.ts';
 import { ask, listMessages, type ListOptions, readMessage, type StoredMessage } from './stored.ts';
 import type { Prepared } from './produced.ts';
@@ -140,6 +147,29 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
     refuseUnknown(options, ['signal'], 'result');
     checkSignal(options.signal);
     return this.#result(id, this.#client.waits.end(parseMessageId(id), false), options.signal);
+  }
+
+  /**
+   * Makes a schedule that produces this message again and again, or changes the one of this key: `schedules.upsert` of the instance.
+   *
+   * @throws TypeError, RangeError for a rule, an option or a message that cannot be used; nothing is changed then
+   * @throws InvalidMessageError when the message does not match the schema
+   * @throws HoldfastError `STORE_FULL`, `FORBIDDEN`, `TOO_MANY`, `CLOSED`
+   */
+  async schedule(
+    key: string,
+    rule: ScheduleRule,
+    message: Input,
+    options: ScheduleOptions = {},
+  ): Promise<ScheduleReceipt> {
+    const resolved = resolveSchedule(key, rule, options);
+    const { produce } = resolved;
+    const plain = Object.keys(produce).length === 0;
+    const prepared = await this.#prepare(message, plain ? undefined : produce, false);
+    // Each tick has the same content, and is another message all the same.
+    const dedupe = produce.dedupeKey === undefined ? undefined : prepared.item.options.dedupe;
+    const item = { ...prepared.item, options: { ...prepared.item.options, dedupe } };
+    return upsertSchedule(this.#client, key, this.name, resolved, { ref: prepared.ref, item });
   }
 
   /**
@@ -270,6 +300,12 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
   /** Makes a delayed message ready now. @throws HoldfastError `NOT_FOUND`, `WRONG_STATE` */
   async promote(id: MessageId): Promise<void> {
     await this.#manage(id, 'promote');
+  }
+
+  /** @internal */
+  checkInstance(client: Client): void {
+    if (client === this.#client) return;
+    throw new TypeError(`Cannot make a schedule for "${this.name}" here: the channel is of another instance`);
   }
 
   /** @internal */

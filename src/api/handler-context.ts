@@ -4,7 +4,8 @@ import type { StopReason, Work } from '../client/consumer.ts';
 import { encode } from '../codec/bson.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
 import { HoldfastError } from '../model/errors.ts';
-import { deliveredId } from './messages.ts';
+import type { Tick } from '../model/block.ts';
+import { deliveredId, deliveredTick } from './messages.ts';
 import { GatheredTransaction, type Transaction } from './transaction.ts';
 
 /** The context of one attempt at one message. */
@@ -20,6 +21,8 @@ export interface HandlerContext {
   readonly redelivered: boolean;
   /** When the message was produced, in epoch milliseconds. */
   readonly producedAt: number;
+  /** The tick of a schedule that the message is; `undefined` for every other one. */
+  readonly schedule: Tick | undefined;
   /** Fires when the handler should stop: cancelled, timed out, lease lost, or the consumer closed. */
   readonly signal: AbortSignal;
   /** Effects that commit with the ack, all of them or none. */
@@ -94,6 +97,10 @@ export class AttemptContext implements HandlerContext {
 
   get producedAt(): number {
     return this.#work.delivery.producedAt;
+  }
+
+  get schedule(): Tick | undefined {
+    return deliveredTick(this.#work.delivery);
   }
 
   get signal(): AbortSignal {

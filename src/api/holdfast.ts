@@ -11,6 +11,7 @@ import type { HoldfastKv } from './kv/types.ts';
 import { type EventsOptions, type JournalEvent, readEvents } from './events.ts';
 import { checkChannelName } from './checks.ts';
 import { type ChannelOptions, resolveChannelOptions } from './options.ts';
+import { createSchedules, type Schedules } from './schedules.ts';
 import { createTokens, type Tokens } from './tokens.ts';
 import { ask } from './stored.ts';
 import { transact } from './transact.ts';
@@ -33,6 +34,8 @@ export interface Holdfast {
   ): Channel<StandardSchemaV1.InferInput<Schema>, StandardSchemaV1.InferOutput<Schema>, Result>;
   /** Values under ordered keys, and a queue: all of Deno.Kv, with its limits where `open` was not told otherwise. */
   readonly kv: HoldfastKv;
+  /** Messages that come again and again, by cron patterns or at intervals: each tick once, whoever leads. */
+  readonly schedules: Schedules;
   /** The names of all channels that the access token may read, in order. */
   channels(): Promise<string[]>;
   /** Access tokens of the space: who may come in from elsewhere, and what that allows. They take `server:admin`. */
@@ -121,6 +124,7 @@ export function createHoldfast(
       return new Channel<never, never, never>(client, name, resolveChannelOptions(options));
     },
     kv: createKv(client, kvLimits),
+    schedules: createSchedules(client),
     tokens: createTokens(client),
     transact: (work) => transact(client, work),
     channels: () => ask(client, { kind: 'inspect', what: 'channels' }) as Promise<string[]>,

@@ -21,6 +21,8 @@
  * | notes | seq | progress and log of a message |
  * | kv | key of the entry | an entry of KV |
  * | kvExpiry | time, key of the entry | nothing: the entry expires then |
+ * | template | schedule | the block with a schedule's message |
+ * | schedule | schedule | when it ticks, and how often it has |
  * | group | channel, key of the group | its own rules, its pause, and what its rate has let through |
  *
  * Everything before `ids` is read at open, and kinds from {@link SECOND_BODY} on; what stands between is read when it is needed. To
@@ -45,6 +47,8 @@ export const KIND = {
   notes: 12,
   kv: 13,
   kvExpiry: 14,
+  template: 15,
+  schedule: 32,
   group: 37,
 } as const;
 

@@ -26,6 +26,7 @@ import { attemptNumber, extraOf, remember } from './message.ts';
 import { encodeDelayed } from './message-record.ts';
 import { notesKey } from './notes.ts';
 import { addToPage, removeFromPage, touchPage } from './pages.ts';
+import { tickEnded } from './schedule-times.ts';
 import { isClear } from './session.ts';
 import { type EndedRecord, erase, journal, type MachineState, put } from './state.ts';
 
@@ -368,8 +369,9 @@ function moveToDeadLetters(state: MachineState, message: Message, name: string):
   journal(state, 'moved', message, 0, 0);
 }
 
-/** What follows when a message no longer counts as backlog: its key comes free, and there is room. */
+/** What follows when a message no longer counts as backlog: its key comes free, its schedule goes on, and there is room. */
 function afterLeavingBacklog(state: MachineState, message: Message): void {
+  if (state.schedules.running.size > 0) tickEnded(state, message.seq);
   const { channel } = message;
   const hash = message.extra?.dedupe ?? '';
   if (hash !== '') handOverKey(state, message, hash);

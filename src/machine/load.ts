@@ -23,6 +23,8 @@ import { readDelayed, readMessage, type StoredMessage } from './message-record.t
 import { forgetSession } from './consumers.ts';
 import { findPage, PAGE_ORDERS, pageFor } from './pages.ts';
 import { readMeta, readSession, readSlots } from './records.ts';
+import { readSchedule } from './schedule-record.ts';
+import { addSchedule } from './schedules.ts';
 import type { EndedRecord, JournalRecord, MachineState } from './state.ts';
 import { closeSession, detachSession, loseLeases } from './timers.ts';
 
@@ -159,6 +161,8 @@ export class Loader {
         const channel = known(state.channelNumbers.get(layout.numberAt(key, 0)), 'channel');
         return addGroup(state, channel, readGroup(layout.bytesBehind(key, 1), value));
       }
+      case KIND.schedule:
+        return addSchedule(state, readSchedule(layout.numberAt(key, 0), value));
       default:
         throw new HoldfastError('STORE_CORRUPT', `Cannot load a record of kind ${kind}`);
     }

@@ -31,6 +31,7 @@ import type { AccessToken, Session } from './memory.ts';
 import { notesKey, readNotes } from './notes.ts';
 import { applyProduce, wantRoomAgain } from './produce.ts';
 import { type Refused, refusalOf, refusalOn, refusalToProduce } from './rights.ts';
+import { applyManageSchedule, applyUpsertSchedule, planManageSchedule } from './schedules.ts';
 import { confirmAnswers, keepAnswer, MAX_CONSUMERS, MAX_REFS, MAX_UNCONFIRMED_ANSWERS } from './session.ts';
 import { applyAnnotate, applyExtend, applyHolding, applySettle, applyStarted, heldMessage } from './settle.ts';
 import { type ClaimedMessage, createState, type MachineState, type SessionEnd } from './state.ts';
@@ -170,6 +171,8 @@ export class Machine {
           : planInspect(this.#state, command, view);
       case 'await':
         return planAwait(this.#state, command, view);
+      case 'manageSchedule':
+        return planManageSchedule(this.#state, command, view);
       case 'kvRead':
         return planKvRead(this.#state, command, view);
       case 'kvWatch':
@@ -260,7 +263,12 @@ export class Machine {
     applyTick(this.#state, context.random);
     const chore = nextChore(this.#state);
     // What is due may have changed since the view was read; then this work waits for the next tick.
-    if (chore?.plan(view) === undefined) chore?.apply(view);
+    if (chore?.plan(view) === undefined) chore?.apply(view, context.random);
+  }
+
+  /** Ticks of schedules wait as long as the store has no room for new messages. */
+  hold(isFull: boolean): void {
+    this.#state.schedules.isHeld = isFull;
   }
 
   nextWake(): WakeTimes {
@@ -377,6 +385,10 @@ export class Machine {
         return command.what === 'events'
           ? applyEvents(state, session, command, view)
           : applyInspect(state, session, command, view);
+      case 'upsertSchedule':
+        return unknownTarget(session, [command]) ?? applyUpsertSchedule(state, session, command, context.random);
+      case 'manageSchedule':
+        return applyManageSchedule(state, session, command, context.random, view);
       case 'createToken':
         return applyCreateToken(state, command);
       case 'revokeToken':
@@ -445,6 +457,7 @@ function isServedAlone(session: Session, ref: number): boolean {
 
 /** Commands with an effect that must not happen twice; the others may be repeated at will. */
 function isRemembered({ kind }: Command): boolean {
+  if (kind === 'upsertSchedule' || kind === 'manageSchedule') return true;
   const changesMessages = kind === 'produce' || kind === 'settle' || kind === 'annotate' || kind === 'kvCommit';
   return (
     changesMessages || kind === 'control' || kind === 'controlGroup' || kind === 'manage' || kind === 'createToken'

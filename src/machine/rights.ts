@@ -42,6 +42,8 @@ export function refusalOf({ grant }: Session, command: Command): Refused | undef
     case 'inspect':
       if (command.what === 'tokens') return lacks('list access tokens', 'server:admin');
       if (command.what === 'channels' || command.what === 'overview' || command.what === 'message') return undefined;
+      // The channel of a schedule is known only where the schedule is.
+      if (command.what === 'schedule' || command.what === 'schedules') return undefined;
       // Without a channel, they are the events of all that the session may read.
       if (command.what === 'events' && command.channel === undefined) return undefined;
       return hasRight(rightsOn(grant, command.channel ?? ''), 'read')
@@ -121,6 +123,17 @@ export function refusalFor(
   const scope =
     rights === 0 ? `the right to ${oneOf.join(' or ')} on its channel` : `channel:${channel}:${oneOf.join(' or ')}`;
   return lacks(`${doing} this message`, scope);
+}
+
+/** Why a schedule of this channel is not for the session; `undefined` when it is. */
+export function refusalOnSchedule(
+  { grant }: Session,
+  channel: string,
+  right: 'produce' | 'read' | 'admin',
+): Refused | undefined {
+  if (hasRight(rightsOn(grant, channel), right)) return undefined;
+  const doing = { produce: 'run a schedule of', read: 'look at a schedule of', admin: 'change a schedule of' };
+  return lacksRight(doing[right], channel, right);
 }
 
 function lacksRight(doing: string, channel: string, right: ChannelRight): Refused {

@@ -31,6 +31,7 @@ import {
   compareWindows,
 } from './message.ts';
 import { OrderedIndex } from './ordered-index.ts';
+import { createSchedules, type Schedules } from './schedule.ts';
 import { SeqTable } from './seq-table.ts';
 
 export interface MachineState {
@@ -79,6 +80,7 @@ export interface MachineState {
   readonly deadlines: OrderedIndex<Message>;
   readonly windows: OrderedIndex<DedupeSlot>;
   readonly retention: OrderedIndex<EndedList>;
+  readonly schedules: Schedules;
   /** How many slots each dedupe record still holds, by commit. */
   readonly slotRecords: Map<number, number>;
   /** Who waits for the end of which message, by the id's text. */
@@ -232,6 +234,7 @@ export function createState(space: string): MachineState {
     deadlines: new OrderedIndex(compareDeadlines),
     windows: new OrderedIndex(compareWindows),
     retention: new OrderedIndex(compareRemovals),
+    schedules: createSchedules(),
     slotRecords: new Map(),
     awaited: new Map(),
     awaitedSeqs: new Map(),

@@ -7,6 +7,7 @@ import { sleepGate } from './gates.ts';
 import { forgetIfIdle, keepsPlace, placeGroup } from './groups.ts';
 import { drop, end, forget, lookAgain, move, oldestUnawaited, retentionOf, scheduleRemoval } from './lifecycle.ts';
 import { attemptNumber, remember } from './message.ts';
+import { nextTicks } from './schedule-times.ts';
 import { countDeath, failAttempt, keepSuspicion, loseLease } from './settle.ts';
 import type { MachineState } from './state.ts';
 
@@ -23,6 +24,7 @@ export function nextWake(state: MachineState): WakeTimes {
   if (state.busyChannels.size + state.givenUp.size + state.regrouping.size > 0)
     return { machine: state.now, wall: Infinity };
   const tokenExpiresAt = state.tokenExpiries.first()?.expiresAt ?? Infinity;
+  const ticks = nextTicks(state);
   const machine = Math.min(
     state.due[0].first()?.dueAt ?? Infinity,
     state.expiries.first()?.extra?.expiresAt ?? Infinity,
@@ -34,10 +36,11 @@ export function nextWake(state: MachineState): WakeTimes {
     state.compactions[0]?.at ?? Infinity,
     state.kvExpiresAt,
     state.gates.first()?.wakesAt ?? Infinity,
+    ticks.machine,
     ...[...state.reservations].map(({ reservedUntil }) => reservedUntil),
     ...[...state.lone].map(({ lone }) => lone?.until ?? Infinity),
   );
-  return { machine, wall: Math.min(state.due[1].first()?.dueAt ?? Infinity, tokenExpiresAt) };
+  return { machine, wall: Math.min(state.due[1].first()?.dueAt ?? Infinity, tokenExpiresAt, ticks.wall) };
 }
 
 /** Does what is due, at most {@link TICK_LIMIT} of it; what is left is due at once again. */

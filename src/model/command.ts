@@ -9,6 +9,8 @@ import type { ErrorCode } from './errors.ts';
 import type { KvEffects, KvPage, KvRange, KvRecord } from './kv.ts';
 import type { MessageId } from './message-id.ts';
 import type { ChannelSettings, GroupRules, Policy, SettingsPatch } from './policy.ts';
+import type { Tick } from './block.ts';
+import type { InspectSchedule, ManageSchedule, UpsertSchedule } from './schedule.ts';
 import type { EndedState, Happening, State } from './states.ts';
 
 export interface Request {
@@ -37,7 +39,9 @@ export type Command =
   | Backup
   | KvRead
   | KvCommit
-  | KvWatch;
+  | KvWatch
+  | UpsertSchedule
+  | ManageSchedule;
 
 /** Names a channel and a policy `ref` for this session's other commands, and creates the channel if it is new. */
 export interface Declare {
@@ -202,6 +206,7 @@ export interface Watch {
  * `server:admin`.
  */
 export type Inspect =
+  | InspectSchedule
   | { readonly kind: 'inspect'; readonly what: 'tokens' }
   | { readonly kind: 'inspect'; readonly what: 'channels' }
   | { readonly kind: 'inspect'; readonly what: 'channel'; readonly channel: string }
@@ -476,6 +481,8 @@ export interface MessageView {
   readonly name: string | undefined;
   /** The key of the group that it belongs to. */
   readonly group: string | undefined;
+  /** Of the schedule that has produced it. */
+  readonly schedule: Tick | undefined;
   readonly priority: number;
   /** Attempts that began, as far as they were counted. */
   readonly attempts: number;

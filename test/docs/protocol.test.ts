@@ -21,6 +21,7 @@ import {
   MAX_KV_READ_BYTES,
   MAX_KV_VALUE_BYTES,
 } from '#holdfast/model/kv.js';
+import { MAX_SCHEDULE_LIST, MAX_SCHEDULES, MAX_TEMPLATE_BYTES } from '#holdfast/model/schedule.js';
 import { DEFAULT_POLICY } from '#holdfast/model/policy.js';
 import { EventsWriter } from '#holdfast/wire/events.js';
 import { encodeHello, encodeWelcome, FRAME } from '#holdfast/wire/frames.js';
@@ -89,7 +90,8 @@ describe('docs/protocol.md', () => {
     const rows = table('Values');
     expect(rows.length).toBeGreaterThan(0);
     for (const [value = '', fields = ''] of rows) {
-      expect([value, fields.split(', ')]).toEqual([value, fieldsOf('model/command.ts', value)]);
+      const path = value.startsWith('Schedule') ? 'model/schedule.ts' : 'model/command.ts';
+      expect([value, fields.split(', ')]).toEqual([value, fieldsOf(path, value)]);
     }
   });
 
@@ -125,6 +127,9 @@ describe('docs/protocol.md', () => {
       'checks and mutations of one commit, and bytes of them': `${MAX_KV_CHECKS}, ${MAX_KV_MUTATIONS}, ${MAX_KV_COMMIT_BYTES}`,
       'keys of an undelivered message': MAX_UNDELIVERED_KEYS,
       'keys that a session watches': MAX_WATCHED_KEYS,
+      'schedules of a space': MAX_SCHEDULES,
+      'bytes of the message of a schedule, as a block': MAX_TEMPLATE_BYTES,
+      'schedules of one schedules': MAX_SCHEDULE_LIST,
       'messages of one list, channels of one overview, events of one events': `${MAX_LIST}, ${constant('machine/inspect.ts', 'MAX_OVERVIEW')}, ${constant('machine/events.ts', 'MAX_EVENTS')}`,
       'backups at a time, and bytes that wait for a slow one': `${constant('broker/backups.ts', 'MAX_BACKUPS')}, ${constant('broker/backup.ts', 'MAX_WAITING_BYTES')}`,
       'a duration, in milliseconds': MAX_DURATION_MS,
