@@ -14,7 +14,10 @@ export type State = (typeof STATES)[number];
 export type LiveState = 'ready' | 'delayed' | 'leased' | 'waiting';
 export type EndedState = 'completed' | 'dead' | 'cancelled';
 
-/** What happens to messages; the journal and the events use the same words. */
+/**
+ * What happens to messages; the journal and the events use the same words. Records name them by their places here, so a new
+ * one stands behind all others.
+ */
 export const HAPPENINGS = [
   'produced',
   'due',
@@ -35,6 +38,11 @@ export const HAPPENINGS = [
   'purged',
   'moved',
   'givenUp',
+  'progress',
+  'logged',
+  'updated',
+  'retried',
+  'removed',
 ] as const;
 
 export type Happening = (typeof HAPPENINGS)[number];
