@@ -3,12 +3,13 @@ import type { Client } from '../client/client.ts';
 import type { Ended } from '../client/waits.ts';
 import { CODEC_BSON } from '../codec/bson.ts';
 import type { Answer, ProduceOutcome } from '../client/outbox.ts';
-import type { ChannelView, Command, Control, GroupView, Manage } from '../model/command.ts';
+import type { ChannelView, Command, Control, EventKind, GroupView, Manage } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { type MessageId, messageIdText, parseMessageId } from '../model/message-id.ts';
 import type { State } from '../model/states.ts';
 import { attemptRunner, type Handler } from './attempt.ts';
 import { checkConsumeOptions, type Consumer, type ConsumeOptions, createConsumer } from './consumer.ts';
+import { type ChannelEventsOptions, type JournalEvent, readEvents } from './events.ts';
 import { ISOLATE_OPTIONS, type IsolatedConsumeOptions, startPool } from './isolated.ts';
 import { createItem, decodePayload } from './messages.ts';
 import { checkOptionsObject, checkSignal, refuseUnknown } from './checks.ts';
@@ -201,6 +202,18 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
     const { wanted, stop } = this.#client.waits.wanted(this.name);
     await unlessAborted(wanted, stop, signal);
     if (this.#client.failure !== undefined) throw this.#client.failure;
+  }
+
+  /**
+   * What happens to this channel and its messages, as `events` of the instance has it.
+   *
+   * @throws TypeError for options that cannot be used
+   */
+  events<const What extends EventKind = EventKind>(
+    options: ChannelEventsOptions<What> = {},
+  ): AsyncGenerator<JournalEvent<What>, never, void> {
+    refuseUnknown(options, ['after', 'kinds', 'signal'], 'events');
+    return readEvents(this.#client, { ...options, channel: this.name });
   }
 
   /** What the channel holds at one moment. */

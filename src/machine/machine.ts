@@ -24,6 +24,7 @@ import { applyEvents, planEvents } from './events.ts';
 import { flush, type Flushed, isDirty, pendingBytes } from './flush.ts';
 import { applyInspect, planInspect } from './inspect.ts';
 import { applyKvCommit, applyKvRead, applyKvWatch, planKvEffects, planKvRead } from './kv.ts';
+import { applyRetainEvents } from './journal.ts';
 import { KIND } from './layout.ts';
 import { Loader } from './load.ts';
 import { applyControl, applyControlGroup, applyManage, planManage } from './manage.ts';
@@ -381,6 +382,8 @@ export class Machine {
         return applyCreateToken(state, command);
       case 'revokeToken':
         return applyRevokeToken(state, command);
+      case 'retainEvents':
+        return applyRetainEvents(state, command);
     }
   }
 

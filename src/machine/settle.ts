@@ -20,14 +20,16 @@ import { checksHold, prepare, write } from './kv.ts';
 import type { ChannelRef, Message, Session } from './memory.ts';
 import { amend, end, move } from './lifecycle.ts';
 import { attemptNumber, extraOf, remember } from './message.ts';
-import { encodeNotes, type Notes, notesKey } from './notes.ts';
+import { cutLine, encodeNotes, type Notes, notesKey } from './notes.ts';
 import { touchPage } from './pages.ts';
 import { produceBlocks } from './produce.ts';
 import { type Refused, refusalOnKv, refusalToProduce } from './rights.ts';
-import { type MachineState, put } from './state.ts';
+import { journal, type MachineState, put } from './state.ts';
 
 /** How much later than the client the broker ends a handler's time, in milliseconds: the client's word comes first. */
 const TIMEOUT_GRACE_MS = 1_000;
+
+const encoder = new TextEncoder();
 
 /** Settles each lease for itself; a stale token changes nothing, and its position is in the answer. */
 export function applySettle(
@@ -95,6 +97,10 @@ export function applyAnnotate(state: MachineState, session: Session, command: An
   const message = heldMessage(session, command);
   if (message === undefined) return { kind: 'settled', lost: [0], conflicts: [] };
   put(state, notesKey(state.layout, message), encodeNotes(notes, command));
+  const { progress, line } = command;
+  const [attempt, by] = [attemptNumber(message), session.number];
+  if (progress !== undefined) journal(state, 'progress', message, attempt, by, progress);
+  if (line !== undefined) journal(state, 'logged', message, attempt, by, encoder.encode(cutLine(line)));
   state.annotatedPacks.add(message.pack);
   if (message.extra?.annotated !== true) {
     extraOf(message).annotated = true;

@@ -47,6 +47,18 @@ export const HAPPENINGS = [
 
 export type Happening = (typeof HAPPENINGS)[number];
 
+/**
+ * What happens to a channel as a whole. Records name them by their places here, too.
+ *
+ * - `paused`, `resumed`: somebody said so, and it was not so before.
+ * - `cleared`: a purge has deleted all that it was to delete.
+ * - `drained`: no message of it waits or runs any more.
+ * - `configured`: its settings were changed.
+ */
+export const CHANNEL_HAPPENINGS = ['paused', 'resumed', 'cleared', 'drained', 'configured'] as const;
+
+export type ChannelHappening = (typeof CHANNEL_HAPPENINGS)[number];
+
 const TRANSITIONS: Readonly<Record<State, Partial<Record<Happening, State>>>> = {
   ready: { claimed: 'leased', replaced: 'cancelled', cancelled: 'cancelled', expired: 'dead', givenUp: 'waiting' },
   delayed: {
