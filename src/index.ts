@@ -2,10 +2,11 @@
 export { type LogLine, open, type OpenOptions } from './open.ts';
 export { restore, type Restored } from './restore.ts';
 export type { Handler } from './api/attempt.ts';
+export type { BatchContext, BatchHandler, BatchMessage, BatchReturn } from './api/batch.ts';
 export type { Admin, RetainEventsOptions } from './api/admin.ts';
 export type { BackupOptions } from './api/backup.ts';
 export { Channel, type Receipt, type RequestOptions } from './api/channel.ts';
-export type { Consumer, ConsumeOptions } from './api/consumer.ts';
+export type { BatchConsumeOptions, Consumer, ConsumeOptions } from './api/consumer.ts';
 export type {
   ChannelEventsOptions,
   ChannelHappened,

@@ -8,7 +8,15 @@ import { HoldfastError } from '../model/errors.ts';
 import { type MessageId, messageIdText, parseMessageId } from '../model/message-id.ts';
 import type { State } from '../model/states.ts';
 import { attemptRunner, type Handler } from './attempt.ts';
-import { checkConsumeOptions, type Consumer, type ConsumeOptions, createConsumer } from './consumer.ts';
+import { type BatchHandler, batchRunner } from './batch.ts';
+import {
+  type BatchConsumeOptions,
+  checkConsumeOptions,
+  type Consumer,
+  type ConsumeOptions,
+  createConsumer,
+  resolveBatch,
+} from './consumer.ts';
 import { type ChannelEventsOptions, type JournalEvent, readEvents } from './events.ts';
 import { ISOLATE_OPTIONS, type IsolatedConsumeOptions, startPool } from './isolated.ts';
 import { createItem, decodePayload } from './messages.ts';
@@ -168,6 +176,21 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
     }
     const run = attemptRunner(this.#client, this.name, this.#options, handler as Handler<unknown, unknown>);
     return createConsumer(this.#client, this.name, this.#plainRef, run, options);
+  }
+
+  /**
+   * Runs a handler on many messages at a time, each with an outcome of its own, until the consumer is drained or closed. What
+   * becomes of each message is as with `consume`; when the process dies, all of a batch that had started are charged a death.
+   *
+   * @throws TypeError, RangeError
+   */
+  async consumeBatch(handler: BatchHandler<Message, Result>, options: BatchConsumeOptions = {}): Promise<Consumer> {
+    if (typeof handler !== 'function') {
+      throw new TypeError('Cannot consume: the handler must be a function; an isolate has one message at a time');
+    }
+    const { rules, rest } = resolveBatch(options);
+    const run = batchRunner(this.#client, this.name, this.#options, handler as BatchHandler<unknown, unknown>);
+    return createConsumer(this.#client, this.name, this.#plainRef, { ...rules, run }, rest);
   }
 
   async #consumeIsolated(module: URL, options: IsolatedConsumeOptions): Promise<Consumer> {

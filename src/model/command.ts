@@ -96,11 +96,19 @@ export interface LeaseKey {
   readonly token: number;
 }
 
-/** Settles leases, each for itself. Answer: `settled`. */
+/** Settles leases, each for itself, or all in one. Answer: `settled`. */
 export interface SettleSet {
   readonly kind: 'settle';
   readonly settles: readonly Settle[];
+  /**
+   * What all of them bring along together, where they are one: then all are settled, or none. When a lease of them is lost or
+   * a check does not hold, nothing is settled, and all that are held are conflicts. Its settles have no effects of their own.
+   */
+  readonly together?: Together;
 }
+
+/** What a batch of messages brings along, as {@link Settle} has it of one. */
+export type Together = Pick<Settle, 'produced' | 'effects'>;
 
 export interface Settle extends LeaseKey {
   readonly outcome: Outcome;

@@ -10,6 +10,7 @@ import type { Holdfast } from '../api/holdfast.ts';
 import type { ChannelOptions } from '../api/options.ts';
 import { systemRandom } from '../model/random.ts';
 import type { ApiCase } from './api-conformance-tools.ts';
+import { batchCases } from './api-conformance-batches.ts';
 import { consumeCases } from './api-conformance-consume.ts';
 import { eventCases } from './api-conformance-events.ts';
 import { handlerCases } from './api-conformance-handlers.ts';
@@ -40,12 +41,18 @@ export interface ApiConformanceOptions {
 /** The cases that hold for every store over every connection. They are independent of each other. */
 export function apiConformance(factory: ApiFactory, options: ApiConformanceOptions = {}): ConformanceCase[] {
   const { handlersMayRepeat = false } = options;
-  return [...produceCases, ...consumeCases, ...handlerCases, ...manageCases, ...eventCases, ...kvCases].map(
-    ([name, body]) => ({
-      name,
-      run: () => runCase(factory, body, !handlersMayRepeat),
-    }),
-  );
+  return [
+    ...produceCases,
+    ...consumeCases,
+    ...handlerCases,
+    ...manageCases,
+    ...batchCases,
+    ...eventCases,
+    ...kvCases,
+  ].map(([name, body]) => ({
+    name,
+    run: () => runCase(factory, body, !handlersMayRepeat),
+  }));
 }
 
 async function runCase(factory: ApiFactory, body: ApiCase[1], runsOnce: boolean): Promise<void> {

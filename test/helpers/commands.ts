@@ -183,6 +183,11 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
     leases: fc.array(lease, { maxLength: 9 }),
   }),
   fc.record({ kind: fc.constant('settle' as const), settles: fc.array(settle, { maxLength: 6 }) }),
+  fc.tuple(fc.array(settle, { minLength: 1, maxLength: 4 }), settle).map(([settles, { produced, effects }]) => ({
+    kind: 'settle' as const,
+    settles: settles.map((one) => ({ ...one, produced: undefined, effects: undefined })),
+    together: { produced, effects },
+  })),
   fc.record({ kind: fc.constant('extend' as const), seq: count, token: count, forMs: fc.nat() }),
   fc.record({
     kind: fc.constant('annotate' as const),
