@@ -2,11 +2,19 @@
 export { type LogLine, open, type OpenOptions } from './open.ts';
 export { restore, type Restored } from './restore.ts';
 export type { Handler } from './api/attempt.ts';
-export type { Admin } from './api/admin.ts';
+export type { BatchContext, BatchHandler, BatchMessage, BatchReturn } from './api/batch.ts';
+export type { Admin, RetainEventsOptions } from './api/admin.ts';
 export type { BackupOptions } from './api/backup.ts';
 export { Channel, type Receipt, type RequestOptions } from './api/channel.ts';
-export type { Consumer, ConsumeOptions } from './api/consumer.ts';
-export type { EventsOptions, EventsTrimmed, JournalEvent, MessageHappened } from './api/events.ts';
+export type { BatchConsumeOptions, Consumer, ConsumeOptions } from './api/consumer.ts';
+export type {
+  ChannelEventsOptions,
+  ChannelHappened,
+  EventsOptions,
+  EventsTrimmed,
+  JournalEvent,
+  MessageHappened,
+} from './api/events.ts';
 export type { HandlerContext } from './api/handler-context.ts';
 export type { IsolatedConsumeOptions, IsolatedContext, IsolatedHandler } from './api/isolated.ts';
 export type { CloseOptions, Holdfast } from './api/holdfast.ts';
@@ -50,8 +58,16 @@ export { InvalidMessageError } from './api/schema.ts';
 export type { CreateTokenOptions, NewToken, Tokens } from './api/tokens.ts';
 export type { ListOptions, StoredMessage } from './api/stored.ts';
 export type { Transaction, TransactionTarget } from './api/transaction.ts';
-export type { ChannelTotals, ChannelView, Failure, GroupView, HistoryEntry, TokenView } from './model/command.ts';
 export type { Tick } from './model/block.ts';
+export type {
+  ChannelTotals,
+  ChannelView,
+  EventKind,
+  Failure,
+  GroupView,
+  HistoryEntry,
+  TokenView,
+} from './model/command.ts';
 export type { CancelTimer, Clock } from './model/clock.ts';
 export type { Duration } from './model/duration.ts';
 export { type ErrorCode, HoldfastError, StoreError } from './model/errors.ts';
@@ -60,4 +76,4 @@ export type { KvListSelector } from './model/kv-selector.ts';
 export type { MessageId } from './model/message-id.ts';
 export type { ChannelSettings, GroupRules, Rate, Retention } from './model/policy.ts';
 export type { Random } from './model/random.ts';
-export type { EndedState, Happening, LiveState, State } from './model/states.ts';
+export type { ChannelHappening, EndedState, Happening, LiveState, State } from './model/states.ts';

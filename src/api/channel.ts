@@ -3,12 +3,21 @@ import type { Client } from '../client/client.ts';
 import type { Ended } from '../client/waits.ts';
 import { CODEC_BSON } from '../codec/bson.ts';
 import type { Answer, ProduceOutcome } from '../client/outbox.ts';
-import type { ChannelView, Command, Control, GroupView, Manage } from '../model/command.ts';
+import type { ChannelView, Command, Control, EventKind, GroupView, Manage } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { type MessageId, messageIdText, parseMessageId } from '../model/message-id.ts';
 import type { State } from '../model/states.ts';
 import { attemptRunner, type Handler } from './attempt.ts';
-import { checkConsumeOptions, type Consumer, type ConsumeOptions, createConsumer } from './consumer.ts';
+import { type BatchHandler, batchRunner } from './batch.ts';
+import {
+  type BatchConsumeOptions,
+  checkConsumeOptions,
+  type Consumer,
+  type ConsumeOptions,
+  createConsumer,
+  resolveBatch,
+} from './consumer.ts';
+import { type ChannelEventsOptions, type JournalEvent, readEvents } from './events.ts';
 import { ISOLATE_OPTIONS, type IsolatedConsumeOptions, startPool } from './isolated.ts';
 import { createItem, decodePayload } from './messages.ts';
 import { checkOptionsObject, checkSignal, refuseUnknown } from './checks.ts';
@@ -199,6 +208,21 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
     return createConsumer(this.#client, this.name, this.#plainRef, run, options);
   }
 
+  /**
+   * Runs a handler on many messages at a time, each with an outcome of its own, until the consumer is drained or closed. What
+   * becomes of each message is as with `consume`; when the process dies, all of a batch that had started are charged a death.
+   *
+   * @throws TypeError, RangeError
+   */
+  async consumeBatch(handler: BatchHandler<Message, Result>, options: BatchConsumeOptions = {}): Promise<Consumer> {
+    if (typeof handler !== 'function') {
+      throw new TypeError('Cannot consume: the handler must be a function; an isolate has one message at a time');
+    }
+    const { rules, rest } = resolveBatch(options);
+    const run = batchRunner(this.#client, this.name, this.#options, handler as BatchHandler<unknown, unknown>);
+    return createConsumer(this.#client, this.name, this.#plainRef, { ...rules, run }, rest);
+  }
+
   async #consumeIsolated(module: URL, options: IsolatedConsumeOptions): Promise<Consumer> {
     const { isolate: _isolate, memoryBytes: _memoryBytes, produces: _produces, ...rest } = options;
     checkConsumeOptions(rest, ISOLATE_OPTIONS);
@@ -231,6 +255,18 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
     const { wanted, stop } = this.#client.waits.wanted(this.name);
     await unlessAborted(wanted, stop, signal);
     if (this.#client.failure !== undefined) throw this.#client.failure;
+  }
+
+  /**
+   * What happens to this channel and its messages, as `events` of the instance has it.
+   *
+   * @throws TypeError for options that cannot be used
+   */
+  events<const What extends EventKind = EventKind>(
+    options: ChannelEventsOptions<What> = {},
+  ): AsyncGenerator<JournalEvent<What>, never, void> {
+    refuseUnknown(options, ['after', 'kinds', 'signal'], 'events');
+    return readEvents(this.#client, { ...options, channel: this.name });
   }
 
   /** What the channel holds at one moment. */

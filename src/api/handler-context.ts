@@ -140,7 +140,12 @@ export class AttemptContext implements HandlerContext {
   }
 
   #stopError(reason: StopReason): HoldfastError {
-    const code = reason === 'closed' ? 'CLOSED' : 'LEASE_LOST';
-    return new HoldfastError(code, `Handler of message "${this.id}" must stop: ${REASONS[reason]}`);
+    return stopError(`message "${this.id}"`, reason);
   }
+}
+
+/** The reason of a handler's signal. */
+export function stopError(handled: string, reason: StopReason): HoldfastError {
+  const code = reason === 'closed' ? 'CLOSED' : 'LEASE_LOST';
+  return new HoldfastError(code, `Handler of ${handled} must stop: ${REASONS[reason]}`);
 }

@@ -7,7 +7,7 @@
  * `nextWake` has come, `dispatch` when a batch is complete, and `flush` for what to write and, once that is
  * durable, to say.
  */
-import type { Command, Reply, Request, TokenView } from '../model/command.ts';
+import type { Command, Reply, Request, Together, TokenView } from '../model/command.ts';
 import { type ErrorCode, HoldfastError } from '../model/errors.ts';
 import { secondOf } from '../model/block.ts';
 import type { Key, KeyRange } from '../model/records.ts';
@@ -24,6 +24,7 @@ import { applyEvents, planEvents } from './events.ts';
 import { flush, type Flushed, isDirty, pendingBytes } from './flush.ts';
 import { applyInspect, planInspect } from './inspect.ts';
 import { applyKvCommit, applyKvRead, applyKvWatch, planKvEffects, planKvRead } from './kv.ts';
+import { applyRetainEvents } from './journal.ts';
 import { KIND } from './layout.ts';
 import { Loader } from './load.ts';
 import { applyControl, applyControlGroup, applyManage, planManage } from './manage.ts';
@@ -182,7 +183,7 @@ export class Machine {
       case 'settle':
         return planKvEffects(
           this.#state,
-          command.settles.map(({ effects }) => effects),
+          [command.together?.effects, ...command.settles.map(({ effects }) => effects)],
           view,
         );
       case 'annotate': {
@@ -352,7 +353,7 @@ export class Machine {
       case 'settle': {
         const unknown = unknownTarget(
           session,
-          command.settles.flatMap(({ produced }) => produced ?? []),
+          [command.together ?? NO_EFFECTS, ...command.settles].flatMap(({ produced }) => produced ?? []),
         );
         return unknown ?? applySettle(state, session, command, context.random, view);
       }
@@ -393,6 +394,8 @@ export class Machine {
         return applyCreateToken(state, command);
       case 'revokeToken':
         return applyRevokeToken(state, command);
+      case 'retainEvents':
+        return applyRetainEvents(state, command);
     }
   }
 
@@ -444,6 +447,8 @@ export class Machine {
 export { NOTHING_COLD };
 export { openPack, type Pack } from './pack.ts';
 export type { ClaimedMessage as Claimed, ColdView, Flushed, Loader, Need, Proof, RangePart, Session, SessionEnd };
+
+const NO_EFFECTS: Together = { produced: undefined, effects: undefined };
 
 const DONE: Reply = { kind: 'done' };
 

@@ -45,10 +45,8 @@ export function refusalOf({ grant }: Session, command: Command): Refused | undef
       // The channel of a schedule is known only where the schedule is.
       if (command.what === 'schedule' || command.what === 'schedules') return undefined;
       // Without a channel, they are the events of all that the session may read.
-      if (command.what === 'events' && command.channel === undefined) return undefined;
-      return hasRight(rightsOn(grant, command.channel ?? ''), 'read')
-        ? undefined
-        : lacksRight('look into', command.channel ?? '', 'read');
+      if (command.what === 'events') return refusalToHear(grant, command.filter.channel);
+      return refusalToHear(grant, command.channel);
     case 'kvRead':
     case 'kvWatch':
       return refusalToRead(grant, command);
@@ -56,6 +54,8 @@ export function refusalOf({ grant }: Session, command: Command): Refused | undef
       return refusalOnKv({ grant }, command);
     case 'createToken':
       return lacks('create an access token', 'server:admin');
+    case 'retainEvents':
+      return lacks('say how many events are kept', 'server:admin');
     case 'backup':
       return lacks('back the store up', 'server:admin');
     case 'revokeToken':
@@ -63,6 +63,11 @@ export function refusalOf({ grant }: Session, command: Command): Refused | undef
     default:
       return undefined;
   }
+}
+
+function refusalToHear(grant: Grant, channel: string | undefined): Refused | undefined {
+  if (channel === undefined || hasRight(rightsOn(grant, channel), 'read')) return undefined;
+  return lacksRight('look into', channel, 'read');
 }
 
 /** Why what a commit checks and changes is not for this session; `undefined` when it is. */

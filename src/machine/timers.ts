@@ -9,7 +9,7 @@ import { drop, end, forget, lookAgain, move, oldestUnawaited, retentionOf, sched
 import { attemptNumber, remember } from './message.ts';
 import { nextTicks } from './schedule-times.ts';
 import { countDeath, failAttempt, keepSuspicion, loseLease } from './settle.ts';
-import type { MachineState } from './state.ts';
+import { journalChannel, type MachineState } from './state.ts';
 
 /** How many messages one tick may concern, so that a crowd of them never holds up the others for long. */
 const TICK_LIMIT = 1_000;
@@ -231,6 +231,7 @@ function purgeSome(state: MachineState, channel: Channel, budget: { left: number
     }
   }
   channel.purgeBelow = 0;
+  journalChannel(state, 'cleared', channel);
   state.changes.channels.add(channel);
   state.dispatchable.add(channel);
   if (channel.redriveLeft === 0) state.busyChannels.delete(channel);

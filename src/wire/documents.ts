@@ -5,7 +5,7 @@
 import { isWellFormed } from '../codec/binary-types.ts';
 import { ACCESS_TOKEN_HASH_BYTES, isAccessTokenId, MAX_LABEL_CHARACTERS, MAX_SCOPES } from '../model/access-token.ts';
 import { BlockReader, MAX_DUE_AT } from '../model/block.ts';
-import type { Command } from '../model/command.ts';
+import { type Command, MAX_EVENTS_KEPT } from '../model/command.ts';
 import { MAX_DURATION_MS } from '../model/duration.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { MESSAGE_ID_BYTES } from '../model/message-id.ts';
@@ -13,7 +13,7 @@ import { MAX_GROUP_PRIORITY, MAX_GROUP_WEIGHT, MAX_RATE_COUNT, MIN_GROUP_WEIGHT 
 import { MAX_CRON_CHARACTERS } from '../model/recurrence.ts';
 import { MAX_TEMPLATE_BYTES, MISSED, OVERLAP, SEED_BYTES } from '../model/schedule.ts';
 import { isScope } from '../model/scopes.ts';
-import { STATES } from '../model/states.ts';
+import { CHANNEL_HAPPENINGS, HAPPENINGS, STATES } from '../model/states.ts';
 
 type Check = (value: unknown) => boolean;
 
@@ -24,8 +24,11 @@ const isFlag: Check = (value) => typeof value === 'boolean';
 /** Names are stored as UTF-8, which cannot tell lone surrogates apart. */
 const isName: Check = (value) =>
   typeof value === 'string' && value.length > 0 && value.length <= MAX_NAME_CHARACTERS && isWellFormed(value);
+/** A glob over names, see `scopes.ts`. */
+const isPattern: Check = isName;
 const isCount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
 const isLimit: Check = (value) => isCount(value) && value !== 0;
+const isEventCount: Check = (value) => isCount(value) && (value as number) <= MAX_EVENTS_KEPT;
 const isDuration: Check = (value) => typeof value === 'number' && value >= 0 && value <= MAX_DURATION_MS;
 const isMoment: Check = (value) => Number.isFinite(value);
 const isRateCount: Check = (value) => isLimit(value) && (value as number) <= MAX_RATE_COUNT;
@@ -140,7 +143,11 @@ const isCommand = anyOf(
     kind: oneOf('inspect'),
     what: oneOf('events'),
     after: optional(anyOf(fields({ commit: isCount, index: isCount }), fields({ at: isMoment }))),
-    channel: optional(isText),
+    filter: fields({
+      channel: optional(isText),
+      channels: optional(isPattern),
+      kinds: optional(listOf(oneOf(...HAPPENINGS, ...CHANNEL_HAPPENINGS))),
+    }),
     limit: isLimit,
   }),
   fields({
@@ -183,6 +190,7 @@ const isCommand = anyOf(
     limit: isLimit,
     channel: optional(isText),
   }),
+  fields({ kind: oneOf('retainEvents'), count: isEventCount, ageMs: isDuration }),
 );
 
 /** The document as a command. @throws HoldfastError `PROTOCOL` when it is none */
