@@ -3,11 +3,13 @@
  * channel or changes its rules, as naming one with `channel()` does; one that does not exist is `NOT_FOUND`.
  */
 import type { Client } from '../client/client.ts';
-import type { ChannelView, Control, Manage, Overview } from '../model/command.ts';
+import { type ChannelView, type Control, type Manage, MAX_EVENTS_KEPT, type Overview } from '../model/command.ts';
+import { type Duration, parseDuration } from '../model/duration.ts';
 import type { FlowView } from '../model/flow-views.ts';
 import { type MessageId, parseMessageId } from '../model/message-id.ts';
+import { DEFAULT_JOURNAL_BOUNDS } from '../model/policy.ts';
 import type { State } from '../model/states.ts';
-import { checkChannelName } from './checks.ts';
+import { checkChannelName, refuseUnknown, wholeNumber } from './checks.ts';
 import { type FlowViewOptions, viewFlow } from './flow.ts';
 import {
   ask,
@@ -44,6 +46,20 @@ export interface Admin {
   flow(id: MessageId, options?: FlowViewOptions): Promise<FlowView | undefined>;
   /** Makes a delayed message ready now. @throws HoldfastError `NOT_FOUND`, `WRONG_STATE` */
   promote(id: MessageId): Promise<void>;
+  /**
+   * Changes how many events the space keeps, and how long, for good. What is not given is as at the beginning. It takes
+   * `server:admin`.
+   *
+   * @throws TypeError, RangeError; HoldfastError `FORBIDDEN`
+   */
+  retainEvents(options: RetainEventsOptions): Promise<void>;
+}
+
+export interface RetainEventsOptions {
+  /** At most 1,000,000. Raise it for readers that may be away for long while much happens. @default 100000 */
+  readonly count?: number;
+  /** @default '24h' */
+  readonly age?: Duration;
 }
 
 /** How many channels one request asks for. */
@@ -85,5 +101,11 @@ export function createAdmin(client: Client): Admin {
     cancel: (id, options = {}) => cancelMessage(client, id, options),
     flow: (id, options) => viewFlow(client, id, options),
     promote: (id) => manage(id, 'promote'),
+    async retainEvents(options) {
+      refuseUnknown(options, ['count', 'age'], 'retainEvents');
+      const count = wholeNumber(options.count ?? DEFAULT_JOURNAL_BOUNDS.count, 'count', 0, MAX_EVENTS_KEPT);
+      const ageMs = parseDuration(options.age ?? DEFAULT_JOURNAL_BOUNDS.ageMs, 'age');
+      await ask(client, { kind: 'retainEvents', count, ageMs });
+    },
   };
 }

@@ -95,7 +95,8 @@ async function withChecks(settlement: Settlement, { tx }: AttemptContext): Promi
   return checks.length === 0 ? settlement : { ...settlement, effects: { checks, mutations: [] } };
 }
 
-function settlementOf(returned: unknown): Settlement {
+/** How a message is settled whose handler has returned this. @throws TypeError, RangeError for what cannot be stored */
+export function settlementOf(returned: unknown): Settlement {
   if (returned instanceof HandlerOutcome) return settleWith(outcomeOf(returned));
   if (returned instanceof EncodedResult) return ackWith(returned.bytes);
   return returned === undefined ? DONE : ackWith(encode(returned));
@@ -130,7 +131,8 @@ function outcomeOf({ kind, delayMs, reason }: HandlerOutcome): Outcome {
   }
 }
 
-function failure(error: unknown, delivery: Delivery, options: ResolvedChannelOptions): Settlement {
+/** How a message is settled whose handler threw. */
+export function failure(error: unknown, delivery: Delivery, options: ResolvedChannelOptions): Settlement {
   const reason = failureOf(error);
   // A message that does not match its schema will not match it the next time either.
   if (error instanceof InvalidMessageError) return settleWith({ kind: 'fail', failure: reason });
@@ -149,7 +151,7 @@ function failure(error: unknown, delivery: Delivery, options: ResolvedChannelOpt
   }
 }
 
-interface HandlerTimer {
+export interface HandlerTimer {
   /** Gives the handler this long from now. */
   readonly restart: (forMs: number) => void;
   /** Rejects when the time is over before the handler has ended. */
@@ -159,7 +161,7 @@ interface HandlerTimer {
 
 const NO_TIMER: HandlerTimer = { restart: () => {}, race: (running) => running, stop: () => {} };
 
-function createTimer(client: Client, work: Work, timeoutMs: number): HandlerTimer {
+export function createTimer(client: Client, work: Pick<Work, 'onStop'>, timeoutMs: number): HandlerTimer {
   if (timeoutMs === 0) return NO_TIMER;
   let cancel: CancelTimer = () => {};
   let expire: (error: Error) => void = () => {};
@@ -181,6 +183,6 @@ function createTimer(client: Client, work: Work, timeoutMs: number): HandlerTime
   return { restart, race: (running) => Promise.race([running, expired]), stop: () => cancel() };
 }
 
-function settleWith(outcome: Outcome): Settlement {
+export function settleWith(outcome: Outcome): Settlement {
   return { outcome, produced: undefined, effects: undefined };
 }

@@ -3,21 +3,37 @@ import type { Client } from '../client/client.ts';
 import type { Ended } from '../client/waits.ts';
 import { CODEC_BSON } from '../codec/bson.ts';
 import type { Answer, ProduceOutcome } from '../client/outbox.ts';
-import type { ChannelView, Command, Control, GroupView, Manage } from '../model/command.ts';
+import type { ChannelView, Command, Control, EventKind, GroupView, Manage } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { FlowView } from '../model/flow-views.ts';
 import { type MessageId, messageIdText, parseMessageId } from '../model/message-id.ts';
 import type { State } from '../model/states.ts';
 import { attemptRunner, type Handler } from './attempt.ts';
+import { type BatchHandler, batchRunner } from './batch.ts';
+import {
+  type BatchConsumeOptions,
+  checkConsumeOptions,
+  type Consumer,
+  type ConsumeOptions,
+  createConsumer,
+  resolveBatch,
+} from './consumer.ts';
+import { type ChannelEventsOptions, type JournalEvent, readEvents } from './events.ts';
 import { type FlowViewOptions, viewFlow } from './flow.ts';
 import { createNode, type FlowNode, type FlowNodeOptions } from './flow-nodes.ts';
-import { checkConsumeOptions, type Consumer, type ConsumeOptions, createConsumer } from './consumer.ts';
 import { ISOLATE_OPTIONS, type IsolatedConsumeOptions, startPool } from './isolated.ts';
 import { createItem, decodePayload } from './messages.ts';
 import { checkOptionsObject, checkSignal, refuseUnknown } from './checks.ts';
 import { changesRules, type ProduceOptions, type ResolvedChannelOptions, rulesOver } from './options.ts';
 import { type ChannelConfiguration, resolveConfiguration, type RetainOptions } from './settings.ts';
 import { type ChannelGroup, channelGroup, channelGroups } from './groups.ts';
+import {
+  resolveSchedule,
+  type ScheduleOptions,
+  type ScheduleReceipt,
+  type ScheduleRule,
+  upsertSchedule,
+} from './schedule-options.ts';
 import { checkMessage } from './schema.ts';
 import {
   ask,
@@ -145,6 +161,29 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
   }
 
   /**
+   * Makes a schedule that produces this message again and again, or changes the one of this key: `schedules.upsert` of the instance.
+   *
+   * @throws TypeError, RangeError for a rule, an option or a message that cannot be used; nothing is changed then
+   * @throws InvalidMessageError when the message does not match the schema
+   * @throws HoldfastError `STORE_FULL`, `FORBIDDEN`, `TOO_MANY`, `CLOSED`
+   */
+  async schedule(
+    key: string,
+    rule: ScheduleRule,
+    message: Input,
+    options: ScheduleOptions = {},
+  ): Promise<ScheduleReceipt> {
+    const resolved = resolveSchedule(key, rule, options);
+    const { produce } = resolved;
+    const plain = Object.keys(produce).length === 0;
+    const prepared = await this.#prepare(message, plain ? undefined : produce, false);
+    // Each tick has the same content, and is another message all the same.
+    const dedupe = produce.dedupeKey === undefined ? undefined : prepared.item.options.dedupe;
+    const item = { ...prepared.item, options: { ...prepared.item.options, dedupe } };
+    return upsertSchedule(this.#client, key, this.name, resolved, { ref: prepared.ref, item });
+  }
+
+  /**
    * Runs a handler on the channel's messages until the consumer is drained or closed. An open consumer keeps the
    * process alive. `stopped` rejects with `FORBIDDEN` when the access token does not allow it.
    */
@@ -169,6 +208,21 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
     }
     const run = attemptRunner(this.#client, this.name, this.#options, handler as Handler<unknown, unknown>);
     return createConsumer(this.#client, this.name, this.#plainRef, run, options);
+  }
+
+  /**
+   * Runs a handler on many messages at a time, each with an outcome of its own, until the consumer is drained or closed. What
+   * becomes of each message is as with `consume`; when the process dies, all of a batch that had started are charged a death.
+   *
+   * @throws TypeError, RangeError
+   */
+  async consumeBatch(handler: BatchHandler<Message, Result>, options: BatchConsumeOptions = {}): Promise<Consumer> {
+    if (typeof handler !== 'function') {
+      throw new TypeError('Cannot consume: the handler must be a function; an isolate has one message at a time');
+    }
+    const { rules, rest } = resolveBatch(options);
+    const run = batchRunner(this.#client, this.name, this.#options, handler as BatchHandler<unknown, unknown>);
+    return createConsumer(this.#client, this.name, this.#plainRef, { ...rules, run }, rest);
   }
 
   async #consumeIsolated(module: URL, options: IsolatedConsumeOptions): Promise<Consumer> {
@@ -203,6 +257,18 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
     const { wanted, stop } = this.#client.waits.wanted(this.name);
     await unlessAborted(wanted, stop, signal);
     if (this.#client.failure !== undefined) throw this.#client.failure;
+  }
+
+  /**
+   * What happens to this channel and its messages, as `events` of the instance has it.
+   *
+   * @throws TypeError for options that cannot be used
+   */
+  events<const What extends EventKind = EventKind>(
+    options: ChannelEventsOptions<What> = {},
+  ): AsyncGenerator<JournalEvent<What>, never, void> {
+    refuseUnknown(options, ['after', 'kinds', 'signal'], 'events');
+    return readEvents(this.#client, { ...options, channel: this.name });
   }
 
   /** What the channel holds at one moment. */
@@ -282,6 +348,12 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
   /** Makes a delayed message ready now. @throws HoldfastError `NOT_FOUND`, `WRONG_STATE` */
   async promote(id: MessageId): Promise<void> {
     await this.#manage(id, 'promote');
+  }
+
+  /** @internal */
+  checkInstance(client: Client): void {
+    if (client === this.#client) return;
+    throw new TypeError(`Cannot make a schedule for "${this.name}" here: the channel is of another instance`);
   }
 
   /** @internal */

@@ -8,7 +8,8 @@ import type { ChildPage } from '../model/flow-views.ts';
 import { childPage } from './flow.ts';
 import { type ReadChildren, readChildren, type ResultSource } from './flow-children.ts';
 import { type FlowNode, isNode } from './flow-nodes.ts';
-import { deliveredId } from './messages.ts';
+import type { Tick } from '../model/block.ts';
+import { deliveredId, deliveredTick } from './messages.ts';
 import { GatheredTransaction, type Transaction } from './transaction.ts';
 
 /** The context of one attempt at one message. */
@@ -24,6 +25,8 @@ export interface HandlerContext {
   readonly redelivered: boolean;
   /** When the message was produced, in epoch milliseconds. */
   readonly producedAt: number;
+  /** The tick of a schedule that the message is; `undefined` for every other one. */
+  readonly schedule: Tick | undefined;
   /** Fires when the handler should stop: cancelled, timed out, lease lost, or the consumer closed. */
   readonly signal: AbortSignal;
   /** Effects that commit with the ack, all of them or none. */
@@ -137,6 +140,10 @@ export class AttemptContext implements HandlerContext {
     return this.#work.delivery.producedAt;
   }
 
+  get schedule(): Tick | undefined {
+    return deliveredTick(this.#work.delivery);
+  }
+
   get signal(): AbortSignal {
     this.#controller ??= new AbortController();
     if (this.#stopped !== undefined) this.#controller.abort(this.#stopError(this.#stopped));
@@ -174,7 +181,12 @@ export class AttemptContext implements HandlerContext {
   }
 
   #stopError(reason: StopReason): HoldfastError {
-    const code = reason === 'closed' ? 'CLOSED' : 'LEASE_LOST';
-    return new HoldfastError(code, `Handler of message "${this.id}" must stop: ${REASONS[reason]}`);
+    return stopError(`message "${this.id}"`, reason);
   }
+}
+
+/** The reason of a handler's signal. */
+export function stopError(handled: string, reason: StopReason): HoldfastError {
+  const code = reason === 'closed' ? 'CLOSED' : 'LEASE_LOST';
+  return new HoldfastError(code, `Handler of ${handled} must stop: ${REASONS[reason]}`);
 }

@@ -1,6 +1,7 @@
 /** An instance: the channels of one store, seen through one session. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Client } from '../client/client.ts';
+import type { EventKind } from '../model/command.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
 import { type Admin, createAdmin } from './admin.ts';
 import { Channel } from './channel.ts';
@@ -13,6 +14,7 @@ import type { FlowNode } from './flow-nodes.ts';
 import { type EventsOptions, type JournalEvent, readEvents } from './events.ts';
 import { checkChannelName } from './checks.ts';
 import { type ChannelOptions, resolveChannelOptions } from './options.ts';
+import { createSchedules, type Schedules } from './schedules.ts';
 import { createTokens, type Tokens } from './tokens.ts';
 import { ask } from './stored.ts';
 import { transact } from './transact.ts';
@@ -35,17 +37,22 @@ export interface Holdfast {
   ): Channel<StandardSchemaV1.InferInput<Schema>, StandardSchemaV1.InferOutput<Schema>, Result>;
   /** Values under ordered keys, and a queue: all of Deno.Kv, with its limits where `open` was not told otherwise. */
   readonly kv: HoldfastKv;
+  /** Messages that come again and again, by cron patterns or at intervals: each tick once, whoever leads. */
+  readonly schedules: Schedules;
   /** The names of all channels that the access token may read, in order. */
   channels(): Promise<string[]>;
   /** Access tokens of the space: who may come in from elsewhere, and what that allows. They take `server:admin`. */
   readonly tokens: Tokens;
   /**
-   * What happens to messages, in the order of the commits, each event once, without an end. Events are kept for 24 h, at most
-   * 100,000 of them; who falls behind further hears `trimmed`. A message's state is in the store, not in its events.
+   * What happens to messages and channels, in the order of the commits, each event once, without an end. Events are kept for
+   * 24 h, at most 100,000 of them, unless `admin.retainEvents` says otherwise; who falls behind further hears `trimmed`. A
+   * message's state is in the store, not in its events.
    *
    * @throws TypeError for options that cannot be used
    */
-  events(options?: EventsOptions): AsyncGenerator<JournalEvent, never, void>;
+  events<const What extends EventKind = EventKind>(
+    options?: EventsOptions<What>,
+  ): AsyncGenerator<JournalEvent<What>, never, void>;
   /**
    * A backup of the whole space while it is in use, as the bytes of a file for `restore`. It has everything that was
    * acknowledged before the first part was asked for, and is the state of one moment, that of its last part. The broker
@@ -135,13 +142,14 @@ export function createHoldfast(
       return new Channel<never, never, never>(client, name, resolveChannelOptions(options));
     },
     kv: createKv(client, kvLimits),
+    schedules: createSchedules(client),
     tokens: createTokens(client),
     transact: (work) => transact(client, work),
     flow: (flow: FlowNode | readonly FlowNode[], options?: FlowOptions) => addFlow(client, flow, options),
     channels: () => ask(client, { kind: 'inspect', what: 'channels' }) as Promise<string[]>,
     admin: createAdmin(client),
     backup: (options: BackupOptions = {}) => takeBackup(client, options),
-    events: (options: EventsOptions = {}) => readEvents(client, options),
+    events: <What extends EventKind>(options: EventsOptions<What> = {}) => readEvents(client, options),
     get durability() {
       return client.durability;
     },

@@ -9,7 +9,10 @@ import type { ProduceOptions } from './options.ts';
 import type { HandlerOutcome } from './outcomes.ts';
 
 /** What a handler is told beside its message. */
-export type AttemptFacts = Pick<HandlerContext, 'id' | 'channel' | 'attempt' | 'token' | 'redelivered' | 'producedAt'>;
+export type AttemptFacts = Pick<
+  HandlerContext,
+  'id' | 'channel' | 'attempt' | 'token' | 'redelivered' | 'producedAt' | 'schedule'
+>;
 
 export interface LoadOrder {
   readonly kind: 'load';

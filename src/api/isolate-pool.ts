@@ -105,7 +105,7 @@ export class IsolatePool {
 
   async #run(worker: Worker, message: Uint8Array, context: HandlerContext): Promise<HandlerEnd> {
     const { isolate } = worker;
-    const { signal, id, channel, attempt, token, redelivered, producedAt } = context;
+    const { signal, id, channel, attempt, token, redelivered, producedAt, schedule } = context;
     const run = this.#nextRun++;
     const ended = new Promise<HandlerEnd>((end) => {
       worker.running = { run, context, end };
@@ -116,7 +116,8 @@ export class IsolatePool {
       isolate.send({ kind: 'stop', run, code, message: why });
       cancelKill = this.#options.clock.timer(STOP_MS, () => isolate.kill());
     };
-    isolate.send({ kind: 'run', run, message, facts: { id, channel, attempt, token, redelivered, producedAt } });
+    const facts = { id, channel, attempt, token, redelivered, producedAt, schedule };
+    isolate.send({ kind: 'run', run, message, facts });
     if (signal.aborted) stop();
     else signal.addEventListener('abort', stop, { once: true });
     const died = isolate.ended.then((reason): HandlerEnd => {

@@ -189,7 +189,17 @@ const CHANNEL_OPTIONS = [
   'maxPayloadBytes',
 ] as const;
 
-const PRODUCE_OPTIONS = [...RULES, 'delay', 'dueAt', 'priority', 'lifo', 'dedupeKey', 'name', 'group', 'cost'] as const;
+export const PRODUCE_OPTIONS: readonly string[] = [
+  ...RULES,
+  'delay',
+  'dueAt',
+  'priority',
+  'lifo',
+  'dedupeKey',
+  'name',
+  'group',
+  'cost',
+];
 
 /** @throws TypeError, RangeError */
 export function resolveChannelOptions(options: ChannelOptions): ResolvedChannelOptions {

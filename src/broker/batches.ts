@@ -101,7 +101,8 @@ export class Batches {
     if (this.#lead.reserve.isStale) await this.#lead.reserve.ask();
     if (this.#isOver) return;
     this.look();
-    const { machine } = this.#lead;
+    const { machine, reserve } = this.#lead;
+    machine.hold(reserve.isReached);
     const batch = new Batch(this.#context());
     machine.expireTokens(batch.context);
     this.#sessions.dismissEnded(batch);
@@ -342,6 +343,8 @@ const NOTHING_NEEDED: Need = { keys: [], ranges: [] };
 const FULL_MESSAGE = 'The store has less free space than its reserve; free some, consumers go on meanwhile';
 
 function addsData(command: Command): boolean {
+  if (command.kind === 'upsertSchedule') return true;
+  if (command.kind === 'manageSchedule') return command.action === 'run';
   if (command.kind !== 'kvCommit') return command.kind === 'produce' || command.kind === 'flow';
   return command.produced.length > 0 || command.mutations.some(({ kind }) => kind !== 'delete');
 }

@@ -15,6 +15,7 @@ import { addResume } from './commands/resume.ts';
 import { addRetry } from './commands/retry.ts';
 import { addStats } from './commands/stats.ts';
 import { addTail } from './commands/tail.ts';
+import { addSchedule } from './commands/schedule.ts';
 import { addServe } from './commands/serve.ts';
 import { addToken } from './commands/token.ts';
 import { addWorker } from './commands/worker.ts';
@@ -36,6 +37,7 @@ const COMMANDS: readonly AddCommand[] = [
   addPause,
   addResume,
   addPurge,
+  addSchedule,
   addBackup,
   addRestore,
   addToken,

@@ -5,15 +5,39 @@ import { applySweep, planSweep } from './kv.ts';
 import { applyRedrive, planRedrive } from './manage.ts';
 import type { Channel } from './memory.ts';
 import type { MachineState } from './state.ts';
+import { applyTicks, hasTicks, planTicks } from './ticks.ts';
 import { applyUndelivered, planUndelivered } from './undelivered.ts';
 
 interface Chore {
   readonly plan: (view: ColdView) => Need | undefined;
-  readonly apply: (view: ColdView) => void;
+  readonly apply: (view: ColdView, random: () => number) => void;
 }
 
-/** The work whose turn it is; `undefined` when there is none. */
+/** The work whose turn it is; `undefined` when there is none. Ticks of schedules and everything else take turns. */
 export function nextChore(state: MachineState): Chore | undefined {
+  const { schedules } = state;
+  const ticks = hasTicks(state) ? tickChore(state) : undefined;
+  const other = ticks === undefined || schedules.hadTurn ? otherChore(state) : undefined;
+  if (other === undefined) return ticks;
+  const apply = (view: ColdView): void => {
+    schedules.hadTurn = false;
+    other.apply(view, NO_CHANCE);
+  };
+  return { plan: other.plan, apply };
+}
+
+/** All work but that of schedules leaves nothing to chance. */
+const NO_CHANCE = (): number => 0;
+
+function tickChore(state: MachineState): Chore {
+  const apply = (view: ColdView, random: () => number): void => {
+    state.schedules.hadTurn = true;
+    applyTicks(state, view, random);
+  };
+  return { plan: (view) => planTicks(state, view), apply };
+}
+
+function otherChore(state: MachineState): Chore | undefined {
   const channel = redriving(state);
   if (channel !== undefined) {
     const plan = (view: ColdView): Need | undefined => lacking(planRedrive(state, channel), view);

@@ -26,6 +26,7 @@ import { attemptNumber, rulesOf } from './message.ts';
 import { notesKey, readNotes } from './notes.ts';
 import { itemOf, openPack } from './pack.ts';
 import { refusalFor } from './rights.ts';
+import { applyInspectSchedule, planInspectSchedule } from './schedules.ts';
 import { oldestReadyMs } from './ready-times.ts';
 import type { EndedRecord, MachineState } from './state.ts';
 
@@ -51,6 +52,7 @@ export function planInspect(state: MachineState, command: InspectState, view: Co
     if (!('found' in located)) return located;
     return located.found === undefined ? undefined : missing(state, [located.found], view);
   }
+  if (command.what === 'schedule' || command.what === 'schedules') return planInspectSchedule(state, command, view);
   return command.what === 'list' ? missingOfList(state, listed(state, command), view) : undefined;
 }
 
@@ -87,6 +89,9 @@ export function applyInspect(state: MachineState, session: Session, command: Ins
       if (shown === undefined) return { kind: 'value', value: null };
       return refusalFor(session, shown.channel, 'look at', 'read') ?? { kind: 'value', value: shown };
     }
+    case 'schedule':
+    case 'schedules':
+      return applyInspectSchedule(state, session, command, view);
     case 'list':
       return { kind: 'value', value: viewList(state, listed(state, command), view) };
   }
@@ -238,7 +243,7 @@ function viewMessage(state: MachineState, at: Location, view: ColdView): Message
   return { ...parts, ...item, producedAt, progress, log };
 }
 
-type Item = Pick<MessageView, 'id' | 'codec' | 'payload' | 'producedAt' | 'name' | 'group'>;
+type Item = Pick<MessageView, 'id' | 'codec' | 'payload' | 'producedAt' | 'name' | 'group' | 'schedule'>;
 type Parts = Omit<MessageView, keyof Item | 'progress' | 'log'>;
 
 function viewLive(message: Message, producedAt: number): Parts {
@@ -301,5 +306,6 @@ function readItem(value: Value, at: Location): Item {
   if (item === undefined)
     throw new HoldfastError('STORE_CORRUPT', `Cannot show message ${at.seq}: its payload is missing`);
   const { name, group } = BlockReader.labelsOf(item);
-  return { id: messageIdText(item, 1), codec, payload: BlockReader.payloadOf(item), producedAt, name, group };
+  const schedule = BlockReader.scheduleOf(item);
+  return { id: messageIdText(item, 1), codec, payload: BlockReader.payloadOf(item), producedAt, name, group, schedule };
 }

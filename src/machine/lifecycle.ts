@@ -28,6 +28,7 @@ import { encodeDelayed } from './message-record.ts';
 import { notesKey } from './notes.ts';
 import { releasePack } from './packs.ts';
 import { addToPage, removeFromPage, touchPage } from './pages.ts';
+import { tickEnded } from './schedule-times.ts';
 import { isClear } from './session.ts';
 import { type EndedRecord, erase, journal, type MachineState, put } from './state.ts';
 
@@ -68,7 +69,18 @@ export function move(state: MachineState, message: Message, happening: Happening
   if (change.dueAt !== undefined || change.order !== undefined) message.dueAt = change.dueAt ?? state.now;
   message.dueClock = change.dueClock ?? 0;
   enter(state, message);
-  journal(state, happening, message, attemptNumber(message), session);
+  journal(state, happening, message, attemptNumber(message), session, whyOf(happening, message.extra?.failure));
+}
+
+const encoder = new TextEncoder();
+
+/** What the journal says of a failure, in UTF-16 units. */
+const MAX_WHY_CHARACTERS = 200;
+
+/** Why a message has failed, for those who hear of it: it may be gone when they look. */
+function whyOf(happening: Happening, failure: Failure | undefined): Uint8Array | undefined {
+  if (failure === undefined || (happening !== 'nacked' && happening !== 'failed')) return undefined;
+  return encoder.encode(failure.message.slice(0, MAX_WHY_CHARACTERS));
 }
 
 export interface MoveTo {
@@ -108,7 +120,8 @@ export function end(state: MachineState, message: Message, happening: Happening,
   channel.totals[next] += 1;
   state.changes.channels.add(channel);
   const attempt = outcome.attempt ?? attemptNumber(message);
-  journal(state, happening, message, attempt, lease?.session.number ?? 0);
+  const why = whyOf(happening, outcome.failure ?? message.extra?.failure);
+  journal(state, happening, message, attempt, lease?.session.number ?? 0, why);
   leave(state, message);
   quitGroup(state, message);
   if (outcome.failure !== undefined) extraOf(message).failure = outcome.failure;
@@ -349,11 +362,13 @@ function moveToDeadLetters(state: MachineState, message: Message, name: string):
   journal(state, 'moved', message, 0, 0);
 }
 
-/** What follows when a message no longer counts as backlog: its key comes free, and there is room. */
+/** What follows when a message no longer counts as backlog: its key comes free, its schedule goes on, and there is room. */
 function afterLeavingBacklog(state: MachineState, message: Message): void {
+  if (state.schedules.running.size > 0) tickEnded(state, message.seq);
   const { channel } = message;
   const hash = message.extra?.dedupe ?? '';
   if (hash !== '') handOverKey(state, message, hash);
+  if (backlogOf(channel) === 0) state.emptied.add(channel);
   for (const [session, limit] of channel.roomWanted) {
     if (backlogOf(channel) >= limit) continue;
     channel.roomWanted.delete(session);

@@ -15,15 +15,17 @@ import { readEndedRecords } from './cold.ts';
 import { dropSlot } from './dedupe.ts';
 import { beginAlone } from './dispatch.ts';
 import { finishFlows, loadFlow } from './flow-load.ts';
-import { JOURNAL_VERSION } from './flush.ts';
 import { addGroup, finishGroup, joinGroup } from './groups.ts';
 import { readGroup } from './group-record.ts';
+import { isReadable, readJournalBounds, readJournalHead } from './journal.ts';
 import { KIND, type Kind } from './layout.ts';
 import { scheduleRemoval } from './lifecycle.ts';
 import { readDelayed, readMessage, type StoredMessage } from './message-record.ts';
 import { forgetSession } from './consumers.ts';
 import { findPage, PAGE_ORDERS, pageFor } from './pages.ts';
 import { readMeta, readSession, readSlots } from './records.ts';
+import { readSchedule } from './schedule-record.ts';
+import { addSchedule } from './schedules.ts';
 import type { EndedRecord, JournalRecord, MachineState } from './state.ts';
 import { closeSession, detachSession, loseLeases } from './timers.ts';
 
@@ -148,12 +150,10 @@ export class Loader {
       case KIND.journal: {
         const commit = layout.numberAt(key, 0);
         if (commit >= this.#firstCommit) return;
-        const reader = new ByteReader(value, 1);
-        const at = reader.f64();
-        const entries = reader.varint();
+        const { at, entries } = readJournalHead(value);
         this.#journal.push({ commit, at, entries });
         // Events cannot be told from a record of an earlier version.
-        if (value[0] !== JOURNAL_VERSION) state.journalTrimmed = commit;
+        if (!isReadable(value)) state.journalTrimmed = commit;
         state.journalEntries += entries;
         return;
       }
@@ -161,8 +161,13 @@ export class Loader {
         const channel = known(state.channelNumbers.get(layout.numberAt(key, 0)), 'channel');
         return addGroup(state, channel, readGroup(layout.bytesBehind(key, 1), value));
       }
+      case KIND.schedule:
+        return addSchedule(state, readSchedule(layout.numberAt(key, 0), value));
       case KIND.flow:
         return loadFlow(state, key, value);
+      case KIND.journalBounds:
+        state.journalBounds = readJournalBounds(value);
+        return;
       default:
         throw new HoldfastError('STORE_CORRUPT', `Cannot load a record of kind ${kind}`);
     }

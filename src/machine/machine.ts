@@ -7,7 +7,7 @@
  * `nextWake` has come, `dispatch` when a batch is complete, and `flush` for what to write and, once that is
  * durable, to say.
  */
-import type { Command, Reply, Request, TokenView } from '../model/command.ts';
+import type { Command, Reply, Request, Together, TokenView } from '../model/command.ts';
 import { type ErrorCode, HoldfastError } from '../model/errors.ts';
 import { secondOf } from '../model/block.ts';
 import type { Key, KeyRange } from '../model/records.ts';
@@ -26,6 +26,7 @@ import { applyFlow, planFlow, planNodes, settleFlows } from './flows.ts';
 import { flush, type Flushed, isDirty, pendingBytes } from './flush.ts';
 import { applyInspect, planInspect } from './inspect.ts';
 import { applyKvCommit, applyKvRead, applyKvWatch, planKvEffects, planKvRead } from './kv.ts';
+import { applyRetainEvents } from './journal.ts';
 import { KIND } from './layout.ts';
 import { Loader } from './load.ts';
 import { applyControl, applyControlGroup, applyManage, planManage } from './manage.ts';
@@ -33,6 +34,7 @@ import type { AccessToken, Session } from './memory.ts';
 import { notesKey, readNotes } from './notes.ts';
 import { applyProduce, wantRoomAgain } from './produce.ts';
 import { type Refused, refusalOf, refusalOn, refusalToProduce } from './rights.ts';
+import { applyManageSchedule, applyUpsertSchedule, planManageSchedule } from './schedules.ts';
 import { confirmAnswers, keepAnswer, MAX_CONSUMERS, MAX_REFS, MAX_UNCONFIRMED_ANSWERS } from './session.ts';
 import { applyAnnotate, applyExtend, applyHolding, applySettle, applyStarted, heldMessage } from './settle.ts';
 import { type ClaimedMessage, createState, type MachineState, type SessionEnd } from './state.ts';
@@ -174,6 +176,8 @@ export class Machine {
           : planInspect(this.#state, command, view);
       case 'await':
         return planAwait(this.#state, command, view);
+      case 'manageSchedule':
+        return planManageSchedule(this.#state, command, view);
       case 'kvRead':
         return planKvRead(this.#state, command, view);
       case 'kvWatch':
@@ -190,7 +194,7 @@ export class Machine {
         }
         return planKvEffects(
           this.#state,
-          command.settles.map(({ effects }) => effects),
+          [command.together?.effects, ...command.settles.map(({ effects }) => effects)],
           view,
         );
       case 'annotate': {
@@ -271,7 +275,12 @@ export class Machine {
     applyTick(this.#state, context.random);
     const chore = nextChore(this.#state);
     // What is due may have changed since the view was read; then this work waits for the next tick.
-    if (chore?.plan(view) === undefined) chore?.apply(view);
+    if (chore?.plan(view) === undefined) chore?.apply(view, context.random);
+  }
+
+  /** Ticks of schedules wait as long as the store has no room for new messages. */
+  hold(isFull: boolean): void {
+    this.#state.schedules.isHeld = isFull;
   }
 
   nextWake(): WakeTimes {
@@ -356,7 +365,7 @@ export class Machine {
       case 'settle': {
         const unknown = unknownTarget(
           session,
-          command.settles.flatMap(({ produced }) => produced ?? []),
+          [command.together ?? NO_EFFECTS, ...command.settles].flatMap(({ produced }) => produced ?? []),
         );
         return unknown ?? applySettle(state, session, command, context.random, view);
       }
@@ -392,10 +401,16 @@ export class Machine {
         return command.what === 'events'
           ? applyEvents(state, session, command, view)
           : applyInspect(state, session, command, view);
+      case 'upsertSchedule':
+        return unknownTarget(session, [command]) ?? applyUpsertSchedule(state, session, command, context.random);
+      case 'manageSchedule':
+        return applyManageSchedule(state, session, command, context.random, view);
       case 'createToken':
         return applyCreateToken(state, command);
       case 'revokeToken':
         return applyRevokeToken(state, command);
+      case 'retainEvents':
+        return applyRetainEvents(state, command);
     }
   }
 
@@ -448,6 +463,8 @@ export { NOTHING_COLD };
 export { openPack, type Pack } from './pack.ts';
 export type { ClaimedMessage as Claimed, ColdView, Flushed, Loader, Need, Proof, RangePart, Session, SessionEnd };
 
+const NO_EFFECTS: Together = { produced: undefined, effects: undefined };
+
 const DONE: Reply = { kind: 'done' };
 
 /** Whether no other message counts for those that are produced under this name. */
@@ -460,6 +477,7 @@ function isServedAlone(session: Session, ref: number): boolean {
 
 /** Commands with an effect that must not happen twice; the others may be repeated at will. */
 function isRemembered({ kind }: Command): boolean {
+  if (kind === 'upsertSchedule' || kind === 'manageSchedule') return true;
   const changesMessages =
     kind === 'produce' || kind === 'flow' || kind === 'settle' || kind === 'annotate' || kind === 'kvCommit';
   return (

@@ -2,16 +2,17 @@
 import type { Control, ControlGroup, Manage, Reply } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { type GroupRules, patched } from '../model/policy.ts';
-import type { Entry } from '../model/records.ts';
+import { compareKeys, type Entry } from '../model/records.ts';
 import type { Channel, EndedMessage, Message, Session } from './memory.ts';
 import { readyCount } from './channel.ts';
+import { encodeChannel } from './channels.ts';
 import { type ColdView, lastEnd, locate, type Need } from './cold.ts';
 import { changeGroup, groupOf } from './groups.ts';
 import { KIND } from './layout.ts';
 import { cancel, refusalToCancelBelow } from './flows.ts';
 import { admitAgain, move, scheduleRemoval } from './lifecycle.ts';
 import { refusalFor } from './rights.ts';
-import type { EndedRecord, MachineState } from './state.ts';
+import { type EndedRecord, journalChannel, type MachineState } from './state.ts';
 
 const DONE: Reply = { kind: 'done' };
 
@@ -28,6 +29,9 @@ export function applyControl(state: MachineState, command: Control): Reply {
   switch (command.action) {
     case 'pause':
     case 'resume':
+      if (channel.paused !== (command.action === 'pause')) {
+        journalChannel(state, command.action === 'pause' ? 'paused' : 'resumed', channel);
+      }
       channel.paused = command.action === 'pause';
       state.dispatchable.add(channel);
       return DONE;
@@ -43,7 +47,12 @@ export function applyControl(state: MachineState, command: Control): Reply {
       return { kind: 'value', value: dead };
     }
     case 'configure':
-      if (command.settings !== undefined) channel.settings = patched(channel.settings, command.settings);
+      if (command.settings !== undefined) {
+        const before = encodeChannel(channel);
+        channel.settings = patched(channel.settings, command.settings);
+        // A process that starts says again what holds.
+        if (compareKeys(before, encodeChannel(channel)) !== 0) journalChannel(state, 'configured', channel);
+      }
       state.dispatchable.add(channel);
       if (channel.groups.size > 0) state.regrouping.set(channel, 0);
       for (const list of Object.values(channel.ended)) {

@@ -90,11 +90,11 @@ export interface Intake {
   readonly asNodes?: boolean;
 }
 
-/** Adds as many messages of the blocks as there is room for. */
+/** Adds as many messages of the blocks as there is room for; without a session, nobody can wait for their ends. */
 export function produceBlocks(
   state: MachineState,
-  session: Session,
-  target: ChannelRef,
+  session: Session | undefined,
+  target: Pick<ChannelRef, 'channel' | 'policy'>,
   blocks: readonly Uint8Array[],
   room: number,
   intake: Intake = {},
@@ -160,8 +160,8 @@ export function countOf(blocks: readonly Uint8Array[]): number {
 /** Stores the messages of one block under consecutive numbers; a message that is not stored leaves its number unused. */
 function admitBlock(
   state: MachineState,
-  session: Session,
-  { channel, policy }: ChannelRef,
+  session: Session | undefined,
+  { channel, policy }: Pick<ChannelRef, 'channel' | 'policy'>,
   block: Uint8Array,
   firstIndex: number,
   room: number,
@@ -188,7 +188,8 @@ function admitBlock(
       exceptions.push({ index: firstIndex + i, what: 'backlogFull', id: undefined });
       continue;
     }
-    if (!isUnbounded && reader.group !== '' && limitsGroups(channel) && roomFor(channel, reader.group) <= 0) {
+    const isBounded = !isUnbounded && reader.group !== '' && limitsGroups(channel);
+    if (session !== undefined && isBounded && roomFor(channel, reader.group) <= 0) {
       exceptions.push({ index: firstIndex + i, what: 'backlogFull', id: undefined });
       wantRoom(groupOf(channel, reader.group), session);
       continue;
@@ -198,7 +199,7 @@ function admitBlock(
     stored += 1;
     state.packs.set(pack, (state.packs.get(pack) as number) + 1);
     const message = createMessage(state, channel, policy, pack + i, pack, reader);
-    if (reader.awaited) awaitEnd(state, session, messageIdText(reader.id), message.seq);
+    if (reader.awaited && session !== undefined) awaitEnd(state, session, messageIdText(reader.id), message.seq);
     if (standing === 'both') {
       waitBehind(state, slot as DedupeSlot, message, textOf(reader.id));
       admit(state, message);

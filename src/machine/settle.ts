@@ -12,6 +12,7 @@ import {
   type Settle,
   type SettleSet,
   type Started,
+  type Together,
 } from '../model/command.ts';
 import { backoffDelayMs } from '../model/backoff.ts';
 import type { ColdView } from './cold.ts';
@@ -21,14 +22,16 @@ import { checksHold, prepare, write } from './kv.ts';
 import type { ChannelRef, Message, Session } from './memory.ts';
 import { amend, end, move } from './lifecycle.ts';
 import { attemptNumber, extraOf, remember } from './message.ts';
-import { encodeNotes, type Notes, notesKey } from './notes.ts';
+import { cutLine, encodeNotes, type Notes, notesKey } from './notes.ts';
 import { touchPage } from './pages.ts';
 import { produceBlocks } from './produce.ts';
 import { type Refused, refusalOnKv, refusalToProduce } from './rights.ts';
-import { type MachineState, put } from './state.ts';
+import { journal, type MachineState, put } from './state.ts';
 
 /** How much later than the client the broker ends a handler's time, in milliseconds: the client's word comes first. */
 const TIMEOUT_GRACE_MS = 1_000;
+
+const encoder = new TextEncoder();
 
 /** Settles each lease for itself; a stale token changes nothing, and its position is in the answer. */
 export function applySettle(
@@ -38,6 +41,7 @@ export function applySettle(
   random: () => number,
   view: ColdView,
 ): Reply {
+  if (command.together !== undefined) return settleTogether(state, session, command, command.together, random, view);
   const lost: number[] = [];
   const conflicts: number[] = [];
   command.settles.forEach((settle, i) => {
@@ -53,6 +57,47 @@ export function applySettle(
     else settleOne(state, session, message, settle, random, view);
   });
   return { kind: 'settled', lost, conflicts };
+}
+
+/**
+ * Settles all of them with what they bring along in common, or none: it was made for these messages and no others. So when one
+ * is lost the others stay leased, and their handler runs again without it.
+ */
+function settleTogether(
+  state: MachineState,
+  session: Session,
+  { settles }: SettleSet,
+  together: Together,
+  random: () => number,
+  view: ColdView,
+): Reply {
+  const held = new Set<Message>();
+  const lost: number[] = [];
+  settles.forEach((settle, i) => {
+    const message = heldMessage(session, settle);
+    if (message === undefined || held.has(message)) lost.push(i);
+    else held.add(message);
+  });
+  const { produced, effects } = together;
+  // Before the checks: whether they hold would tell what the session may not read.
+  const unreadable = effects && refusalOnKv(session, effects);
+  const isConflict =
+    lost.length > 0 || (unreadable === undefined && effects !== undefined && !checksHold(state, effects.checks, view));
+  if (isConflict) return { kind: 'settled', lost, conflicts: positionsBut(settles.length, lost) };
+  const refusal = unreadable ?? commitEffects(state, session, produced, effects, view);
+  [...held].forEach((message, i) => {
+    const { outcome } = settles[i] as Settle;
+    // Without their effects no attempt of the batch has been a success.
+    if (refusal !== undefined && (outcome.kind === 'ack' || outcome.kind === 'wait'))
+      failRefused(state, message, refusal, random);
+    else applyOutcome(state, message, outcome, random);
+  });
+  return { kind: 'settled', lost, conflicts: [] };
+}
+
+function positionsBut(count: number, without: readonly number[]): number[] {
+  const left = new Set(without);
+  return Array.from({ length: count }, (_, i) => i).filter((i) => !left.has(i));
 }
 
 /**
@@ -96,6 +141,10 @@ export function applyAnnotate(state: MachineState, session: Session, command: An
   const message = heldMessage(session, command);
   if (message === undefined) return { kind: 'settled', lost: [0], conflicts: [] };
   put(state, notesKey(state.layout, message), encodeNotes(notes, command));
+  const { progress, line } = command;
+  const [attempt, by] = [attemptNumber(message), session.number];
+  if (progress !== undefined) journal(state, 'progress', message, attempt, by, progress);
+  if (line !== undefined) journal(state, 'logged', message, attempt, by, encoder.encode(cutLine(line)));
   state.annotatedPacks.add(message.pack);
   if (message.extra?.annotated !== true) {
     extraOf(message).annotated = true;
@@ -214,30 +263,77 @@ function settleOne(
   random: () => number,
   view: ColdView,
 ): void {
+  const refusal =
+    outcome.kind === 'ack'
+      ? commitEffects(state, session, produced, effects, view)
+      : outcome.kind === 'wait'
+        ? commitChildren(state, session, message, { produced: produced ?? [], edges: outcome.edges }, effects, view)
+        : undefined;
+  if (refusal !== undefined) failRefused(state, message, refusal, random);
+  else applyOutcome(state, message, outcome, random);
+}
+
+/** As `commitEffects`, of a message that waits for what it adds. */
+function commitChildren(
+  state: MachineState,
+  session: Session,
+  message: Message,
+  nodes: Parameters<typeof addNodes>[2],
+  effects: Settle['effects'],
+  view: ColdView,
+): Refused | undefined {
+  const refusal =
+    refusalOfProduced(session, nodes.produced) ??
+    (nodes.edges.length === 0 ? undefined : refusalOfNodes(state, session, nodes, message)) ??
+    commitEntries(state, effects, view);
+  if (refusal === undefined) addNodes(state, session, nodes, message, view);
+  return refusal;
+}
+
+/** Writes and produces what comes with an ack; what cannot be, all of it, refuses the ack. */
+function commitEffects(
+  state: MachineState,
+  session: Session,
+  produced: Settle['produced'],
+  effects: Settle['effects'],
+  view: ColdView,
+): Refused | undefined {
+  const refusal = refusalOfProduced(session, produced ?? []) ?? commitEntries(state, effects, view);
+  if (refusal !== undefined) return refusal;
+  for (const part of produced ?? []) {
+    const target = session.refs.get(part.ref) as ChannelRef;
+    // A follow-up is never refused for a full backlog: that would undo work that is done.
+    produceBlocks(state, session, target, part.blocks, Infinity, { isUnbounded: true });
+  }
+  return undefined;
+}
+
+function refusalOfProduced(session: Session, produced: NonNullable<Settle['produced']>): Refused | undefined {
+  for (const { ref, blocks } of produced) {
+    const refusal = produceRefusal(session, ref, blocks);
+    if (refusal !== undefined) return refusal;
+  }
+  return undefined;
+}
+
+/** Writes entries of KV, or says why they cannot be. */
+function commitEntries(state: MachineState, effects: Settle['effects'], view: ColdView): Refused | undefined {
+  if (effects === undefined) return undefined;
+  const prepared = prepare(state, effects.mutations, view);
+  if ('kind' in prepared) return prepared;
+  if (prepared.length > 0) write(state, prepared);
+  return undefined;
+}
+
+function applyOutcome(state: MachineState, message: Message, outcome: Outcome, random: () => number): void {
   switch (outcome.kind) {
-    case 'wait':
-    case 'ack': {
-      for (const { ref, blocks } of produced ?? []) {
-        const refusal = produceRefusal(session, ref, blocks);
-        if (refusal !== undefined) return failRefused(state, message, refusal, random);
-      }
-      const nodes = { produced: produced ?? [], edges: outcome.kind === 'wait' ? outcome.edges : [] };
-      const impossible = nodes.edges.length === 0 ? undefined : refusalOfNodes(state, session, nodes, message);
-      if (impossible !== undefined) return failRefused(state, message, impossible, random);
-      if (effects !== undefined) {
-        const prepared = prepare(state, effects.mutations, view);
-        if ('kind' in prepared) return failRefused(state, message, prepared, random);
-        if (prepared.length > 0) write(state, prepared);
-      }
-      if (outcome.kind === 'wait') return waitForChildren(state, session, message, nodes, view);
-      for (const part of produced ?? []) {
-        const target = session.refs.get(part.ref) as ChannelRef;
-        // A follow-up is never refused for a full backlog: that would undo work that is done.
-        produceBlocks(state, session, target, part.blocks, Infinity, { isUnbounded: true });
-      }
+    case 'ack':
       end(state, message, 'acked', { result: outcome.result });
       break;
-    }
+    case 'wait':
+      remember(message, { at: state.now, what: 'blocked', attempt: attemptNumber(message), note: undefined });
+      block(state, message, false);
+      break;
     case 'nack':
       failAttempt(state, message, outcome.failure, outcome.delayMs, random);
       break;
@@ -283,19 +379,6 @@ function hold(state: MachineState, { channel, group }: Message, outcome: Extract
   if (outcome.what === 'group' && group !== undefined) return holdGroup(state, group, until);
   channel.gate.heldUntil = Math.max(channel.gate.heldUntil, until);
   state.changes.channels.add(channel);
-}
-
-/** The message waits for what it has added, and for what it had before, and is not charged for it. */
-function waitForChildren(
-  state: MachineState,
-  session: Session,
-  message: Message,
-  nodes: Parameters<typeof addNodes>[2],
-  view: ColdView,
-): void {
-  addNodes(state, session, nodes, message, view);
-  remember(message, { at: state.now, what: 'blocked', attempt: attemptNumber(message), note: undefined });
-  block(state, message, false);
 }
 
 /** All of it or none: without its effects the attempt has not been a success, and its failure says why. */

@@ -1,10 +1,11 @@
 /** All that the machine knows, and what has changed since it was last written. Plain data. */
 import type { Write } from '../model/records.ts';
 import { ByteWriter } from '../model/bytes.ts';
-import type { Failure, Notice } from '../model/command.ts';
+import type { EventFilter, Failure, Notice } from '../model/command.ts';
 import type { KvRecord } from '../model/kv.ts';
-import type { EndedState, Happening } from '../model/states.ts';
-import { HAPPENINGS } from '../model/states.ts';
+import { DEFAULT_JOURNAL_BOUNDS, type JournalBounds } from '../model/policy.ts';
+import type { ChannelHappening, EndedState, Happening } from '../model/states.ts';
+import { CHANNEL_HAPPENINGS, HAPPENINGS } from '../model/states.ts';
 import { createFlows, type Flows } from './flow-memory.ts';
 import { Layout } from './layout.ts';
 import type {
@@ -32,6 +33,7 @@ import {
   compareWindows,
 } from './message.ts';
 import { OrderedIndex } from './ordered-index.ts';
+import { createSchedules, type Schedules } from './schedule.ts';
 import { SeqTable } from './seq-table.ts';
 
 export interface MachineState {
@@ -80,6 +82,7 @@ export interface MachineState {
   readonly deadlines: OrderedIndex<Message>;
   readonly windows: OrderedIndex<DedupeSlot>;
   readonly retention: OrderedIndex<EndedList>;
+  readonly schedules: Schedules;
   /** How many slots each dedupe record still holds, by commit. */
   readonly slotRecords: Map<number, number>;
   /** Who waits for the end of which message, by the id's text. */
@@ -92,8 +95,10 @@ export interface MachineState {
   journalEntries: number;
   /** The newest commit whose record of the journal was trimmed; 0 for none. */
   journalTrimmed: number;
-  /** Sessions that have read the journal to its end and want to hear when it goes on. */
-  readonly journalReaders: Set<Session>;
+  /** How much of the past the journal keeps. */
+  journalBounds: JournalBounds;
+  /** Sessions that have read the journal to its end and want to hear when it goes on, each with what it looks for. */
+  readonly journalReaders: Map<Session, EventFilter[]>;
   /** Packs of which few messages are left, and when to write them smaller; the soonest first. */
   readonly compactions: { readonly pack: number; readonly at: number }[];
   /** Packs with records of progress and log. */
@@ -116,6 +121,8 @@ export interface MachineState {
   ruledGroups: number;
   /** Channels whose groups are to be looked at again, and from which number of a group on. */
   readonly regrouping: Map<Channel, number>;
+  /** Channels of which the last message has left since the last commit. */
+  readonly emptied: Set<Channel>;
   /** Channels with a purge or redrive under way. */
   readonly busyChannels: Set<Channel>;
   readonly changes: Changes;
@@ -234,6 +241,7 @@ export function createState(space: string): MachineState {
     deadlines: new OrderedIndex(compareDeadlines),
     windows: new OrderedIndex(compareWindows),
     retention: new OrderedIndex(compareRemovals),
+    schedules: createSchedules(),
     slotRecords: new Map(),
     awaited: new Map(),
     awaitedSeqs: new Map(),
@@ -241,7 +249,8 @@ export function createState(space: string): MachineState {
     journal: [],
     journalEntries: 0,
     journalTrimmed: 0,
-    journalReaders: new Set(),
+    journalBounds: DEFAULT_JOURNAL_BOUNDS,
+    journalReaders: new Map(),
     compactions: [],
     annotatedPacks: new Set(),
     expiringSessions: new OrderedIndex((a, b) => a.wakesAt - b.wakesAt || a.number - b.number),
@@ -253,6 +262,7 @@ export function createState(space: string): MachineState {
     gates: new OrderedIndex(compareGates),
     ruledGroups: 0,
     regrouping: new Map(),
+    emptied: new Set(),
     busyChannels: new Set(),
     changes: createChanges(),
   };
@@ -312,21 +322,48 @@ export function erase(state: MachineState, key: Uint8Array): void {
 
 const HAPPENING_NUMBERS = Object.fromEntries(HAPPENINGS.map((what, i) => [what, i])) as Record<Happening, number>;
 
-/** Notes what happened to a message in the journal of the commit; read by `events.ts`. */
+/** What happens to channels has the numbers from here on. */
+export const CHANNEL_HAPPENING = 0x80;
+
+/** An entry of the journal with a detail has this flag. */
+export const WITH_DETAIL = 0x40;
+
+/** A longer detail is left out: the journal is read as a whole, and kept for long. */
+const MAX_DETAIL_BYTES = 1_024;
+
+/**
+ * Notes what happened to a message in the journal of the commit; read by `events.ts`.
+ *
+ * @param detail the progress, the line, or why; left out where it is longer than {@link MAX_DETAIL_BYTES}
+ */
 export function journal(
   state: MachineState,
   what: Happening,
   { seq, pack, channel }: Pick<Message, 'seq' | 'pack' | 'channel'>,
   attempt: number,
   session: number,
+  detail?: Uint8Array,
 ): void {
   const { changes } = state;
-  changes.journal.u8(HAPPENING_NUMBERS[what]);
+  const isDetailed = detail !== undefined && detail.length <= MAX_DETAIL_BYTES;
+  changes.journal.u8(HAPPENING_NUMBERS[what] | (isDetailed ? WITH_DETAIL : 0));
   changes.journal.varint(seq);
   changes.journal.varint(seq - pack);
   changes.journal.varint(channel.number);
   changes.journal.varint(attempt);
   changes.journal.varint(session);
+  if (isDetailed) {
+    changes.journal.bytes(detail);
+    changes.bytes += detail.length;
+  }
+  changes.journalEntries += 1;
+  changes.dirty = true;
+}
+
+/** Notes what happened to a channel as a whole. */
+export function journalChannel({ changes }: MachineState, what: ChannelHappening, { number }: Channel): void {
+  changes.journal.u8(CHANNEL_HAPPENING | CHANNEL_HAPPENINGS.indexOf(what));
+  changes.journal.varint(number);
   changes.journalEntries += 1;
   changes.dirty = true;
 }

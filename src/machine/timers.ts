@@ -8,8 +8,9 @@ import { sleepGate } from './gates.ts';
 import { forgetIfIdle, keepsPlace, placeGroup } from './groups.ts';
 import { drop, end, forget, lookAgain, move, oldestUnawaited, retentionOf, scheduleRemoval } from './lifecycle.ts';
 import { attemptNumber, remember } from './message.ts';
+import { nextTicks } from './schedule-times.ts';
 import { countDeath, failAttempt, keepSuspicion, loseLease } from './settle.ts';
-import type { MachineState } from './state.ts';
+import { journalChannel, type MachineState } from './state.ts';
 
 /** How many messages one tick may concern, so that a crowd of them never holds up the others for long. */
 const TICK_LIMIT = 1_000;
@@ -24,6 +25,7 @@ export function nextWake(state: MachineState): WakeTimes {
   if (state.busyChannels.size + state.givenUp.size + state.regrouping.size > 0 || isFlowWork(state))
     return { machine: state.now, wall: Infinity };
   const tokenExpiresAt = state.tokenExpiries.first()?.expiresAt ?? Infinity;
+  const ticks = nextTicks(state);
   const machine = Math.min(
     state.due[0].first()?.dueAt ?? Infinity,
     state.expiries.first()?.extra?.expiresAt ?? Infinity,
@@ -35,10 +37,11 @@ export function nextWake(state: MachineState): WakeTimes {
     state.compactions[0]?.at ?? Infinity,
     state.kvExpiresAt,
     state.gates.first()?.wakesAt ?? Infinity,
+    ticks.machine,
     ...[...state.reservations].map(({ reservedUntil }) => reservedUntil),
     ...[...state.lone].map(({ lone }) => lone?.until ?? Infinity),
   );
-  return { machine, wall: Math.min(state.due[1].first()?.dueAt ?? Infinity, tokenExpiresAt) };
+  return { machine, wall: Math.min(state.due[1].first()?.dueAt ?? Infinity, tokenExpiresAt, ticks.wall) };
 }
 
 /** Does what is due, at most {@link TICK_LIMIT} of it; what is left is due at once again. */
@@ -230,6 +233,7 @@ function purgeSome(state: MachineState, channel: Channel, budget: { left: number
     }
   }
   channel.purgeBelow = 0;
+  journalChannel(state, 'cleared', channel);
   state.changes.channels.add(channel);
   state.dispatchable.add(channel);
   if (channel.redriveLeft === 0) state.busyChannels.delete(channel);

@@ -10,7 +10,9 @@ import type { AddFlow, FlowEdge, InspectChildren, InspectFlow } from './flow.ts'
 import type { KvEffects, KvPage, KvRange, KvRecord } from './kv.ts';
 import type { MessageId } from './message-id.ts';
 import type { ChannelSettings, GroupRules, Policy, SettingsPatch } from './policy.ts';
-import type { EndedState, Happening, State } from './states.ts';
+import type { Tick } from './block.ts';
+import type { InspectSchedule, ManageSchedule, UpsertSchedule } from './schedule.ts';
+import type { ChannelHappening, EndedState, Happening, State } from './states.ts';
 
 export interface Request {
   /** 0 for a note in passing. */
@@ -35,11 +37,14 @@ export type Command =
   | Inspect
   | CreateToken
   | RevokeToken
+  | RetainEvents
   | Backup
   | KvRead
   | KvCommit
   | KvWatch
-  | AddFlow;
+  | AddFlow
+  | UpsertSchedule
+  | ManageSchedule;
 
 /** Names a channel and a policy `ref` for this session's other commands, and creates the channel if it is new. */
 export interface Declare {
@@ -97,11 +102,19 @@ export interface LeaseKey {
   readonly token: number;
 }
 
-/** Settles leases, each for itself. Answer: `settled`. */
+/** Settles leases, each for itself, or all in one. Answer: `settled`. */
 export interface SettleSet {
   readonly kind: 'settle';
   readonly settles: readonly Settle[];
+  /**
+   * What all of them bring along together, where they are one: then all are settled, or none. When a lease of them is lost or
+   * a check does not hold, nothing is settled, and all that are held are conflicts. Its settles have no effects of their own.
+   */
+  readonly together?: Together;
 }
+
+/** What a batch of messages brings along, as {@link Settle} has it of one. */
+export type Together = Pick<Settle, 'produced' | 'effects'>;
 
 export interface Settle extends LeaseKey {
   readonly outcome: Outcome;
@@ -213,6 +226,7 @@ export interface Watch {
 export type Inspect =
   | InspectChildren
   | InspectFlow
+  | InspectSchedule
   | { readonly kind: 'inspect'; readonly what: 'tokens' }
   | { readonly kind: 'inspect'; readonly what: 'channels' }
   | { readonly kind: 'inspect'; readonly what: 'channel'; readonly channel: string }
@@ -236,8 +250,7 @@ export type Inspect =
       readonly kind: 'inspect';
       readonly what: 'events';
       readonly after: EventPosition | { readonly at: number } | undefined;
-      /** Only of this channel. */
-      readonly channel: string | undefined;
+      readonly filter: EventFilter;
       readonly limit: number;
     }
   /** Gives less than `limit` when what it gives reaches {@link LIST_BYTES}; the rest is for a further command. */
@@ -273,6 +286,17 @@ export interface RevokeToken {
   readonly kind: 'revokeToken';
   readonly id: string;
 }
+
+/** Says how much of the past the journal keeps, for the whole space. It takes `server:admin`. Answer: `done`. */
+export interface RetainEvents {
+  readonly kind: 'retainEvents';
+  /** At most {@link MAX_EVENTS_KEPT}. */
+  readonly count: number;
+  readonly ageMs: number;
+}
+
+/** Memory knows of each commit whose events are kept. */
+export const MAX_EVENTS_KEPT = 1_000_000;
 
 /**
  * Asks for a part of a backup of the space; part 0 begins one, and each of the others comes after the one before. The
@@ -487,6 +511,8 @@ export interface MessageView {
   readonly name: string | undefined;
   /** The key of the group that it belongs to. */
   readonly group: string | undefined;
+  /** Of the schedule that has produced it. */
+  readonly schedule: Tick | undefined;
   readonly priority: number;
   /** Attempts that began, as far as they were counted. */
   readonly attempts: number;
@@ -504,18 +530,31 @@ export interface MessageView {
   readonly history: readonly HistoryEntry[];
 }
 
+/** Which events are wanted; the broker gives no others. What is `undefined` excludes nothing. */
+export interface EventFilter {
+  readonly channel: string | undefined;
+  /** A glob, see `scopes.ts`. */
+  readonly channels: string | undefined;
+  readonly kinds: readonly EventKind[] | undefined;
+}
+
+/** What happens to a message, or to a channel as a whole. */
+export type EventKind = Happening | ChannelHappening;
+
 /** A place in the journal: the event with this index of this commit is the next one to be read. */
 export interface EventPosition {
   readonly commit: number;
   readonly index: number;
 }
 
-/** Something that happened to a message. */
+/** Something that happened to a message, or to a channel. */
 export interface EventView {
   /** The place behind this event. */
   readonly next: EventPosition;
   readonly at: number;
-  readonly what: Happening;
+  /** It happened to the channel as a whole. */
+  readonly ofChannel: boolean;
+  readonly what: EventKind;
   /** `undefined` when the message was removed before this was asked for. */
   readonly id: MessageId | undefined;
   readonly channel: string;
@@ -523,6 +562,10 @@ export interface EventView {
   readonly attempt: number;
   /** The number of the session whose consumer did it; `undefined` where none did. */
   readonly session: number | undefined;
+  /** Where it is `progress` of at most 1 KiB: the value. */
+  readonly progress: Uint8Array | undefined;
+  /** The line that was `logged`, if it has at most 1 KiB; why an attempt has `failed` or was `nacked`, cut after 200 characters. */
+  readonly note: string | undefined;
 }
 
 /** Events in the order of their commits. */

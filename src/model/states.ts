@@ -14,7 +14,10 @@ export type State = (typeof STATES)[number];
 export type LiveState = 'ready' | 'delayed' | 'leased' | 'waiting';
 export type EndedState = 'completed' | 'dead' | 'cancelled';
 
-/** What happens to messages; the journal and the events use the same words. */
+/**
+ * What happens to messages; the journal and the events use the same words. Records name them by their places here, so a new
+ * one stands behind all others.
+ */
 export const HAPPENINGS = [
   'produced',
   'due',
@@ -35,10 +38,27 @@ export const HAPPENINGS = [
   'purged',
   'moved',
   'givenUp',
+  'progress',
+  'logged',
+  'updated',
+  'retried',
+  'removed',
   'blocked',
 ] as const;
 
 export type Happening = (typeof HAPPENINGS)[number];
+
+/**
+ * What happens to a channel as a whole. Records name them by their places here, too.
+ *
+ * - `paused`, `resumed`: somebody said so, and it was not so before.
+ * - `cleared`: a purge has deleted all that it was to delete.
+ * - `drained`: no message of it waits or runs any more.
+ * - `configured`: its settings were changed.
+ */
+export const CHANNEL_HAPPENINGS = ['paused', 'resumed', 'cleared', 'drained', 'configured'] as const;
+
+export type ChannelHappening = (typeof CHANNEL_HAPPENINGS)[number];
 
 const TRANSITIONS: Readonly<Record<State, Partial<Record<Happening, State>>>> = {
   ready: {

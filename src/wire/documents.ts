@@ -4,13 +4,16 @@
  */
 import { isWellFormed } from '../codec/binary-types.ts';
 import { ACCESS_TOKEN_HASH_BYTES, isAccessTokenId, MAX_LABEL_CHARACTERS, MAX_SCOPES } from '../model/access-token.ts';
-import type { Command } from '../model/command.ts';
+import { BlockReader, MAX_DUE_AT } from '../model/block.ts';
+import { type Command, MAX_EVENTS_KEPT } from '../model/command.ts';
 import { MAX_DURATION_MS } from '../model/duration.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { MESSAGE_ID_BYTES } from '../model/message-id.ts';
 import { MAX_GROUP_PRIORITY, MAX_GROUP_WEIGHT, MAX_RATE_COUNT, MIN_GROUP_WEIGHT } from '../model/policy.ts';
+import { MAX_CRON_CHARACTERS } from '../model/recurrence.ts';
+import { MAX_TEMPLATE_BYTES, MISSED, OVERLAP, SEED_BYTES } from '../model/schedule.ts';
 import { isScope } from '../model/scopes.ts';
-import { STATES } from '../model/states.ts';
+import { CHANNEL_HAPPENINGS, HAPPENINGS, STATES } from '../model/states.ts';
 
 type Check = (value: unknown) => boolean;
 
@@ -21,13 +24,20 @@ const isFlag: Check = (value) => typeof value === 'boolean';
 /** Names are stored as UTF-8, which cannot tell lone surrogates apart. */
 const isName: Check = (value) =>
   typeof value === 'string' && value.length > 0 && value.length <= MAX_NAME_CHARACTERS && isWellFormed(value);
+/** A glob over names, see `scopes.ts`. */
+const isPattern: Check = isName;
 const isCount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
 const isLimit: Check = (value) => isCount(value) && value !== 0;
+const isEventCount: Check = (value) => isCount(value) && (value as number) <= MAX_EVENTS_KEPT;
 const isDuration: Check = (value) => typeof value === 'number' && value >= 0 && value <= MAX_DURATION_MS;
 const isMoment: Check = (value) => Number.isFinite(value);
 const isRateCount: Check = (value) => isLimit(value) && (value as number) <= MAX_RATE_COUNT;
 const isPeriod: Check = (value) => isDuration(value) && (value as number) >= 1;
 const isBytes: Check = (value) => value instanceof Uint8Array;
+const isRuleText: Check = (value) => typeof value === 'string' && value.length <= MAX_CRON_CHARACTERS;
+/** A whole millisecond that a Date can hold. */
+const isDate: Check = (value) => Number.isSafeInteger(value) && Math.abs(value as number) <= MAX_DUE_AT;
+const isSeed: Check = (value) => value instanceof Uint8Array && value.length === SEED_BYTES;
 const isId: Check = (value) => value instanceof Uint8Array && value.length === MESSAGE_ID_BYTES;
 
 const isRetention = fields({ count: optional(isCount), ageMs: optional(isDuration) });
@@ -81,6 +91,21 @@ const isPolicy = fields({
   maxBacklog: isCount,
 });
 
+const isRule = anyOf(
+  fields({ cron: isRuleText, timeZone: isRuleText }),
+  fields({ everyMs: (value) => isLimit(value) && (value as number) <= MAX_DURATION_MS }),
+);
+
+const isScheduleSettings = fields({
+  rule: isRule,
+  startAt: optional(isDate),
+  endAt: optional(isDate),
+  limit: optional(isLimit),
+  jitterMs: (value) => isCount(value) && (value as number) <= MAX_DURATION_MS,
+  missed: oneOf(...MISSED),
+  overlap: oneOf(...OVERLAP),
+});
+
 const isCommand = anyOf(
   fields({ kind: oneOf('declare'), ref: isCount, channel: isName, policy: isPolicy, settings: optional(isSettings) }),
   fields({ kind: oneOf('extend'), seq: isCount, token: isCount, forMs: isDuration }),
@@ -132,7 +157,11 @@ const isCommand = anyOf(
     kind: oneOf('inspect'),
     what: oneOf('events'),
     after: optional(anyOf(fields({ commit: isCount, index: isCount }), fields({ at: isMoment }))),
-    channel: optional(isText),
+    filter: fields({
+      channel: optional(isText),
+      channels: optional(isPattern),
+      kinds: optional(listOf(oneOf(...HAPPENINGS, ...CHANNEL_HAPPENINGS))),
+    }),
     limit: isLimit,
   }),
   fields({
@@ -152,12 +181,43 @@ const isCommand = anyOf(
     expiresInMs: optional((value) => isDuration(value) && value !== 0),
   }),
   fields({ kind: oneOf('revokeToken'), id: isAccessTokenId }),
+  fields({
+    kind: oneOf('upsertSchedule'),
+    key: isName,
+    ref: isCount,
+    settings: isScheduleSettings,
+    immediately: isFlag,
+    template: isTemplate,
+    seed: isSeed,
+  }),
+  fields({
+    kind: oneOf('manageSchedule'),
+    key: isText,
+    action: oneOf('pause', 'resume', 'remove', 'run'),
+    id: optional(isId),
+  }),
+  fields({ kind: oneOf('inspect'), what: oneOf('schedule'), key: isText }),
+  fields({
+    kind: oneOf('inspect'),
+    what: oneOf('schedules'),
+    after: isText,
+    limit: isLimit,
+    channel: optional(isText),
+  }),
+  fields({ kind: oneOf('retainEvents'), count: isEventCount, ageMs: isDuration }),
 );
 
 /** The document as a command. @throws HoldfastError `PROTOCOL` when it is none */
 export function checkDocument(document: unknown): Command {
   if (isCommand(document)) return document as Command;
   throw new HoldfastError('PROTOCOL', 'Cannot read a command: its document is not one of a known kind');
+}
+
+/** Whether a block has one message, such as each tick of a schedule can be a copy of. */
+function isTemplate(value: unknown): boolean {
+  if (!(value instanceof Uint8Array) || value.length > MAX_TEMPLATE_BYTES) return false;
+  const reader = new BlockReader(value);
+  return reader.count === 1 && reader.next() && reader.isSound() && reader.end === value.length && reader.dueAt === 0;
 }
 
 /** A plain object with these fields and no others; a field that may be missing is `optional`. */

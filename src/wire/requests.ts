@@ -9,6 +9,7 @@
  * window   = consumer(varint) ref(varint) size(varint) handlers(varint)
  * started, holding = count(varint) (seq(varint) token(varint))*
  * settle   = count(varint) (seq token outcome(u8) [fields] [produced] [effects] [edges])*
+ * settleTogether = settle flags(u8) [produced] [effects]
  * kvRead, kvCommit, kvWatch, effects                                   see kv.ts
  * flow, edges                                                          see flow.ts
  * ```
@@ -16,7 +17,17 @@
 import { decode, encode } from '../codec/bson.ts';
 import { BlockReader } from '../model/block.ts';
 import { ByteReader, ByteWriter } from '../model/bytes.ts';
-import type { Command, Failure, LeaseKey, Outcome, Produce, Request, Settle } from '../model/command.ts';
+import type {
+  Command,
+  Failure,
+  LeaseKey,
+  Outcome,
+  Produce,
+  Request,
+  Settle,
+  SettleSet,
+  Together,
+} from '../model/command.ts';
 import { MAX_DURATION_MS } from '../model/duration.ts';
 import type { FlowEdge, FlowPart } from '../model/flow.ts';
 import { HoldfastError } from '../model/errors.ts';
@@ -37,7 +48,8 @@ const KIND = {
   kvRead: 7,
   kvCommit: 8,
   kvWatch: 9,
-  flow: 10,
+  settleTogether: 10,
+  flow: 11,
 } as const;
 
 const PRODUCE = { atomic: 1, versioned: 2 } as const;
@@ -122,18 +134,23 @@ function spend(cost: Cost, spent: number): void {
 /** About what a command takes in a frame: rather more than less, so that the frame need not grow. */
 export function roughBytes(command: Command): number {
   if (command.kind === 'produce') return command.blocks.reduce((sum, block) => sum + block.length + 8, 32);
-  if (command.kind === 'settle') return command.settles.reduce((sum, settle) => sum + settleBytes(settle), 16);
+  if (command.kind === 'settle') {
+    const bytes = command.together === undefined ? 16 : 16 + effectsOf(command.together);
+    return command.settles.reduce((sum, settle) => sum + settleBytes(settle), bytes);
+  }
   if (command.kind === 'flow') return producedBytes(command.produced) + edgesBytes(command.edges);
   if (command.kind === 'kvCommit') return effectsBytes(command) + producedBytes(command.produced);
   return 256;
 }
 
-function settleBytes({ outcome, produced, effects }: Settle): number {
-  let bytes = 16 + producedBytes(produced ?? []);
-  if (outcome.kind === 'ack') bytes += outcome.result?.length ?? 0;
-  if (outcome.kind === 'wait') bytes += edgesBytes(outcome.edges);
-  if (effects !== undefined) bytes += effectsBytes(effects);
-  return bytes;
+function settleBytes(settle: Settle): number {
+  const { outcome } = settle;
+  const rest = outcome.kind === 'wait' ? edgesBytes(outcome.edges) : 0;
+  return 16 + effectsOf(settle) + (outcome.kind === 'ack' ? (outcome.result?.length ?? 0) : rest);
+}
+
+function effectsOf({ produced, effects }: Together): number {
+  return producedBytes(produced ?? []) + (effects === undefined ? 0 : effectsBytes(effects));
 }
 
 function edgesBytes(edges: readonly FlowEdge[]): number {
@@ -174,10 +191,11 @@ function writeRequest(frame: ByteWriter, { request, command }: Request): void {
       }
       break;
     case 'settle':
-      frame.u8(KIND.settle);
+      frame.u8(command.together === undefined ? KIND.settle : KIND.settleTogether);
       frame.varint(request);
       frame.varint(command.settles.length);
       for (const settle of command.settles) writeSettle(frame, settle);
+      if (command.together !== undefined) writeTogether(frame, command.together);
       break;
     case 'kvRead':
       frame.u8(KIND.kvRead);
@@ -234,6 +252,8 @@ function readCommand(frame: ByteReader, kind: number, cost: Cost): Command {
       return { kind: 'holding', leases: readLeases(frame, cost) };
     case KIND.settle:
       return { kind: 'settle', settles: readList(frame, (from) => readSettle(from, cost)) };
+    case KIND.settleTogether:
+      return readSettleTogether(frame, cost);
     case KIND.kvRead:
       return { kind: 'kvRead', keys: readKeys(frame, spendKey), ranges: readRanges(frame, spendKey) };
     case KIND.kvCommit:
@@ -309,6 +329,23 @@ function writeSettle(frame: ByteWriter, { seq, token, outcome, produced, effects
   if (produced !== undefined) writeProduced(frame, produced);
   if (effects !== undefined) writeEffects(frame, effects);
   if (outcome.kind === 'wait') writeEdges(frame, outcome.edges);
+}
+
+function writeTogether(frame: ByteWriter, { produced, effects }: Together): void {
+  frame.u8((effects === undefined ? 0 : WITH_EFFECTS) | (produced === undefined ? 0 : WITH_PRODUCED));
+  if (produced !== undefined) writeProduced(frame, produced);
+  if (effects !== undefined) writeEffects(frame, effects);
+}
+
+function readSettleTogether(frame: ByteReader, cost: Cost): SettleSet {
+  const settles = readList(frame, (from) => readSettle(from, cost));
+  if (settles.some(({ produced, effects }) => produced !== undefined || effects !== undefined)) {
+    throw new HoldfastError('PROTOCOL', 'Cannot settle together what brings effects of its own');
+  }
+  const flags = frame.u8();
+  const produced = flags & WITH_PRODUCED ? readProduced(frame) : undefined;
+  const effects = flags & WITH_EFFECTS ? readEffects(frame, () => spend(cost, COST.key)) : undefined;
+  return { kind: 'settle', settles, together: { produced, effects } };
 }
 
 function writeProduced(frame: ByteWriter, produced: readonly FlowPart[]): void {

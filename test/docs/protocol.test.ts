@@ -30,6 +30,7 @@ import {
   MAX_KV_READ_BYTES,
   MAX_KV_VALUE_BYTES,
 } from '#holdfast/model/kv.js';
+import { MAX_SCHEDULE_LIST, MAX_SCHEDULES, MAX_TEMPLATE_BYTES } from '#holdfast/model/schedule.js';
 import { DEFAULT_POLICY } from '#holdfast/model/policy.js';
 import { EventsWriter } from '#holdfast/wire/events.js';
 import { encodeHello, encodeWelcome, FRAME } from '#holdfast/wire/frames.js';
@@ -101,7 +102,11 @@ describe('docs/protocol.md', () => {
     const rows = table('Values');
     expect(rows.length).toBeGreaterThan(0);
     for (const [value = '', fields = ''] of rows) {
-      const path = FLOW_VIEWS.has(value) ? 'model/flow-views.ts' : 'model/command.ts';
+      const path = FLOW_VIEWS.has(value)
+        ? 'model/flow-views.ts'
+        : value.startsWith('Schedule')
+          ? 'model/schedule.ts'
+          : 'model/command.ts';
       expect([value, fields.split(', ')]).toEqual([value, fieldsOf(path, value)]);
     }
   });
@@ -138,6 +143,9 @@ describe('docs/protocol.md', () => {
       'checks and mutations of one commit, and bytes of them': `${MAX_KV_CHECKS}, ${MAX_KV_MUTATIONS}, ${MAX_KV_COMMIT_BYTES}`,
       'keys of an undelivered message': MAX_UNDELIVERED_KEYS,
       'keys that a session watches': MAX_WATCHED_KEYS,
+      'schedules of a space': MAX_SCHEDULES,
+      'bytes of the message of a schedule, as a block': MAX_TEMPLATE_BYTES,
+      'schedules of one schedules': MAX_SCHEDULE_LIST,
       'messages of one list, channels of one overview, events of one events': `${MAX_LIST}, ${constant('machine/inspect.ts', 'MAX_OVERVIEW')}, ${constant('machine/events.ts', 'MAX_EVENTS')}`,
       'messages and edges of one flow, children of a message, characters of a key': `${MAX_FLOW_NODES}, ${MAX_FLOW_EDGES}, ${MAX_CHILDREN}, ${MAX_CHILD_KEY_CHARACTERS}`,
       'children of one children, messages and steps of one flow': `${MAX_CHILD_PAGE}, ${MAX_FLOW_VIEW}, ${MAX_FLOW_DEPTH}`,

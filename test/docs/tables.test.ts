@@ -3,7 +3,7 @@ import { type KvOptions, resolveKvOptions } from '#holdfast/api/kv/limits.js';
 import { resolveChannelOptions } from '#holdfast/api/options.js';
 import { MAX_ACCESS_TOKENS } from '#holdfast/machine/access-tokens.js';
 import { HISTORY_LENGTH } from '#holdfast/machine/message.js';
-import { JOURNAL_AGE_MS, JOURNAL_ENTRIES } from '#holdfast/machine/flush.js';
+import { DEFAULT_JOURNAL_BOUNDS } from '#holdfast/model/policy.js';
 import { MAX_CHANNEL_NAME_CHARACTERS } from '#holdfast/machine/channel.js';
 import { MAX_CHANNELS } from '#holdfast/machine/channels.js';
 import { MAX_LIST } from '#holdfast/machine/inspect.js';
@@ -116,7 +116,7 @@ describe('docs/guarantees.md', () => {
       'how long close waits for a broker that cannot be reached': duration(
         constant('api/holdfast.ts', 'UNREACHABLE_MS'),
       ),
-      'entries of the journal, and their age': `${JOURNAL_ENTRIES}, ${JOURNAL_AGE_MS / 3_600_000}h`,
+      'entries of the journal, and their age': `${DEFAULT_JOURNAL_BOUNDS.count}, ${DEFAULT_JOURNAL_BOUNDS.ageMs / 3_600_000}h`,
     });
   });
 });

@@ -7,6 +7,7 @@ import { type AddFlow, CHILD_POLICIES, type ChildPolicy, type FlowEdge } from '#
 import type { KvEffects } from '#holdfast/model/kv.js';
 import { MessageIdSource } from '#holdfast/model/message-id.js';
 import { DEFAULT_POLICY, type Rate } from '#holdfast/model/policy.js';
+import { CHANNEL_HAPPENINGS, HAPPENINGS } from '#holdfast/model/states.js';
 import { seededRandom } from '#holdfast/model/random.js';
 import { STATES } from '#holdfast/model/states.js';
 import { ManualClock } from './manual-clock.ts';
@@ -233,6 +234,11 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
   }),
   fc.record({ kind: fc.constant('settle' as const), settles: fc.array(fc.oneof(settle, waiting), { maxLength: 6 }) }),
   flow,
+  fc.tuple(fc.array(settle, { minLength: 1, maxLength: 4 }), settle).map(([settles, { produced, effects }]) => ({
+    kind: 'settle' as const,
+    settles: settles.map((one) => ({ ...one, produced: undefined, effects: undefined })),
+    together: { produced, effects },
+  })),
   fc.record({ kind: fc.constant('extend' as const), seq: count, token: count, forMs: fc.nat() }),
   fc.record({
     kind: fc.constant('annotate' as const),
@@ -287,6 +293,7 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
     expiresInMs: fc.option(fc.integer({ min: 1, max: 10 ** 9 }), { nil: undefined }),
   }),
   fc.record({ kind: fc.constant('revokeToken' as const), id: tokenId }),
+  fc.record({ kind: fc.constant('retainEvents' as const), count: fc.nat({ max: 1_000_000 }), ageMs: fc.nat() }),
   fc.record({ kind: fc.constant('inspect' as const), what: fc.constantFrom('channels' as const, 'tokens' as const) }),
   fc.record({ kind: fc.constant('inspect' as const), what: fc.constant('channel' as const), channel: name }),
   fc.record({ kind: fc.constant('inspect' as const), what: fc.constant('group' as const), channel: name, group: name }),
@@ -326,7 +333,11 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
     after: fc.option(fc.oneof(fc.record({ commit: count, index: count }), fc.record({ at: count })), {
       nil: undefined,
     }),
-    channel: fc.option(name, { nil: undefined }),
+    filter: fc.record({
+      channel: fc.option(name, { nil: undefined }),
+      channels: fc.option(name, { nil: undefined }),
+      kinds: fc.option(fc.subarray([...HAPPENINGS, ...CHANNEL_HAPPENINGS], { minLength: 1 }), { nil: undefined }),
+    }),
     limit: fc.integer({ min: 1, max: 1_000 }),
   }),
   fc.record({

@@ -53,7 +53,7 @@ const KINDS = [
   ...Array<'settle'>(8).fill('settle'),
   ...Array<'declare'>(3).fill('declare'),
   ...(['started', 'holding', 'extend', 'annotate', 'control', 'manage', 'await', 'watch', 'inspect'] as const),
-  ...(['inspect', 'createToken', 'revokeToken', 'backup'] as const),
+  ...(['inspect', 'createToken', 'revokeToken', 'retainEvents', 'backup'] as const),
   ...Array<'kvCommit'>(5).fill('kvCommit'),
   ...Array<'kvRead'>(3).fill('kvRead'),
   'kvWatch' as const,
@@ -180,6 +180,8 @@ export class Traffic {
           scopes: [pick(['server:admin', 'channel:*:produce,read', 'channel:a:consume', 'kv:a:r'])],
           expiresInMs: chance(0.5) ? 1 + below(1_000) : undefined,
         };
+      case 'retainEvents':
+        return { kind: 'retainEvents', count: below(1_000_001), ageMs: below(100_000) };
       case 'revokeToken':
         return { kind: 'revokeToken', id: pick(TOKEN_IDS) };
       case 'backup':
@@ -212,7 +214,11 @@ export class Traffic {
           kind: 'inspect',
           what: 'events',
           after,
-          channel: chance(0.5) ? channel : undefined,
+          filter: {
+            channel: chance(0.5) ? channel : undefined,
+            channels: pick([undefined, '*', 'a*b*']),
+            kinds: pick([undefined, ['acked'], ['drained', 'produced']] as const),
+          },
           limit: 1 + below(50),
         };
       }

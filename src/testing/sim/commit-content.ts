@@ -6,10 +6,11 @@ import type { KvValue } from '../../model/kv.ts';
 import { messageIdText } from '../../model/message-id.ts';
 import type { Policy } from '../../model/policy.ts';
 import type { Write } from '../../model/records.ts';
-import { HAPPENINGS, type Happening } from '../../model/states.ts';
+import type { Happening } from '../../model/states.ts';
 import { decode } from '../../codec/bson.ts';
 import { readChannel, readPolicyRecord } from '../../machine/channels.ts';
 import { readEndedRecords } from '../../machine/cold.ts';
+import { readJournal } from '../../machine/journal.ts';
 import { readEntry } from '../../machine/kv-records.ts';
 import { KIND, Layout } from '../../machine/layout.ts';
 import { openPack } from '../../machine/pack.ts';
@@ -210,7 +211,7 @@ export class CommitReader {
         }
         break;
       case KIND.journal:
-        content.transitions.push(...readJournal(value));
+        content.transitions.push(...transitionsIn(value));
         break;
       case KIND.kv: {
         const stored = readEntry(value);
@@ -309,17 +310,12 @@ function liveContent(stored: StoredMessage, channel: number, priority: number): 
   };
 }
 
-function readJournal(value: Uint8Array): Transition[] {
-  const reader = new ByteReader(value, 1);
-  reader.f64();
+/** What has changed the state of a message: notes of a handler do not, and what happens to channels is told elsewhere. */
+function transitionsIn(value: Uint8Array): Transition[] {
   const transitions: Transition[] = [];
-  for (let left = reader.varint(); left > 0; left--) {
-    const what = HAPPENINGS[reader.u8()] ?? 'produced';
-    const seq = reader.varint();
-    // How far back its pack is, and its channel.
-    reader.varint();
-    reader.varint();
-    transitions.push({ what, seq, attempt: reader.varint(), session: reader.varint() });
+  for (const { ofChannel, what, seq, attempt, session } of readJournal(value)) {
+    if (ofChannel || what === 'progress' || what === 'logged') continue;
+    transitions.push({ what: what as Happening, seq, attempt, session });
   }
   return transitions;
 }
