@@ -29,6 +29,8 @@ const NOTHING: Omit<Content, 'now' | 'brokerHost'> = {
   sessions: [],
   endedSessions: [],
   entries: [],
+  schedules: [],
+  templates: [],
 };
 
 /** Takes a lease away that was held to the end: as soon as its handler runs, or behind a takeover in the midst of that. */
@@ -391,7 +393,9 @@ describe('the checker', () => {
           kind: 'looked',
           at: at + 3 * sessionTimeoutMs,
           quietSince: at,
+          wall: 0,
           leaderRuns: true,
+          hasRoom: false,
           unserved: [],
         } as const;
         return [...history.slice(0, commit + 1), { kind: 'died', at, host }, looked];

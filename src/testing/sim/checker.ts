@@ -8,10 +8,12 @@ import { NO_LOSS } from './invariants/no-loss.ts';
 import { ORDER } from './invariants/order.ts';
 import { REST } from './invariants/rest.ts';
 import { RETRIES } from './invariants/retries.ts';
+import { SCHEDULES } from './invariants/schedules.ts';
 import { TAKEOVER } from './invariants/takeover.ts';
 import { KvLedger } from './kv-ledger.ts';
 import { Leads } from './leads.ts';
 import { Ledger } from './ledger.ts';
+import { ScheduleLedger } from './schedule-ledger.ts';
 import type { HandlerStarted, ProducedMessage, SimRecord } from './records.ts';
 
 export interface Violation {
@@ -33,12 +35,14 @@ const INVARIANTS: readonly Invariant[] = [
   ...RETRIES,
   ...REST,
   ...TAKEOVER,
+  ...SCHEDULES,
 ];
 
 export class Checker implements Seen {
   readonly ledger: Ledger = new Ledger();
   readonly leads: Leads = new Leads();
   readonly kv: KvLedger = new KvLedger();
+  readonly schedules: ScheduleLedger = new ScheduleLedger();
   readonly ops: Map<number, SeenOp> = new Map();
   readonly asked: Map<string, { readonly op: SeenOp; readonly message: ProducedMessage }> = new Map();
   readonly effects: Map<number, SeenOp[]> = new Map();
@@ -63,6 +67,7 @@ export class Checker implements Seen {
     if (record.kind === 'commit') this.ledger.add(record.content, record.at);
     else if (record.kind === 'produce.called') this.#called(record);
     this.kv.add(record, this.ledger);
+    this.schedules.add(record, this.highestWall);
     for (const { invariant, judge } of this.#judges) {
       const found = judge(record, this);
       if (found !== undefined) this.violations.push({ id: invariant.id, says: invariant.says, found, at: record.at });

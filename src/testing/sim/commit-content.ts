@@ -1,5 +1,5 @@
 /** What a commit says, read from its writes: the invariants judge by what is durable and by nothing else. */
-import { BlockReader } from '../../model/block.ts';
+import { BlockReader, type Tick } from '../../model/block.ts';
 import { ByteReader, textOf } from '../../model/bytes.ts';
 import type { ChannelTotals, Reply } from '../../model/command.ts';
 import type { KvValue } from '../../model/kv.ts';
@@ -15,6 +15,7 @@ import { readEntry } from '../../machine/kv-records.ts';
 import { KIND, Layout } from '../../machine/layout.ts';
 import { openPack } from '../../machine/pack.ts';
 import { readDelayed, readMessage, type StoredMessage } from '../../machine/message-record.ts';
+import { readSchedule, type StoredSchedule } from '../../machine/schedule-record.ts';
 import { PAGE_ORDERS } from '../../machine/pages.ts';
 import { type Meta, readMeta, readSession } from '../../machine/records.ts';
 
@@ -33,6 +34,10 @@ export interface CommitContent {
   readonly endedSessions: readonly number[];
   /** Entries of KV, the last writing of each. */
   readonly entries: readonly EntryContent[];
+  /** Schedules that were written or, without a record, removed: the last state of each. */
+  readonly schedules: readonly { readonly number: number; readonly stored: StoredSchedule | undefined }[];
+  /** The messages of schedules, as canonical text. */
+  readonly templates: readonly { readonly number: number; readonly content: string }[];
   /** Machine time at the end of the commit. */
   readonly now: number;
   /** The process whose sessions end when another one leads next. */
@@ -77,6 +82,7 @@ export interface ItemContent {
   readonly dedupe: string;
   /** Keys of KV that are written when it is given up. */
   readonly undelivered: readonly string[];
+  readonly schedule: Tick | undefined;
 }
 
 export interface PageContent {
@@ -163,6 +169,8 @@ export class CommitReader {
       sessions: [],
       endedSessions: [],
       entries: [],
+      schedules: [],
+      templates: [],
       now: 0,
       brokerHost: undefined,
     };
@@ -221,6 +229,17 @@ export class CommitReader {
         }
         break;
       }
+      case KIND.schedule: {
+        const number = layout.numberAt(key, 0);
+        replaceSchedule(content, number, readSchedule(number, value));
+        break;
+      }
+      case KIND.template: {
+        const reader = new BlockReader(value);
+        reader.next();
+        content.templates.push({ number: layout.numberAt(key, 0), content: canonical(decode(reader.payload)) });
+        break;
+      }
       case KIND.pack:
         readPack(content, layout.numberAt(key, 0), value);
         break;
@@ -237,6 +256,7 @@ export class CommitReader {
       if (gone >= 0) content.delayed.splice(gone, 1);
     } else if (kind === KIND.pack) content.erasedPacks.push(this.layout.numberAt(key, 0));
     else if (kind === KIND.session) content.endedSessions.push(this.layout.numberAt(key, 0));
+    else if (kind === KIND.schedule) replaceSchedule(content, this.layout.numberAt(key, 0), undefined);
     else if (kind === KIND.kv) this.#entry(content, key, undefined);
   }
 
@@ -284,6 +304,16 @@ function replacePage({ pages }: Growing<CommitContent>, page: PageContent): void
   const before = pages.findIndex((one) => one.page === page.page);
   if (before >= 0) pages.splice(before, 1);
   pages.push(page);
+}
+
+function replaceSchedule(
+  { schedules }: Growing<CommitContent>,
+  number: number,
+  stored: StoredSchedule | undefined,
+): void {
+  const before = schedules.findIndex((one) => one.number === number);
+  if (before >= 0) schedules.splice(before, 1);
+  schedules.push({ number, stored });
 }
 
 function pageName(layout: Layout, key: Uint8Array): string {
@@ -334,11 +364,11 @@ function readPack(content: Growing<CommitContent>, pack: number, value: Uint8Arr
   const reader = new BlockReader(value, header.at);
   const items: ItemContent[] = [];
   for (let i = 0; reader.next(); i++) {
-    const { delayMs, dueAt, priority, lifo, dedupe } = reader;
+    const { delayMs, dueAt, priority, lifo, dedupe, schedule } = reader;
     const text = canonical(decode(reader.payload));
     const id = messageIdText(reader.id);
     const undelivered = reader.undelivered ? BlockReader.undeliveredOf(reader.item).map(keyText) : [];
-    items.push({ seq: pack + i, id, content: text, delayMs, dueAt, priority, lifo, dedupe, undelivered });
+    items.push({ seq: pack + i, id, content: text, delayMs, dueAt, priority, lifo, dedupe, undelivered, schedule });
   }
   content.packs.push({ pack, channel, producedAt, items });
 }

@@ -53,6 +53,9 @@ export const MARKS = [
   'a surviving process takes over',
   'a suspect is delivered alone',
   'a transaction gives up',
+  'a schedule ticks',
+  'a tick is made up for by another leader',
+  'a tick waits for the message before it',
   'an ack brings messages along',
   'an entry expires during a takeover',
   'an entry has left the cache',
@@ -64,6 +67,7 @@ export const MARKS = [
   'lifo goes first',
   'several members race for the lead',
   'the disk is full',
+  'ticks are left out',
   'the power is cut',
   'the wall clock jumps ahead',
   'the wall clock jumps back',
@@ -114,8 +118,12 @@ export function marksOf(record: SimRecord, checker: Checker): Mark[] {
 }
 
 function commitMarks({ content, nonce }: Extract<SimRecord, { kind: 'commit' }>, checker: Checker): Mark[] {
-  const { ledger, leads, kv } = checker;
+  const { ledger, leads, kv, schedules } = checker;
   const marks: Mark[] = [];
+  if (schedules.hasTicked) marks.push('a schedule ticks');
+  if (schedules.hasMadeUp) marks.push('a tick is made up for by another leader');
+  if (schedules.hasQueued) marks.push('a tick waits for the message before it');
+  if (schedules.hasSkipped) marks.push('ticks are left out');
   if (kv.expiredMeanwhile) marks.push('an entry expires during a takeover');
   if (kv.hasLateSum) marks.push('a sum is committed behind a failed commit');
   for (const { id, host } of ledger.endedSessions) {

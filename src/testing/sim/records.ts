@@ -252,6 +252,9 @@ export interface Died extends Timed {
 export interface Looked extends Timed {
   readonly kind: 'looked';
   readonly quietSince: number;
+  readonly wall: number;
+  /** The disk has room for new messages. */
+  readonly hasRoom: boolean;
   /** The process that leads, as the store has it, lives and is not paused. */
   readonly leaderRuns: boolean;
   /** Processes whose application has no connection with the one that leads. */

@@ -110,7 +110,7 @@ async function rest(sim: Simulation): Promise<number | undefined> {
     const { nowMs } = sim.time;
     if (nowMs < lookedAt + 500) return false;
     lookedAt = nowMs;
-    const isDone = sim.pendingCalls === 0 && ![...messages.values()].some(isAlive);
+    const isDone = sim.pendingCalls === 0 && sim.schedules.length === 0 && ![...messages.values()].some(isAlive);
     // Somebody may still believe to lead.
     const atRest = isDone && sim.isQuiet && carer(sim) !== undefined;
     if (atRest) restAt = nowMs;

@@ -94,7 +94,7 @@ export const REST: readonly Invariant[] = [
   ),
 ];
 
-const EMPTY_AT_THE_END = ['live', 'due', 'dedupe', 'ended', 'ids', 'pack', 'notes'] as const;
+const EMPTY_AT_THE_END = ['live', 'due', 'dedupe', 'ended', 'ids', 'pack', 'notes', 'template', 'schedule'] as const;
 
 /** A message that one consumer has left waiting for longer than it may. */
 function leftWaiting({ channel: name, host, sinceMs }: IdleConsumer, at: number, ledger: Ledger): string | undefined {
