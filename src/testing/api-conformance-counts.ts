@@ -52,7 +52,7 @@ export const countsCases: readonly ApiCase[] = [
     async ({ hf, channel, nameOf }) => {
       const names = ['a', 'b', 'c'].map(nameOf);
       for (const [i, name] of ['a', 'b', 'c'].entries())
-        await channel<number>(name).produceAll(new Array(i + 1).fill(0));
+        await channel<number>(name).produceAll(Array.from({ length: i + 1 }, () => 0));
       const found = new Map<string, number>();
       for (let after: number | undefined = 0; after !== undefined;) {
         const page = await hf.admin.metrics({ after, limit: 2 });
