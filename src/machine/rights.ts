@@ -41,10 +41,11 @@ export function refusalOf({ grant }: Session, command: Command): Refused | undef
         : lacks(`watch "${command.channel}"`, `channel:${command.channel}:read or consume`);
     case 'inspect':
       if (command.what === 'tokens') return lacks('list access tokens', 'server:admin');
+      if (command.what === 'usage') return lacks('show who has used how much', 'server:admin');
       if (command.what === 'channels' || command.what === 'overview' || command.what === 'message') return undefined;
       // The channel of a schedule is known only where the schedule is.
       if (command.what === 'schedule' || command.what === 'schedules') return undefined;
-      // Without a channel, they are the events of all that the session may read.
+      // Without a channel, they are those of all that the session may read.
       if (command.what === 'events') return refusalToHear(grant, command.filter.channel);
       return refusalToHear(grant, command.channel);
     case 'kvRead':

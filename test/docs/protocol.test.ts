@@ -90,8 +90,7 @@ describe('docs/protocol.md', () => {
     const rows = table('Values');
     expect(rows.length).toBeGreaterThan(0);
     for (const [value = '', fields = ''] of rows) {
-      const path = value.startsWith('Schedule') ? 'model/schedule.ts' : 'model/command.ts';
-      expect([value, fields.split(', ')]).toEqual([value, fieldsOf(path, value)]);
+      expect([value, fields.split(', ')]).toEqual([value, fieldsOfValue(value)]);
     }
   });
 
@@ -131,6 +130,7 @@ describe('docs/protocol.md', () => {
       'bytes of the message of a schedule, as a block': MAX_TEMPLATE_BYTES,
       'schedules of one schedules': MAX_SCHEDULE_LIST,
       'messages of one list, channels of one overview, events of one events': `${MAX_LIST}, ${constant('machine/inspect.ts', 'MAX_OVERVIEW')}, ${constant('machine/events.ts', 'MAX_EVENTS')}`,
+      'channels of one metrics, and minutes of all of them; records of one usage': `${constant('machine/metrics.ts', 'MAX_CHANNELS')}, ${constant('machine/metrics.ts', 'MAX_MINUTES')}, ${constant('machine/usage-report.ts', 'PAGE_RECORDS')}`,
       'backups at a time, and bytes that wait for a slow one': `${constant('broker/backups.ts', 'MAX_BACKUPS')}, ${constant('broker/backup.ts', 'MAX_WAITING_BYTES')}`,
       'a duration, in milliseconds': MAX_DURATION_MS,
       "characters of a failure's name, message and stack that are kept": `128, ${MAX_FAILURE_MESSAGE_CHARACTERS}, ${MAX_FAILURE_STACK_CHARACTERS}`,
@@ -160,6 +160,24 @@ describe('docs/protocol.md', () => {
     expect(header.readUInt32LE(4)).toBe(crc32(Uint8Array.of(FRAME.ping), 1));
   });
 });
+
+/** The fields of a value, and before them those of what it extends, as one. */
+function fieldsOfValue(value: string): string[] {
+  const path = VALUE_FILES[value] ?? 'model/command.ts';
+  return value === 'UsageRow' ? ['those of UsageCounts', ...fieldsOf(path, value)] : fieldsOf(path, value);
+}
+
+const VALUE_FILES: Readonly<Record<string, string>> = {
+  ScheduleView: 'model/schedule.ts',
+  SchedulePage: 'model/schedule.ts',
+  MetricsPage: 'model/metrics.ts',
+  ChannelMetrics: 'model/metrics.ts',
+  MetricsPoint: 'model/metrics.ts',
+  Histogram: 'model/histogram.ts',
+  UsagePage: 'model/usage.ts',
+  UsageCounts: 'model/usage.ts',
+  UsageRow: 'model/usage.ts',
+};
 
 /** The longest block that is taken, as the refusal of a longer one names it. */
 function longestBlock(): number {

@@ -1,4 +1,5 @@
 /** The checker: holds every record, as it comes, against every invariant. */
+import { COUNTS } from './invariants/counts.ts';
 import { DEDUPE } from './invariants/dedupe.ts';
 import { EFFECTS } from './invariants/effects.ts';
 import type { Invariant, Judge, Seen, SeenOp, SeenSettle } from './invariants/invariant.ts';
@@ -36,6 +37,7 @@ const INVARIANTS: readonly Invariant[] = [
   ...REST,
   ...TAKEOVER,
   ...SCHEDULES,
+  ...COUNTS,
 ];
 
 export class Checker implements Seen {
@@ -51,6 +53,9 @@ export class Checker implements Seen {
   readonly conflicts: Set<number> = new Set();
   readonly returned: Map<number, string> = new Map();
   readonly violations: Violation[] = [];
+  /** In the last commit a channel went on in a minute that another broker had begun. */
+  hasSharedMinute = false;
+  readonly #minutes = new Map<number, { readonly minute: number; readonly nonce: string }>();
   highestWall = 0;
   previousNow = 0;
   readonly #judges: readonly { readonly invariant: Invariant; readonly judge: Judge }[] = INVARIANTS.map(
@@ -64,7 +69,7 @@ export class Checker implements Seen {
     if ('wall' in record) this.highestWall = Math.max(this.highestWall, record.wall);
     this.leads.add(record);
     this.previousNow = this.ledger.machineNow;
-    if (record.kind === 'commit') this.ledger.add(record.content, record.at);
+    if (record.kind === 'commit') this.#committed(record);
     else if (record.kind === 'produce.called') this.#called(record);
     this.kv.add(record, this.ledger);
     this.schedules.add(record, this.highestWall);
@@ -73,6 +78,18 @@ export class Checker implements Seen {
       if (found !== undefined) this.violations.push({ id: invariant.id, says: invariant.says, found, at: record.at });
     }
     this.#remember(record);
+  }
+
+  #committed({ content, at, nonce }: Extract<SimRecord, { kind: 'commit' }>): void {
+    this.ledger.add(content, at);
+    this.hasSharedMinute = false;
+    for (const { number, underWay } of content.channels) {
+      if (underWay === undefined) continue;
+      const { minute } = underWay;
+      const before = this.#minutes.get(number);
+      this.hasSharedMinute ||= before?.minute === minute && before.nonce !== nonce;
+      this.#minutes.set(number, { minute, nonce });
+    }
   }
 
   #called(record: Extract<SimRecord, { kind: 'produce.called' }>): void {

@@ -2,14 +2,17 @@
 import { BlockReader, type Tick } from '../../model/block.ts';
 import { ByteReader, textOf } from '../../model/bytes.ts';
 import type { ChannelTotals, Reply } from '../../model/command.ts';
+import { countOf } from '../../model/histogram.ts';
 import type { KvValue } from '../../model/kv.ts';
 import { messageIdText } from '../../model/message-id.ts';
 import type { Policy } from '../../model/policy.ts';
 import type { Write } from '../../model/records.ts';
 import type { Happening } from '../../model/states.ts';
+import type { UsageCounts } from '../../model/usage.ts';
 import { decode } from '../../codec/bson.ts';
 import { readChannel, readPolicyRecord } from '../../machine/channels.ts';
 import { readEndedRecords } from '../../machine/cold.ts';
+import { minuteUnderWay, readMinute, timesEver } from '../../machine/counts.ts';
 import { readJournal } from '../../machine/journal.ts';
 import { readEntry } from '../../machine/kv-records.ts';
 import { KIND, Layout } from '../../machine/layout.ts';
@@ -18,6 +21,7 @@ import { readDelayed, readMessage, type StoredMessage } from '../../machine/mess
 import { readSchedule, type StoredSchedule } from '../../machine/schedule-record.ts';
 import { PAGE_ORDERS } from '../../machine/pages.ts';
 import { type Meta, readMeta, readSession } from '../../machine/records.ts';
+import { readUsage } from '../../machine/usage-report.ts';
 
 export interface CommitContent {
   readonly transitions: readonly Transition[];
@@ -38,6 +42,10 @@ export interface CommitContent {
   readonly schedules: readonly { readonly number: number; readonly stored: StoredSchedule | undefined }[];
   /** The messages of schedules, as canonical text. */
   readonly templates: readonly { readonly number: number; readonly content: string }[];
+  readonly minutes: readonly MinuteContent[];
+  /** Channels of which old minutes were removed. */
+  readonly clearedMinutes: readonly number[];
+  readonly usage: readonly UsageContent[];
   /** Machine time at the end of the commit. */
   readonly now: number;
   /** The process whose sessions end when another one leads next. */
@@ -121,6 +129,25 @@ export interface ChannelContent {
   readonly totals: ChannelTotals;
   /** How many dead messages it keeps; `undefined` for all of them. */
   readonly keepsDead: number | undefined;
+  /** The minute that it is counting, with what it has counted in it; `undefined` before there was anything. */
+  readonly underWay: { readonly minute: number; readonly counts: ChannelTotals } | undefined;
+  /** How many handlers it has seen begin, and end. */
+  readonly begun: number;
+  readonly ended: number;
+}
+
+/** What a channel has counted in a minute that is over. */
+export interface MinuteContent {
+  readonly channel: number;
+  readonly minute: number;
+  readonly counts: ChannelTotals;
+}
+
+/** What one broker has counted for an access token on one day. */
+export interface UsageContent extends UsageCounts {
+  readonly row: string;
+  /** The number of the channel, or what stands for KV. */
+  readonly channel: number;
 }
 
 export interface SessionContent {
@@ -171,12 +198,18 @@ export class CommitReader {
       entries: [],
       schedules: [],
       templates: [],
+      minutes: [],
+      clearedMinutes: [],
+      usage: [],
       now: 0,
       brokerHost: undefined,
     };
     for (const write of writes) {
       if (write.kind === 'put') this.#put(content, write.key, write.value);
       else if (write.kind === 'delete') this.#delete(content, write.key);
+      else if (this.layout.kindOf(write.from) === KIND.minutes) {
+        content.clearedMinutes.push(this.layout.numberAt(write.from, 0));
+      }
     }
     return content;
   }
@@ -192,8 +225,29 @@ export class CommitReader {
         break;
       }
       case KIND.channel: {
-        const { number, name, paused, totals, settings } = readChannel(layout.numberAt(key, 0), value);
-        content.channels.push({ number, name, paused, totals, keepsDead: settings.dead.count });
+        const channel = readChannel(layout.numberAt(key, 0), value);
+        const { number, name, paused, totals, settings } = channel;
+        const { latency, handling } = timesEver(channel);
+        content.channels.push({
+          number,
+          name,
+          paused,
+          totals,
+          keepsDead: settings.dead.count,
+          underWay: minuteUnderWay(channel),
+          begun: countOf(latency),
+          ended: countOf(handling),
+        });
+        break;
+      }
+      case KIND.minutes: {
+        const { minute, counts } = readMinute(layout.numberAt(key, 1), value);
+        content.minutes.push({ channel: layout.numberAt(key, 0), minute, counts });
+        break;
+      }
+      case KIND.usage: {
+        const row = [0, 1, 2, 3].map((n) => layout.numberAt(key, n)).join('/');
+        content.usage.push({ row, channel: layout.numberAt(key, 2), ...readUsage(value) });
         break;
       }
       case KIND.policy:

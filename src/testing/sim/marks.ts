@@ -42,6 +42,8 @@ export const MARKS = [
   'a message is replaced',
   'a message is snoozed',
   'a message moves to the dead letters',
+  'a minute is counted by two brokers',
+  'a minute is over',
   'a process is paused',
   'a process leaves',
   'a produce waits for room',
@@ -65,6 +67,7 @@ export const MARKS = [
   'expired entries are looked at in two stages',
   'leases are lost with their link',
   'lifo goes first',
+  'old minutes are removed',
   'several members race for the lead',
   'the disk is full',
   'ticks are left out',
@@ -125,6 +128,9 @@ function commitMarks({ content, nonce }: Extract<SimRecord, { kind: 'commit' }>,
   if (schedules.hasQueued) marks.push('a tick waits for the message before it');
   if (schedules.hasSkipped) marks.push('ticks are left out');
   if (kv.expiredMeanwhile) marks.push('an entry expires during a takeover');
+  if (content.minutes.length > 0) marks.push('a minute is over');
+  if (content.clearedMinutes.length > 0) marks.push('old minutes are removed');
+  if (checker.hasSharedMinute) marks.push('a minute is counted by two brokers');
   if (kv.hasLateSum) marks.push('a sum is committed behind a failed commit');
   for (const { id, host } of ledger.endedSessions) {
     if (host !== leads.predecessor && !leads.isWelcomed(id)) marks.push('a session expires after a takeover');

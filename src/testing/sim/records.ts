@@ -3,7 +3,7 @@
  * the store has made durable. The invariants are judged by these records alone, so a record that is changed by hand
  * shows whether an invariant would notice.
  */
-import type { ChannelView } from '../../model/command.ts';
+import type { ChannelTotals, ChannelView } from '../../model/command.ts';
 import type { CommitContent } from './commit-content.ts';
 
 export type SimRecord =
@@ -296,6 +296,8 @@ export interface Inspected extends Timed {
   readonly kind: 'inspected';
   readonly moment: 'at rest' | 'opened anew';
   readonly views: readonly ChannelView[];
+  /** What the minutes of each channel come to. */
+  readonly counted: readonly { readonly channel: string; readonly counts: ChannelTotals }[];
   /** Messages that are kept, by state, as the broker lists them. */
   readonly kept: readonly KeptMessage[];
 }
