@@ -58,9 +58,11 @@ export type { ChannelGroup } from './api/groups.ts';
 export { deadLetter, type HandlerOutcome, rateLimited, retry, snooze, waitForChildren } from './api/outcomes.ts';
 export type { ScheduleOptions, ScheduleReceipt, ScheduleRule } from './api/schedule-options.ts';
 export type { Schedule, ScheduleInfo, ScheduleListOptions, SchedulePage, Schedules } from './api/schedules.ts';
+export type { AllMetricsOptions, MetricsOptions } from './api/metrics.ts';
 export { InvalidMessageError } from './api/schema.ts';
 export type { CreateTokenOptions, NewToken, Tokens } from './api/tokens.ts';
 export type { CancelOptions, ListOptions, StoredMessage } from './api/stored.ts';
+export type { UsageOptions, UsageReport } from './api/usage.ts';
 export type { Transaction, TransactionTarget } from './api/transaction.ts';
 export type { Tick } from './model/block.ts';
 export type {
@@ -77,9 +79,19 @@ export type { Duration } from './model/duration.ts';
 export { type ErrorCode, HoldfastError, StoreError } from './model/errors.ts';
 export type { ChildPolicy } from './model/flow.ts';
 export type { FlowView } from './model/flow-views.ts';
+export { bucketBounds, type Histogram, mergeHistograms, percentileMs } from './model/histogram.ts';
 export type { KvKey, KvKeyPart } from './model/kv-key.ts';
 export type { KvListSelector } from './model/kv-selector.ts';
 export type { MessageId } from './model/message-id.ts';
+export {
+  type ChannelMetrics,
+  type MetricsPage,
+  type MetricsPoint,
+  type MetricsSummary,
+  summarizeMetrics,
+  type TimesSummary,
+} from './model/metrics.ts';
 export type { ChannelSettings, GroupRules, Rate, Retention } from './model/policy.ts';
 export type { Random } from './model/random.ts';
 export type { ChannelHappening, EndedState, Happening, LiveState, State } from './model/states.ts';
+export type { UsageCounts, UsageRow } from './model/usage.ts';

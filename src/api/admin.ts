@@ -8,8 +8,10 @@ import { type Duration, parseDuration } from '../model/duration.ts';
 import type { FlowView } from '../model/flow-views.ts';
 import { type MessageId, parseMessageId } from '../model/message-id.ts';
 import { DEFAULT_JOURNAL_BOUNDS } from '../model/policy.ts';
+import type { MetricsPage } from '../model/metrics.ts';
 import type { State } from '../model/states.ts';
 import { checkChannelName, refuseUnknown, wholeNumber } from './checks.ts';
+import { type AllMetricsOptions, readMetrics } from './metrics.ts';
 import { type FlowViewOptions, viewFlow } from './flow.ts';
 import {
   ask,
@@ -20,12 +22,27 @@ import {
   readMessage,
   type StoredMessage,
 } from './stored.ts';
+import { readUsage, type UsageOptions, type UsageReport } from './usage.ts';
 
 export interface Admin {
   /** All channels in the order of their names; up to 1,000 of them at one moment. */
   overview(): Promise<ChannelView[]>;
   /** What a channel holds at one moment; `undefined` when there is no such channel. */
   inspect(channel: string): Promise<ChannelView | undefined>;
+  /**
+   * What channels have counted by the minute over the last day, a page at a time, in the order in which they were made: those
+   * that the access token may read.
+   *
+   * @throws TypeError, RangeError for options that cannot be used
+   */
+  metrics(options?: AllMetricsOptions): Promise<MetricsPage>;
+  /**
+   * Who has read and written how much, by day, access token and channel: today, unless `from` says otherwise. Days are kept
+   * for three months. It takes `server:admin`.
+   *
+   * @throws TypeError, RangeError for options that cannot be used; HoldfastError `FORBIDDEN`
+   */
+  usage(options?: UsageOptions): Promise<UsageReport>;
   /** A message of any channel; `undefined` when it is not kept any more. @throws TypeError for a text that is no id */
   get(id: MessageId): Promise<StoredMessage<unknown> | undefined>;
   /** Messages of one state: live ones in the order in which they come, ended ones the newest first. */
@@ -88,6 +105,8 @@ export function createAdmin(client: Client): Admin {
       checkChannelName(channel);
       return ((await ask(client, { kind: 'inspect', what: 'channel', channel })) as ChannelView | null) ?? undefined;
     },
+    metrics: (options = {}) => readMetrics(client, undefined, options),
+    usage: (options = {}) => readUsage(client, options),
     get: (id) => readMessage(client, id),
     async list(channel, state, options = {}) {
       checkChannelName(channel);

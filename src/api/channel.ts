@@ -7,6 +7,7 @@ import type { ChannelView, Command, Control, EventKind, GroupView, Manage } from
 import { HoldfastError } from '../model/errors.ts';
 import type { FlowView } from '../model/flow-views.ts';
 import { type MessageId, messageIdText, parseMessageId } from '../model/message-id.ts';
+import type { ChannelMetrics } from '../model/metrics.ts';
 import type { State } from '../model/states.ts';
 import { attemptRunner, type Handler } from './attempt.ts';
 import { type BatchHandler, batchRunner } from './batch.ts';
@@ -27,6 +28,7 @@ import { checkOptionsObject, checkSignal, refuseUnknown } from './checks.ts';
 import { changesRules, type ProduceOptions, type ResolvedChannelOptions, rulesOver } from './options.ts';
 import { type ChannelConfiguration, resolveConfiguration, type RetainOptions } from './settings.ts';
 import { type ChannelGroup, channelGroup, channelGroups } from './groups.ts';
+import { type MetricsOptions, readMetrics } from './metrics.ts';
 import {
   resolveSchedule,
   type ScheduleOptions,
@@ -274,6 +276,12 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
   /** What the channel holds at one moment. */
   async inspect(): Promise<ChannelView> {
     return (await this.#value({ kind: 'inspect', what: 'channel', channel: this.name })) as ChannelView;
+  }
+
+  /** What happened by the minute over the last day, with how long messages waited and handlers ran. @throws TypeError, RangeError */
+  async metrics(options: MetricsOptions = {}): Promise<ChannelMetrics> {
+    const { channels } = await readMetrics(this.#client, this.name, { step: '1m', ...options });
+    return channels[0] as ChannelMetrics;
   }
 
   /** A message with its payload, result, errors and history; `undefined` when it is not kept any more. */

@@ -1,6 +1,6 @@
 /** Checks of what a caller gives, in words that say what is allowed. */
 import { isWellFormed } from '../codec/binary-types.ts';
-import { MAX_LABEL_CHARACTERS } from '../model/block.ts';
+import { MAX_DUE_AT, MAX_LABEL_CHARACTERS } from '../model/block.ts';
 
 /** @throws TypeError, RangeError */
 export function checkLabel(name: string, text: string): void {
@@ -54,4 +54,12 @@ export function wholeNumber(value: number, name: string, from: number, to: numbe
 export function oneOf<T extends string>(value: T, name: string, allowed: readonly T[]): T {
   if (allowed.includes(value)) return value;
   throw new TypeError(`Cannot use "${String(value)}" as "${name}": it must be one of ${allowed.join(', ')}`);
+}
+
+/** @throws TypeError */
+export function resolveMoment(moment: Date | number | undefined, name: string): number | undefined {
+  if (moment === undefined) return undefined;
+  const isMoment = (typeof moment === 'number' || moment instanceof Date) && Math.abs(Number(moment)) <= MAX_DUE_AT;
+  if (isMoment) return Number(moment);
+  throw new TypeError(`Cannot use "${name}": it must be a valid Date or a time in epoch milliseconds`);
 }

@@ -118,6 +118,15 @@ export class Batches {
     if (!this.#isOver) await this.#speak(batch);
   }
 
+  /** Writes what is left to be written before the store is let go. */
+  async finish(): Promise<void> {
+    if (this.#isOver) return;
+    const batch = new Batch(this.#context());
+    this.#lead.machine.finish();
+    this.#flush(batch);
+    await this.#commit(batch);
+  }
+
   /** Behind an absence, every client has a whole session timeout to come back: what it has said was not heard. */
   look(): void {
     if (!this.#attendance.hasBeenAway()) return;

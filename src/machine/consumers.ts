@@ -19,7 +19,16 @@ export function queueConsumer(state: MachineState, consumer: Consumer): void {
 export function applyWindow(state: MachineState, session: Session, { channel }: ChannelRef, command: Window): void {
   let consumer = session.consumers.get(command.consumer);
   if (consumer === undefined) {
-    consumer = { number: command.consumer, session, channel, size: 0, handlers: 0, held: 0, queued: false };
+    consumer = {
+      number: command.consumer,
+      session,
+      channel,
+      usage: undefined,
+      size: 0,
+      handlers: 0,
+      held: 0,
+      queued: false,
+    };
     for (const message of session.held.values()) {
       if (message.lease?.consumer === consumer.number) consumer.held += 1;
     }

@@ -1,5 +1,6 @@
 /** Dispatch: hands ready messages to consumers that have room, in claim order, consumers taking turns. */
 import type { Channel, Consumer, Lease, Message, Session } from './memory.ts';
+import { totalsOf } from './counts.ts';
 import { queueConsumer } from './consumers.ts';
 import { opensAt, pass, wakeGate } from './gates.ts';
 import { isGroupOpen, nextInTurn } from './groups.ts';
@@ -7,6 +8,7 @@ import { lend } from './lifecycle.ts';
 import { attemptNumber, costOf } from './message.ts';
 import { hasRoom, isClear, isKeptFree } from './session.ts';
 import type { MachineState } from './state.ts';
+import { usageOf } from './usage.ts';
 
 /** Serves every channel that may have something to hand out. */
 export function dispatch(state: MachineState): void {
@@ -182,6 +184,7 @@ function distance(session: Session): number {
 
 function claim(state: MachineState, message: Message, consumer: Consumer, alone: boolean): Lease {
   const { session } = consumer;
+  const usage = usageOf(state, session, consumer.channel, consumer);
   const lease: Lease = {
     token: state.nextToken++,
     session,
@@ -189,6 +192,8 @@ function claim(state: MachineState, message: Message, consumer: Consumer, alone:
     claimedAt: Math.floor(state.now),
     alone,
     started: false,
+    startedAt: 0,
+    usage,
     deadlineAt: 0,
   };
   const redelivered = message.deliveries > 0;
@@ -201,10 +206,7 @@ function claim(state: MachineState, message: Message, consumer: Consumer, alone:
     pass(channel.gate, channel.settings.rate, costOf(message), state.now);
     state.changes.channels.add(channel);
   }
-  if (redelivered) {
-    message.channel.totals.redelivered += 1;
-    state.changes.channels.add(message.channel);
-  }
+  if (redelivered) totalsOf(state, message.channel).redelivered += 1;
   state.changes.deliveries.push({
     session,
     consumer: consumer.number,
@@ -214,6 +216,7 @@ function claim(state: MachineState, message: Message, consumer: Consumer, alone:
     attempt: attemptNumber(message),
     redelivered,
     timeoutMs: message.policy.policy.timeoutMs,
+    usage,
   });
   return lease;
 }

@@ -12,6 +12,7 @@ import { ENDED_VERSION, MESSAGE_VERSION, writeEnded, writeMessage } from './mess
 import { dropPage, PAGE_ORDERS } from './pages.ts';
 import { encodeMeta, encodeSession, encodeSlots } from './records.ts';
 import { type ClaimedMessage, type MachineState, resetChanges, type SessionNotice } from './state.ts';
+import { putUsage } from './usage.ts';
 
 /** Large results go into records of their own, so that none outgrows what a store takes. */
 const ENDED_PART_BYTES: number = 64 * 1024;
@@ -33,6 +34,7 @@ export function flush(state: MachineState): Flushed {
   const { deliveries, notices, packs, writes } = changes;
   if (isDirty(state)) {
     const commit = state.nextCommit++;
+    takeUnwritten(state);
     flushPages(state, writes);
     flushEnds(state, writes, commit);
     flushSlots(state, writes, commit);
@@ -49,6 +51,21 @@ export function flush(state: MachineState): Flushed {
   }
   resetChanges(changes);
   return { writes, packs, deliveries, notices };
+}
+
+/** Writes what was counted since the last commit. */
+function takeUnwritten(state: MachineState): void {
+  const { unwritten, changes } = state;
+  for (const channel of unwritten.channels) changes.channels.add(channel);
+  for (const usage of unwritten.usage) {
+    usage.isUnwritten = false;
+    putUsage(state, usage);
+  }
+  for (const { counts } of changes.channels) if (counts !== undefined) counts.isUnwritten = false;
+  if (unwritten.writeAt === Infinity) return;
+  unwritten.channels = [];
+  unwritten.usage = [];
+  unwritten.writeAt = Infinity;
 }
 
 export function isDirty({ changes }: MachineState): boolean {

@@ -17,21 +17,22 @@ import { HoldfastError } from '../model/errors.ts';
 import { hasRight, rightsOn } from '../model/scopes.ts';
 import { viewTokens } from './access-tokens.ts';
 import type { Channel, Group, Message, Session } from './memory.ts';
-import { readyCount } from './channel.ts';
 import { type ColdView, lastEnd, locate, type Location, type Need } from './cold.ts';
 import { KIND } from './layout.ts';
 import { opensAt } from './gates.ts';
 import { keptMessage } from './manage.ts';
+import { applyMetrics, planMetrics } from './metrics.ts';
 import { attemptNumber, rulesOf } from './message.ts';
 import { notesKey, readNotes } from './notes.ts';
 import { itemOf, openPack } from './pack.ts';
 import { refusalFor } from './rights.ts';
 import { applyInspectSchedule, planInspectSchedule } from './schedules.ts';
-import { oldestReadyMs } from './ready-times.ts';
 import type { EndedRecord, MachineState } from './state.ts';
+import { countReads, usageOf } from './usage.ts';
+import { viewChannel } from './view-channel.ts';
 
-/** What is read here; events are read in `events.ts`, flows in `flow-views.ts`. */
-type InspectState = Exclude<Inspect, { what: 'events' | 'children' | 'flow' }>;
+/** What is read here; events are read in `events.ts`, usage in `usage.ts`, flows in `flow-views.ts`. */
+type InspectState = Exclude<Inspect, { what: 'events' | 'usage' | 'children' | 'flow' }>;
 
 /** How many messages one `list` may ask for. */
 export const MAX_LIST = 100;
@@ -46,13 +47,19 @@ const MAX_GROUPS = 1_000;
 const LIST_STEP = 16;
 
 /** What an inspection needs from the store, or `undefined` when it has it. */
-export function planInspect(state: MachineState, command: InspectState, view: ColdView): Need | undefined {
+export function planInspect(
+  state: MachineState,
+  session: Session,
+  command: InspectState,
+  view: ColdView,
+): Need | undefined {
   if (command.what === 'message') {
     const located = locate(state.layout, command.id, view);
     if (!('found' in located)) return located;
     return located.found === undefined ? undefined : missing(state, [located.found], view);
   }
   if (command.what === 'schedule' || command.what === 'schedules') return planInspectSchedule(state, command, view);
+  if (command.what === 'metrics') return planMetrics(state, session, command, view);
   return command.what === 'list' ? missingOfList(state, listed(state, command), view) : undefined;
 }
 
@@ -87,14 +94,29 @@ export function applyInspect(state: MachineState, session: Session, command: Ins
       const at = 'found' in located ? located.found : undefined;
       const shown = at === undefined ? undefined : viewMessage(state, at, view);
       if (shown === undefined) return { kind: 'value', value: null };
-      return refusalFor(session, shown.channel, 'look at', 'read') ?? { kind: 'value', value: shown };
+      const refusal = refusalFor(session, shown.channel, 'look at', 'read');
+      if (refusal === undefined) countShown(state, session, [shown]);
+      return refusal ?? { kind: 'value', value: shown };
     }
     case 'schedule':
     case 'schedules':
       return applyInspectSchedule(state, session, command, view);
-    case 'list':
-      return { kind: 'value', value: viewList(state, listed(state, command), view) };
+    case 'list': {
+      const messages = viewList(state, listed(state, command), view);
+      countShown(state, session, messages);
+      return { kind: 'value', value: messages };
+    }
+    case 'metrics':
+      return applyMetrics(state, session, command, view);
   }
+}
+
+/** All of one channel. */
+function countShown(state: MachineState, session: Session, messages: readonly MessageView[]): void {
+  const channel = state.channels.get(messages[0]?.channel ?? '');
+  if (channel === undefined) return;
+  const bytes = messages.reduce((sum, { payload, result }) => sum + payload.length + (result?.length ?? 0), 0);
+  countReads(state, usageOf(state, session, channel, { usage: undefined }), messages.length, bytes);
 }
 
 function readableChannels({ channels }: MachineState, { grant }: Session): string[] {
@@ -125,26 +147,6 @@ function viewList(state: MachineState, locations: readonly Location[], view: Col
     bytes += message.payload.length + (message.result?.length ?? 0);
   }
   return views;
-}
-
-function viewChannel(state: MachineState, channel: Channel): ChannelView {
-  return {
-    channel: channel.name,
-    ready: readyCount(channel),
-    delayed: channel.delayed.size,
-    leased: channel.leased.size,
-    waiting: channel.waiting.size,
-    completed: channel.ended.completed.messages.size,
-    dead: channel.ended.dead.messages.size,
-    cancelled: channel.ended.cancelled.messages.size,
-    totals: { ...channel.totals },
-    paused: channel.paused,
-    consumers: channel.consumers,
-    oldestReadyMs: oldestReadyMs(state, channel),
-    groups: channel.groups.size,
-    heldMs: Math.ceil(opensAt(channel.gate, channel.settings.rate, 1, state.now) - state.now),
-    settings: channel.settings,
-  };
 }
 
 function viewGroups(state: MachineState, channel: Channel | undefined, after: number, limit: number): GroupPage {

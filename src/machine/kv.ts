@@ -28,6 +28,7 @@ import type { Session } from './memory.ts';
 import { fullChannel, produceBlocks } from './produce.ts';
 import { type Refused, refusalToProduce } from './rights.ts';
 import { erase, type KvChange, type MachineState, put, type StoredKv } from './state.ts';
+import { countKvReads, countKvWrites } from './usage.ts';
 
 /** How many entries one sweep deletes. */
 const SWEEP_LIMIT = 500;
@@ -59,6 +60,7 @@ export function planKvEffects(
 
 export function applyKvRead(
   state: MachineState,
+  session: Session,
   { keys, ranges }: Pick<KvRead, 'keys' | 'ranges'>,
   view: ColdView,
 ): Reply {
@@ -68,7 +70,9 @@ export function applyKvRead(
     return { kind: 'refused', code: 'TOO_MANY', message };
   }
   const budget = { left: KV_ANSWER_BYTES };
-  return { kind: 'kvRead', entries, pages: ranges.map((range) => readPage(state, range, view, budget)) };
+  const pages = ranges.map((range) => readPage(state, range, view, budget));
+  countKvReads(state, session, entries, pages);
+  return { kind: 'kvRead', entries, pages };
 }
 
 export function applyKvWatch(state: MachineState, session: Session, { watch, keys }: KvWatch, view: ColdView): Reply {
@@ -79,7 +83,7 @@ export function applyKvWatch(state: MachineState, session: Session, { watch, key
       message: `Cannot watch: a session watches at most ${MAX_WATCHED_KEYS} keys`,
     };
   }
-  return applyKvRead(state, { keys, ranges: [] }, view);
+  return applyKvRead(state, session, { keys, ranges: [] }, view);
 }
 
 export function applyKvCommit(state: MachineState, session: Session, command: KvCommit, view: ColdView): Reply {
@@ -102,6 +106,7 @@ export function applyKvCommit(state: MachineState, session: Session, command: Kv
   const prepared = prepare(state, command.mutations, view);
   if ('kind' in prepared) return prepared;
   const version = write(state, prepared);
+  countKvWrites(state, session, command.mutations);
   produced.forEach(({ blocks }, i) => {
     const target = targets[i];
     if (target !== undefined) produceBlocks(state, session, target, blocks, Infinity, { isUnbounded: true });

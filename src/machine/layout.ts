@@ -21,6 +21,8 @@
  * | notes | seq | progress and log of a message |
  * | kv | key of the entry | an entry of KV |
  * | kvExpiry | time, key of the entry | nothing: the entry expires then |
+ * | minutes | channel, minute | what the channel counted in a minute that is over |
+ * | usage | day, access token, channel, commit | what the token has done there, as one broker has counted it |
  * | template | schedule | the block with a schedule's message |
  * | schedule | schedule | when it ticks, and how often it has |
  * | group | channel, key of the group | its own rules, its pause, and what its rate has let through |
@@ -50,6 +52,8 @@ export const KIND = {
   kv: 13,
   kvExpiry: 14,
   template: 15,
+  minutes: 28,
+  usage: 29,
   schedule: 32,
   flow: 33,
   group: 37,

@@ -9,6 +9,7 @@ import { type EndedState, type Happening, type LiveState, nextState, type State 
 import type { Channel, DueClock, EndedList, EndedMessage, Extra, Lease, Message, PolicyRef } from './memory.ts';
 import { backlogOf } from './channel.ts';
 import { findOrCreateChannel, internPolicy } from './channels.ts';
+import { totalsOf } from './counts.ts';
 import { queueConsumer, releaseFrom } from './consumers.ts';
 import { dropSlot, rewriteSlot } from './dedupe.ts';
 import {
@@ -28,6 +29,7 @@ import { encodeDelayed } from './message-record.ts';
 import { notesKey } from './notes.ts';
 import { releasePack } from './packs.ts';
 import { addToPage, removeFromPage, touchPage } from './pages.ts';
+import { noteProduced } from './produce-times.ts';
 import { tickEnded } from './schedule-times.ts';
 import { isClear } from './session.ts';
 import { type EndedRecord, erase, journal, type MachineState, put } from './state.ts';
@@ -35,6 +37,7 @@ import { type EndedRecord, erase, journal, type MachineState, put } from './stat
 /** Puts a message that was just made into its place. */
 export function admit(state: MachineState, message: Message): void {
   state.messages.set(message.seq, message);
+  noteProduced(state.produceTimes, message.seq, state.now);
   enter(state, message);
   journal(state, 'produced', message, 0, 0);
 }
@@ -117,8 +120,9 @@ export function end(state: MachineState, message: Message, happening: Happening,
   }
   const { channel, lease } = message;
   const claimedAt = lease?.claimedAt ?? 0;
-  channel.totals[next] += 1;
-  state.changes.channels.add(channel);
+  const totals = totalsOf(state, channel);
+  totals[next] += 1;
+  if (happening === 'expired') totals.expired += 1;
   const attempt = outcome.attempt ?? attemptNumber(message);
   const why = whyOf(happening, outcome.failure ?? message.extra?.failure);
   journal(state, happening, message, attempt, lease?.session.number ?? 0, why);
@@ -213,8 +217,7 @@ export function drop(state: MachineState, message: Message): void {
   leave(state, message);
   quitGroup(state, message);
   state.messages.delete(message.seq);
-  message.channel.totals.purged += 1;
-  state.changes.channels.add(message.channel);
+  totalsOf(state, message.channel).purged += 1;
   // Its pack may outlive it, and nothing would tell a later broker of the notes.
   if (message.extra?.annotated === true) erase(state, notesKey(state.layout, message));
   if (message.extra?.returned === true) {
@@ -356,8 +359,8 @@ function moveToDeadLetters(state: MachineState, message: Message, name: string):
   extra.expiresAt = 0;
   extra.givenUp = undefined;
   extra.charges = [];
-  message.channel.totals.produced += 1;
-  state.changes.channels.add(message.channel).add(origin);
+  totalsOf(state, message.channel).produced += 1;
+  state.changes.channels.add(origin);
   enter(state, message);
   journal(state, 'moved', message, 0, 0);
 }

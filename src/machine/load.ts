@@ -12,6 +12,7 @@ import { addAccessToken, readAccessToken } from './access-tokens.ts';
 import type { Channel, EndedMessage, Lease, Message, Session } from './memory.ts';
 import { addChannel, addPolicy, readChannel, readPolicyRecord } from './channels.ts';
 import { readEndedRecords } from './cold.ts';
+import { UNKNOWN_START } from './counts.ts';
 import { dropSlot } from './dedupe.ts';
 import { beginAlone } from './dispatch.ts';
 import { finishFlows, loadFlow } from './flow-load.ts';
@@ -66,6 +67,7 @@ export class Loader {
     const state = this.#state;
     this.#host = host ?? '';
     this.#firstCommit = state.nextCommit;
+    state.usage.since = state.nextCommit;
     state.isLoading = true;
     state.now = Math.max(state.now, now);
     // On a store that can lose its last commits, tokens of this epoch must still be above those of the one before.
@@ -242,7 +244,7 @@ export class Loader {
     if (stored === undefined) throw new HoldfastError('STORE_CORRUPT', 'Cannot read a lease: it is missing');
     const { session: number, ...rest } = stored;
     const session = known(this.#sessions.get(number), 'session');
-    const lease: Lease = { ...rest, session };
+    const lease: Lease = { ...rest, session, startedAt: UNKNOWN_START, usage: undefined };
     message.lease = lease;
     message.channel.leased.add(message);
     if (message.group !== undefined) message.group.running += 1;

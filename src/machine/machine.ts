@@ -39,6 +39,8 @@ import { confirmAnswers, keepAnswer, MAX_CONSUMERS, MAX_REFS, MAX_UNCONFIRMED_AN
 import { applyAnnotate, applyExtend, applyHolding, applySettle, applyStarted, heldMessage } from './settle.ts';
 import { type ClaimedMessage, createState, type MachineState, type SessionEnd } from './state.ts';
 import { applyTick, awaitSessions, closeSession, detachSession, nextWake, type WakeTimes } from './timers.ts';
+import { countDelivery } from './usage.ts';
+import { applyUsage, planUsage } from './usage-report.ts';
 
 /** What comes in with a command from the world outside. */
 export interface Context {
@@ -171,9 +173,9 @@ export class Machine {
       case 'inspect':
         if (command.what === 'children' || command.what === 'flow')
           return planFlowView(this.#state, session, command, view);
-        return command.what === 'events'
-          ? planEvents(this.#state, session, command, view)
-          : planInspect(this.#state, command, view);
+        if (command.what === 'events') return planEvents(this.#state, session, command, view);
+        if (command.what === 'usage') return planUsage(this.#state, command, view);
+        return planInspect(this.#state, session, command, view);
       case 'await':
         return planAwait(this.#state, command, view);
       case 'manageSchedule':
@@ -303,6 +305,16 @@ export class Machine {
     return flush(this.#state);
   }
 
+  /** A delivery was sent, with this item of a pack. */
+  delivered(claimed: ClaimedMessage, bytes: Uint8Array, itemStart: number, itemEnd: number): void {
+    countDelivery(this.#state, claimed, bytes, itemStart, itemEnd);
+  }
+
+  /** Nothing follows but a last flush: what was counted without a commit belongs into it. */
+  finish(): void {
+    if (this.#state.unwritten.writeAt !== Infinity) this.#state.changes.dirty = true;
+  }
+
   /** Whether the session still has this lease. */
   isHeld({ session, seq, token }: ClaimedMessage): boolean {
     return heldMessage(session, { seq, token }) !== undefined;
@@ -389,7 +401,7 @@ export class Machine {
       case 'backup':
         return { kind: 'refused', code: 'PROTOCOL', message: 'A backup is not for the machine' };
       case 'kvRead':
-        return applyKvRead(state, command, view);
+        return applyKvRead(state, session, command, view);
       case 'kvWatch':
         return applyKvWatch(state, session, command, view);
       case 'kvCommit':
@@ -398,9 +410,9 @@ export class Machine {
         return unknownTarget(session, command.produced) ?? applyFlow(state, session, command, view);
       case 'inspect':
         if (command.what === 'children' || command.what === 'flow') return applyFlowView(state, session, command, view);
-        return command.what === 'events'
-          ? applyEvents(state, session, command, view)
-          : applyInspect(state, session, command, view);
+        if (command.what === 'events') return applyEvents(state, session, command, view);
+        if (command.what === 'usage') return applyUsage(state, command, view);
+        return applyInspect(state, session, command, view);
       case 'upsertSchedule':
         return unknownTarget(session, [command]) ?? applyUpsertSchedule(state, session, command, context.random);
       case 'manageSchedule':
@@ -418,7 +430,12 @@ export class Machine {
     try {
       const channel = findOrCreateChannel(this.#state, command.channel);
       const policy = internPolicy(this.#state, command.policy);
-      session.refs.set(command.ref, { channel, policy, rights: rightsOn(session.grant, channel.name) });
+      session.refs.set(command.ref, {
+        channel,
+        policy,
+        rights: rightsOn(session.grant, channel.name),
+        usage: undefined,
+      });
       session.refusedRefs.delete(command.ref);
       if (command.settings !== undefined) {
         const { channel: name } = command;

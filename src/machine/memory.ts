@@ -3,9 +3,11 @@
  * payload; channels, sessions and dedupe keys. Plain data that refers to each other, hence one file.
  */
 import type { ChannelTotals, Failure, HistoryEntry, Reply } from '../model/command.ts';
+import type { Histogram, OpenHistogram } from '../model/histogram.ts';
 import type { ChannelSettings, GroupRules, Policy } from '../model/policy.ts';
 import type { Grant, RightSet } from '../model/scopes.ts';
 import type { EndedState, LiveState } from '../model/states.ts';
+import type { UsageCounts } from '../model/usage.ts';
 import type { OrderedIndex } from './ordered-index.ts';
 
 export interface Message {
@@ -95,6 +97,10 @@ export interface Lease {
   /** The message was a suspect when it was claimed, so it was given to a session that held nothing but others like it. */
   readonly alone: boolean;
   started: boolean;
+  /** In machine time; 0 while nobody has said so, -1 where nobody knows any more, as it may have been under another broker. */
+  startedAt: number;
+  /** Where what its session does with the message is counted. */
+  usage: Usage | undefined;
   /** When the broker takes the lease back, in machine time; 0 for never. */
   deadlineAt: number;
 }
@@ -145,7 +151,10 @@ export interface Channel {
   purgeBelow: number;
   /** How many dead messages, the oldest first, are still to be redriven; 0 when no redrive is under way. */
   redriveLeft: number;
+  /** Changed through `totalsOf` of `counts.ts` only, so that each minute gets its own. */
   readonly totals: { -readonly [K in keyof ChannelTotals]: ChannelTotals[K] };
+  /** What is counted by the minute; `undefined` before there was anything. */
+  counts: ChannelCounts | undefined;
 
   /** Ready messages without a group in claim order, but for the suspects. */
   readonly ready: OrderedIndex<Message>;
@@ -185,6 +194,39 @@ export interface Channel {
   /** Sessions that want to hear, once, when there is something to hand out and nobody to take it. */
   readonly watchers: Set<Session>;
 }
+
+/** What a channel counts by the minute, see `counts.ts`. */
+export interface ChannelCounts {
+  /** The minute under way, counted since 1970, and when it ends, in machine time. */
+  readonly minute: number;
+  readonly endsAt: number;
+  /** The totals as they were when it began. */
+  readonly before: ChannelTotals;
+  /** From ready to start, and from start to end: in this minute, and in all those before it. */
+  latency: OpenHistogram | undefined;
+  handling: OpenHistogram | undefined;
+  readonly pastLatency: Histogram;
+  readonly pastHandling: Histogram;
+  /** The oldest minute that may have a record, and the newest that has one; 0 when there is none. */
+  oldest: number;
+  newest: number;
+  /** It has counted something that no commit under way writes. */
+  isUnwritten: boolean;
+}
+
+/** What an access token has done in one channel, or with KV, on one day, see `usage.ts`. */
+export interface Usage extends Mutable<UsageCounts> {
+  /** Counted since 1970, and when it ends, in machine time. */
+  readonly day: number;
+  readonly endsAt: number;
+  /** The id of the access token; empty for none. */
+  readonly token: string;
+  /** The number of the channel, or what stands for KV or for the rest. */
+  readonly channel: number;
+  isUnwritten: boolean;
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** The messages of one stored record, in no order. */
 export interface Page {
@@ -228,6 +270,8 @@ export interface Session {
   /** Why a channel was not declared, for the commands that call it by that name all the same. */
   readonly refusedRefs: Map<number, Extract<Reply, { kind: 'refused' }>>;
   readonly consumers: Map<number, Consumer>;
+  /** Where what it does with KV is counted. */
+  usage: Usage | undefined;
   readonly held: Map<number, Message>;
   /** The channel whose suspect waits to be delivered to it: it gets nothing new until it is clear for that. */
   reserved: Channel | undefined;
@@ -268,12 +312,16 @@ export interface ChannelRef {
   readonly policy: PolicyRef;
   /** Of the session whose ref it is. */
   readonly rights: RightSet;
+  /** Where what the session produces is counted. */
+  usage: Usage | undefined;
 }
 
 export interface Consumer {
   readonly number: number;
   readonly session: Session;
   readonly channel: Channel;
+  /** Where what it is handed is counted. */
+  usage: Usage | undefined;
   /** How many messages it is willing to hold, and how many of them its handlers can take at once. */
   size: number;
   handlers: number;

@@ -6,6 +6,7 @@ import { messageIdText } from '../model/message-id.ts';
 import type { DedupeRule } from '../model/policy.ts';
 import type { Channel, ChannelRef, DedupeSlot, DueClock, Message, PolicyRef, Session } from './memory.ts';
 import { backlogOf } from './channel.ts';
+import { totalsOf } from './counts.ts';
 import { findSlot, rewriteSlot, takeSlot } from './dedupe.ts';
 import { isNode } from './flow-graph.ts';
 import { groupOf, joinGroup, limitsGroups, roomIn, wantRoom } from './groups.ts';
@@ -15,6 +16,7 @@ import { extraOf } from './message.ts';
 import { encodePack } from './pack.ts';
 import { releasePack } from './packs.ts';
 import { type MachineState, put } from './state.ts';
+import { countWrites, type Holder, usageOf } from './usage.ts';
 
 /** Adds the messages and says which of them were not stored. */
 export function applyProduce(
@@ -94,7 +96,7 @@ export interface Intake {
 export function produceBlocks(
   state: MachineState,
   session: Session | undefined,
-  target: Pick<ChannelRef, 'channel' | 'policy'>,
+  target: Pick<ChannelRef, 'channel' | 'policy'> & Holder,
   blocks: readonly Uint8Array[],
   room: number,
   intake: Intake = {},
@@ -102,13 +104,21 @@ export function produceBlocks(
   const exceptions: ProduceException[] = [];
   let index = 0;
   let left = room;
+  let bytes = 0;
   for (const block of blocks) {
     const admitted = admitBlock(state, session, target, block, index, left, exceptions, intake);
     left -= admitted.stored;
+    bytes += admitted.bytes;
     index += admitted.count;
   }
-  target.channel.totals.produced += index - exceptions.length;
-  state.changes.channels.add(target.channel);
+  const stored = index - exceptions.length;
+  totalsOf(state, target.channel).produced += stored;
+  // What the broker itself produces is nobody's.
+  if (stored > 0 && session !== undefined) {
+    const usage = usageOf(state, session, target.channel, target);
+    usage.messages += stored;
+    countWrites(state, usage, stored, bytes);
+  }
   return exceptions;
 }
 
@@ -167,7 +177,7 @@ function admitBlock(
   room: number,
   exceptions: ProduceException[],
   { isUnbounded = false, asNodes = false }: Intake,
-): { stored: number; count: number } {
+): { stored: number; count: number; bytes: number } {
   const reader = new BlockReader(block);
   const pack = state.nextSeq;
   const fingerprints = allocate(reader.count * FINGERPRINT_BYTES);
@@ -176,11 +186,12 @@ function admitBlock(
   // The pack counts as held while its messages are admitted: one may be replaced by a later one of the same block.
   state.packs.set(pack, 2);
   let stored = 0;
+  let bytes = 0;
   for (let i = 0; reader.next(); i++) {
     const slot = rule !== undefined && reader.dedupe !== '' ? findSlot(state, channel, reader.dedupe) : undefined;
     const standing = slot === undefined ? undefined : asNodes ? 'first' : whatStands(state, slot, rule as DedupeRule);
     if (standing === 'first') {
-      channel.totals.deduplicated += 1;
+      totalsOf(state, channel).deduplicated += 1;
       exceptions.push({ index: firstIndex + i, what: 'deduplicated', id: bytesOf((slot as DedupeSlot).id) });
       continue;
     }
@@ -197,6 +208,7 @@ function admitBlock(
     // One that is refused for want of room may come again under its id, and is to be found in that later pack.
     reader.copyIdEnd(fingerprints, stored * FINGERPRINT_BYTES, FINGERPRINT_BYTES);
     stored += 1;
+    bytes += reader.end - reader.payloadStart;
     state.packs.set(pack, (state.packs.get(pack) as number) + 1);
     const message = createMessage(state, channel, policy, pack + i, pack, reader);
     if (reader.awaited && session !== undefined) awaitEnd(state, session, messageIdText(reader.id), message.seq);
@@ -216,7 +228,7 @@ function admitBlock(
   }
   // Gives up the two holds of above; when nothing of the block is left, the pack goes again.
   dropHold(state, pack, reader.second, stored);
-  return { stored, count: reader.count };
+  return { stored, count: reader.count, bytes };
 }
 
 /** The bytes of an id that the index keeps for a stored message: random ones, to tell most apart without the pack. */

@@ -41,12 +41,13 @@ export function refusalOf({ grant }: Session, command: Command): Refused | undef
         : lacks(`watch "${command.channel}"`, `channel:${command.channel}:read or consume`);
     case 'inspect':
       if (command.what === 'tokens') return lacks('list access tokens', 'server:admin');
+      if (command.what === 'usage') return lacks('show who has used how much', 'server:admin');
       if (command.what === 'channels' || command.what === 'overview' || command.what === 'message') return undefined;
       // Who holds a message may see what it waited for; a flow is looked at by its id.
       if (command.what === 'children' || command.what === 'flow') return undefined;
       // The channel of a schedule is known only where the schedule is.
       if (command.what === 'schedule' || command.what === 'schedules') return undefined;
-      // Without a channel, they are the events of all that the session may read.
+      // Without a channel, they are those of all that the session may read.
       if (command.what === 'events') return refusalToHear(grant, command.filter.channel);
       return refusalToHear(grant, command.channel);
     case 'kvRead':

@@ -19,7 +19,8 @@ import type { ColdView } from './cold.ts';
 import { addNodes, block, refusalOfNodes } from './flows.ts';
 import { hasNotBegun, holdGroup, keepsPlace } from './groups.ts';
 import { checksHold, prepare, write } from './kv.ts';
-import type { ChannelRef, Message, Session } from './memory.ts';
+import { countEnd, countStart, totalsOf } from './counts.ts';
+import type { ChannelRef, Lease, Message, Session, Usage } from './memory.ts';
 import { amend, end, move } from './lifecycle.ts';
 import { attemptNumber, extraOf, remember } from './message.ts';
 import { cutLine, encodeNotes, type Notes, notesKey } from './notes.ts';
@@ -27,6 +28,7 @@ import { touchPage } from './pages.ts';
 import { produceBlocks } from './produce.ts';
 import { type Refused, refusalOnKv, refusalToProduce } from './rights.ts';
 import { journal, type MachineState, put } from './state.ts';
+import { countKvWrites, countWrites, usageOf } from './usage.ts';
 
 /** How much later than the client the broker ends a handler's time, in milliseconds: the client's word comes first. */
 const TIMEOUT_GRACE_MS = 1_000;
@@ -52,8 +54,12 @@ export function applySettle(
     }
     // Before the checks: whether they hold would tell what the session may not read.
     const refusal = settle.effects && refusalOnKv(session, settle.effects);
+    if (refusal === undefined && settle.effects !== undefined && !checksHold(state, settle.effects.checks, view)) {
+      conflicts.push(i);
+      return;
+    }
+    countSettle(state, session, message, settle.outcome);
     if (refusal !== undefined) failRefused(state, message, refusal, random);
-    else if (settle.effects !== undefined && !checksHold(state, settle.effects.checks, view)) conflicts.push(i);
     else settleOne(state, session, message, settle, random, view);
   });
   return { kind: 'settled', lost, conflicts };
@@ -87,6 +93,7 @@ function settleTogether(
   const refusal = unreadable ?? commitEffects(state, session, produced, effects, view);
   [...held].forEach((message, i) => {
     const { outcome } = settles[i] as Settle;
+    countSettle(state, session, message, outcome);
     // Without their effects no attempt of the batch has been a success.
     if (refusal !== undefined && (outcome.kind === 'ack' || outcome.kind === 'wait'))
       failRefused(state, message, refusal, random);
@@ -124,6 +131,7 @@ export function applyStarted(state: MachineState, session: Session, command: Sta
     const lease = message?.lease;
     if (message === undefined || lease === undefined || lease.started) continue;
     lease.started = true;
+    countStart(state, message, lease);
     const { timeoutMs } = message.policy.policy;
     if (timeoutMs !== 0) setDeadline(state, message, timeoutMs);
   }
@@ -145,6 +153,7 @@ export function applyAnnotate(state: MachineState, session: Session, command: An
   const [attempt, by] = [attemptNumber(message), session.number];
   if (progress !== undefined) journal(state, 'progress', message, attempt, by, progress);
   if (line !== undefined) journal(state, 'logged', message, attempt, by, encoder.encode(cutLine(line)));
+  countWrites(state, usageOfLease(state, session, message), 1, (progress?.length ?? 0) + (line?.length ?? 0));
   state.annotatedPacks.add(message.pack);
   if (message.extra?.annotated !== true) {
     extraOf(message).annotated = true;
@@ -156,6 +165,18 @@ export function applyAnnotate(state: MachineState, session: Session, command: An
 export function heldMessage(session: Session, key: LeaseKey): Message | undefined {
   const message = session.held.get(key.seq);
   return message?.lease?.token === key.token ? message : undefined;
+}
+
+/** Counts a settle that counts. A handler has ended with it, unless there was none, or nobody knows when it died. */
+function countSettle(state: MachineState, session: Session, message: Message, outcome: Outcome): void {
+  const { kind } = outcome;
+  if (kind !== 'release' && kind !== 'undecodable' && kind !== 'died') countEnd(state, message);
+  const bytes = kind === 'ack' ? (outcome.result?.length ?? 0) : 0;
+  countWrites(state, usageOfLease(state, session, message), 1, bytes);
+}
+
+function usageOfLease(state: MachineState, session: Session, { channel, lease }: Message): Usage {
+  return usageOf(state, session, channel, lease as Lease);
 }
 
 /** A failed attempt of a handler that threw or took too long. */
@@ -170,6 +191,7 @@ export function failAttempt(
   const attempt = attemptNumber(message);
   rememberClaim(message, attempt);
   message.attempts += 1;
+  totalsOf(state, message.channel).failed += 1;
   extraOf(message).failure = cut;
   const { policy } = message.policy;
   if (message.attempts >= policy.maxAttempts) {
@@ -285,7 +307,7 @@ function commitChildren(
   const refusal =
     refusalOfProduced(session, nodes.produced) ??
     (nodes.edges.length === 0 ? undefined : refusalOfNodes(state, session, nodes, message)) ??
-    commitEntries(state, effects, view);
+    commitEntries(state, session, effects, view);
   if (refusal === undefined) addNodes(state, session, nodes, message, view);
   return refusal;
 }
@@ -298,7 +320,7 @@ function commitEffects(
   effects: Settle['effects'],
   view: ColdView,
 ): Refused | undefined {
-  const refusal = refusalOfProduced(session, produced ?? []) ?? commitEntries(state, effects, view);
+  const refusal = refusalOfProduced(session, produced ?? []) ?? commitEntries(state, session, effects, view);
   if (refusal !== undefined) return refusal;
   for (const part of produced ?? []) {
     const target = session.refs.get(part.ref) as ChannelRef;
@@ -317,11 +339,17 @@ function refusalOfProduced(session: Session, produced: NonNullable<Settle['produ
 }
 
 /** Writes entries of KV, or says why they cannot be. */
-function commitEntries(state: MachineState, effects: Settle['effects'], view: ColdView): Refused | undefined {
+function commitEntries(
+  state: MachineState,
+  session: Session,
+  effects: Settle['effects'],
+  view: ColdView,
+): Refused | undefined {
   if (effects === undefined) return undefined;
   const prepared = prepare(state, effects.mutations, view);
   if ('kind' in prepared) return prepared;
   if (prepared.length > 0) write(state, prepared);
+  countKvWrites(state, session, effects.mutations);
   return undefined;
 }
 
@@ -362,6 +390,7 @@ function applyOutcome(state: MachineState, message: Message, outcome: Outcome, r
       const attempt = attemptNumber(message);
       rememberClaim(message, attempt);
       message.attempts += 1;
+      totalsOf(state, message.channel).failed += 1;
       end(state, message, 'failed', { failure: cutFailure(outcome.failure), attempt });
       break;
     }
@@ -395,6 +424,7 @@ function produceRefusal(session: Session, ref: number, blocks: readonly Uint8Arr
 function failDecoding(state: MachineState, message: Message, failure: Failure): void {
   const extra = extraOf(message);
   extra.undecodable += 1;
+  totalsOf(state, message.channel).failed += 1;
   extra.failure = failure;
   const attempt = attemptNumber(message);
   rememberClaim(message, attempt);

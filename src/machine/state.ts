@@ -22,17 +22,20 @@ import type {
   Page,
   PolicyRef,
   Session,
+  Usage,
 } from './memory.ts';
 import {
   compareDeadlines,
   compareDue,
   compareExpiries,
   compareGates,
+  compareOldMinutes,
   compareRemovals,
   compareTokenExpiries,
   compareWindows,
 } from './message.ts';
 import { OrderedIndex } from './ordered-index.ts';
+import { createProduceTimes, type ProduceTimes } from './produce-times.ts';
 import { createSchedules, type Schedules } from './schedule.ts';
 import { SeqTable } from './seq-table.ts';
 
@@ -105,6 +108,13 @@ export interface MachineState {
   readonly annotatedPacks: Set<number>;
   /** Sessions whose client is gone, by the time at which something of them ends. */
   readonly expiringSessions: OrderedIndex<Session>;
+  /** When messages of late were produced. */
+  readonly produceTimes: ProduceTimes;
+  /** Channels of which minutes have records, those first whose newest is the oldest. */
+  readonly oldMinutes: OrderedIndex<Channel>;
+  /** The rows of a day that this broker has begun, by token and channel; it began with the commit `since`. */
+  readonly usage: { day: number; since: number; readonly rows: Map<string, Usage> };
+  readonly unwritten: Unwritten;
 
   /** Channels that may have something to hand out. */
   readonly dispatchable: Set<Channel>;
@@ -127,6 +137,19 @@ export interface MachineState {
   readonly busyChannels: Set<Channel>;
   readonly changes: Changes;
 }
+
+/**
+ * What was counted without a commit: starts of handlers, and what was read. It is written with the next commit, and where none
+ * comes, a minute later; so a crash takes away no more than that.
+ */
+export interface Unwritten {
+  channels: Channel[];
+  usage: Usage[];
+  /** When it is written, be it alone, in machine time; `Infinity` while there is nothing. */
+  writeAt: number;
+}
+
+const WRITE_AFTER_MS = 60_000;
 
 export interface JournalRecord {
   readonly commit: number;
@@ -181,6 +204,8 @@ export interface ClaimedMessage {
   readonly attempt: number;
   readonly redelivered: boolean;
   readonly timeoutMs: number;
+  /** Where it is counted when it is sent. */
+  readonly usage: Usage;
 }
 
 export interface SessionEnd {
@@ -254,6 +279,10 @@ export function createState(space: string): MachineState {
     compactions: [],
     annotatedPacks: new Set(),
     expiringSessions: new OrderedIndex((a, b) => a.wakesAt - b.wakesAt || a.number - b.number),
+    produceTimes: createProduceTimes(),
+    oldMinutes: new OrderedIndex(compareOldMinutes),
+    usage: { day: 0, since: 0, rows: new Map() },
+    unwritten: { channels: [], usage: [], writeAt: Infinity },
     dispatchable: new Set(),
     reservations: new Set(),
     givenUp: new Set(),
@@ -313,6 +342,12 @@ export function put(state: MachineState, key: Uint8Array, value: Uint8Array): vo
   state.changes.writes.push({ kind: 'put', key, value });
   state.changes.bytes += key.length + value.length;
   state.changes.dirty = true;
+}
+
+/** Where to note what is to be written without haste. */
+export function writeSoon({ unwritten, now }: MachineState): Unwritten {
+  if (unwritten.writeAt === Infinity) unwritten.writeAt = now + WRITE_AFTER_MS;
+  return unwritten;
 }
 
 export function erase(state: MachineState, key: Uint8Array): void {

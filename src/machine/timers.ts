@@ -1,6 +1,7 @@
 /** What happens by time alone. The broker asks when to come back, and comes back with a tick. */
 import type { Channel, EndedList, EndedMessage, Group, Message, Session } from './memory.ts';
 import { closeConsumers, forgetSession } from './consumers.ts';
+import { countEnd, minutesEndAt, removeOldMinutes } from './counts.ts';
 import { endWindow } from './dedupe.ts';
 import { renewReservations } from './dispatch.ts';
 import { isFlowWork, retireSome } from './flows.ts';
@@ -38,6 +39,8 @@ export function nextWake(state: MachineState): WakeTimes {
     state.kvExpiresAt,
     state.gates.first()?.wakesAt ?? Infinity,
     ticks.machine,
+    state.unwritten.writeAt,
+    state.oldMinutes.size === 0 ? Infinity : minutesEndAt(state.oldMinutes.first() as Channel),
     ...[...state.reservations].map(({ reservedUntil }) => reservedUntil),
     ...[...state.lone].map(({ lone }) => lone?.until ?? Infinity),
   );
@@ -56,6 +59,8 @@ export function applyTick(state: MachineState, random: () => number): void {
   for (const [channel, from] of state.regrouping) if (budget.left > 0) placeSomeGroups(state, channel, from, budget);
   while (budget.left > 0 && expireSession(state)) budget.left -= 1;
   while (budget.left > 0 && removeOld(state, budget));
+  while (budget.left > 0 && removeOldMinutes(state)) budget.left -= 1;
+  if (state.unwritten.writeAt <= state.now) state.changes.dirty = true;
   for (const channel of state.busyChannels) if (budget.left > 0) purgeSome(state, channel, budget);
   retireSome(state);
 }
@@ -140,6 +145,7 @@ function timeOut(state: MachineState, random: () => number): boolean {
   const message = state.deadlines.first();
   const lease = message?.lease;
   if (message === undefined || lease === undefined || lease.deadlineAt > state.now) return false;
+  countEnd(state, message);
   const notice = { kind: 'revoked', seq: message.seq, token: lease.token, reason: 'timeout' } as const;
   state.changes.notices.push({ session: lease.session, notice });
   const { timeoutMs } = message.policy.policy;

@@ -13,6 +13,7 @@ import type { ChannelSettings, GroupRules, Policy, SettingsPatch } from './polic
 import type { Tick } from './block.ts';
 import type { InspectSchedule, ManageSchedule, UpsertSchedule } from './schedule.ts';
 import type { ChannelHappening, EndedState, Happening, State } from './states.ts';
+import type { InspectUsage } from './usage.ts';
 
 export interface Request {
   /** 0 for a note in passing. */
@@ -242,6 +243,8 @@ export type Inspect =
       readonly limit: number;
     }
   | { readonly kind: 'inspect'; readonly what: 'group'; readonly channel: string; readonly group: string }
+  | InspectUsage
+  | InspectMetrics
   /**
    * Events from a position or a time on, or with neither from now on. An answer that reaches the end is followed by one
    * notice `events` as soon as there are more.
@@ -262,6 +265,22 @@ export type Inspect =
       readonly offset: number;
       readonly limit: number;
     };
+
+/**
+ * Asks for what was counted by the minute, of one channel or of as many as `limit` says, the oldest first; `after` is 0, or
+ * what the answer before gave as `next`. Fewer come when they are many minutes together. `from` is moved down to a whole
+ * minute and `to` up to one; without them it is the last hour. Without `stepMs`, in whole minutes, everything is one point.
+ */
+export interface InspectMetrics {
+  readonly kind: 'inspect';
+  readonly what: 'metrics';
+  readonly channel: string | undefined;
+  readonly after: number;
+  readonly limit: number;
+  readonly from: number | undefined;
+  readonly to: number | undefined;
+  readonly stepMs: number | undefined;
+}
 
 /**
  * Stores an access token that the client has made; its text never leaves the client, only its hash. Answer: `value`
@@ -488,6 +507,10 @@ export interface ChannelTotals {
   readonly purged: number;
   readonly redelivered: number;
   readonly deduplicated: number;
+  /** Attempts whose handler threw, gave up or ran too long, and messages that could not be decoded, each time. */
+  readonly failed: number;
+  /** Messages among the dead whose time to live was over. */
+  readonly expired: number;
 }
 
 /** An access token as `inspect` shows it: all that is known of it, and nothing that it could be made from. */

@@ -12,6 +12,7 @@ import { systemRandom } from '../model/random.ts';
 import type { ApiCase } from './api-conformance-tools.ts';
 import { batchCases } from './api-conformance-batches.ts';
 import { consumeCases } from './api-conformance-consume.ts';
+import { countsCases } from './api-conformance-counts.ts';
 import { eventCases } from './api-conformance-events.ts';
 import { flowCases } from './api-conformance-flows.ts';
 import { handlerCases } from './api-conformance-handlers.ts';
@@ -51,6 +52,7 @@ export function apiConformance(factory: ApiFactory, options: ApiConformanceOptio
     ...batchCases,
     ...eventCases,
     ...kvCases,
+    ...countsCases,
     ...scheduleCases,
     ...flowCases,
   ].map(([name, body]) => ({

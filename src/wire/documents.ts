@@ -9,6 +9,7 @@ import { type Command, MAX_EVENTS_KEPT } from '../model/command.ts';
 import { MAX_DURATION_MS } from '../model/duration.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { MESSAGE_ID_BYTES } from '../model/message-id.ts';
+import { METRICS_MINUTES, METRICS_STEP_MS } from '../model/metrics.ts';
 import { MAX_GROUP_PRIORITY, MAX_GROUP_WEIGHT, MAX_RATE_COUNT, MIN_GROUP_WEIGHT } from '../model/policy.ts';
 import { MAX_CRON_CHARACTERS } from '../model/recurrence.ts';
 import { MAX_TEMPLATE_BYTES, MISSED, OVERLAP, SEED_BYTES } from '../model/schedule.ts';
@@ -33,6 +34,12 @@ const isDuration: Check = (value) => typeof value === 'number' && value >= 0 && 
 const isMoment: Check = (value) => Number.isFinite(value);
 const isRateCount: Check = (value) => isLimit(value) && (value as number) <= MAX_RATE_COUNT;
 const isPeriod: Check = (value) => isDuration(value) && (value as number) >= 1;
+/** A moment that a Date can hold, be it between two milliseconds. */
+const isInstant = within(-MAX_DUE_AT, MAX_DUE_AT);
+const isStep: Check = (value) =>
+  isLimit(value) && (value as number) % METRICS_STEP_MS === 0 && (value as number) <= METRICS_STEP_MS * METRICS_MINUTES;
+/** The place of a row: four numbers of 8 bytes. */
+const isUsageKey: Check = (value) => value instanceof Uint8Array && value.length === 32;
 const isBytes: Check = (value) => value instanceof Uint8Array;
 const isRuleText: Check = (value) => typeof value === 'string' && value.length <= MAX_CRON_CHARACTERS;
 /** A whole millisecond that a Date can hold. */
@@ -163,6 +170,25 @@ const isCommand = anyOf(
       kinds: optional(listOf(oneOf(...HAPPENINGS, ...CHANNEL_HAPPENINGS))),
     }),
     limit: isLimit,
+  }),
+  fields({
+    kind: oneOf('inspect'),
+    what: oneOf('metrics'),
+    channel: optional(isText),
+    after: isCount,
+    limit: isLimit,
+    from: optional(isInstant),
+    to: optional(isInstant),
+    stepMs: optional(isStep),
+  }),
+  fields({
+    kind: oneOf('inspect'),
+    what: oneOf('usage'),
+    from: optional(isInstant),
+    to: optional(isInstant),
+    token: optional(isText),
+    channel: optional(isText),
+    after: optional(isUsageKey),
   }),
   fields({
     kind: oneOf('inspect'),

@@ -102,12 +102,7 @@ describe('docs/protocol.md', () => {
     const rows = table('Values');
     expect(rows.length).toBeGreaterThan(0);
     for (const [value = '', fields = ''] of rows) {
-      const path = FLOW_VIEWS.has(value)
-        ? 'model/flow-views.ts'
-        : value.startsWith('Schedule')
-          ? 'model/schedule.ts'
-          : 'model/command.ts';
-      expect([value, fields.split(', ')]).toEqual([value, fieldsOf(path, value)]);
+      expect([value, fields.split(', ')]).toEqual([value, fieldsOfValue(value)]);
     }
   });
 
@@ -149,6 +144,7 @@ describe('docs/protocol.md', () => {
       'messages of one list, channels of one overview, events of one events': `${MAX_LIST}, ${constant('machine/inspect.ts', 'MAX_OVERVIEW')}, ${constant('machine/events.ts', 'MAX_EVENTS')}`,
       'messages and edges of one flow, children of a message, characters of a key': `${MAX_FLOW_NODES}, ${MAX_FLOW_EDGES}, ${MAX_CHILDREN}, ${MAX_CHILD_KEY_CHARACTERS}`,
       'children of one children, messages and steps of one flow': `${MAX_CHILD_PAGE}, ${MAX_FLOW_VIEW}, ${MAX_FLOW_DEPTH}`,
+      'channels of one metrics, and minutes of all of them; records of one usage': `${constant('machine/metrics.ts', 'MAX_CHANNELS')}, ${constant('machine/metrics.ts', 'MAX_MINUTES')}, ${constant('machine/usage-report.ts', 'PAGE_RECORDS')}`,
       'backups at a time, and bytes that wait for a slow one': `${constant('broker/backups.ts', 'MAX_BACKUPS')}, ${constant('broker/backup.ts', 'MAX_WAITING_BYTES')}`,
       'a duration, in milliseconds': MAX_DURATION_MS,
       "characters of a failure's name, message and stack that are kept": `128, ${MAX_FAILURE_MESSAGE_CHARACTERS}, ${MAX_FAILURE_STACK_CHARACTERS}`,
@@ -179,8 +175,26 @@ describe('docs/protocol.md', () => {
   });
 });
 
-/** Values that are not in the file of the commands. */
-const FLOW_VIEWS: ReadonlySet<string> = new Set(['ChildPage', 'ChildView', 'FlowView']);
+/** The fields of a value, and before them those of what it extends, as one. */
+function fieldsOfValue(value: string): string[] {
+  const path = VALUE_FILES[value] ?? 'model/command.ts';
+  return value === 'UsageRow' ? ['those of UsageCounts', ...fieldsOf(path, value)] : fieldsOf(path, value);
+}
+
+const VALUE_FILES: Readonly<Record<string, string>> = {
+  ChildPage: 'model/flow-views.ts',
+  ChildView: 'model/flow-views.ts',
+  FlowView: 'model/flow-views.ts',
+  ScheduleView: 'model/schedule.ts',
+  SchedulePage: 'model/schedule.ts',
+  MetricsPage: 'model/metrics.ts',
+  ChannelMetrics: 'model/metrics.ts',
+  MetricsPoint: 'model/metrics.ts',
+  Histogram: 'model/histogram.ts',
+  UsagePage: 'model/usage.ts',
+  UsageCounts: 'model/usage.ts',
+  UsageRow: 'model/usage.ts',
+};
 
 /** The longest block that is taken, as the refusal of a longer one names it. */
 function longestBlock(): number {

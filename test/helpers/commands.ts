@@ -23,6 +23,7 @@ const name = fc
   .map((given) => given.slice(0, 255))
   .map(wellFormed);
 const id = fc.constant(0).map(() => Uint8Array.from(ids.next()));
+const moment = fc.option(fc.integer({ min: -8.64e15, max: 8.64e15 }), { nil: undefined });
 const tokenId = fc.uint8Array({ minLength: 6, maxLength: 6 }).map((some) => Buffer.from(some).toString('hex'));
 const delayMs = fc.double({ min: 0, max: 10 ** 9, noNaN: true });
 const lease: fc.Arbitrary<LeaseKey> = fc.record({ seq: count, token: count });
@@ -339,6 +340,28 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
       kinds: fc.option(fc.subarray([...HAPPENINGS, ...CHANNEL_HAPPENINGS], { minLength: 1 }), { nil: undefined }),
     }),
     limit: fc.integer({ min: 1, max: 1_000 }),
+  }),
+  fc.record({
+    kind: fc.constant('inspect' as const),
+    what: fc.constant('metrics' as const),
+    channel: fc.option(name, { nil: undefined }),
+    after: fc.nat(),
+    limit: fc.integer({ min: 1, max: 1_000 }),
+    from: moment,
+    to: moment,
+    stepMs: fc.option(
+      fc.integer({ min: 1, max: 1_440 }).map((minutes) => minutes * 60_000),
+      { nil: undefined },
+    ),
+  }),
+  fc.record({
+    kind: fc.constant('inspect' as const),
+    what: fc.constant('usage' as const),
+    from: moment,
+    to: moment,
+    token: fc.option(tokenId, { nil: undefined }),
+    channel: fc.option(name, { nil: undefined }),
+    after: fc.option(fc.uint8Array({ minLength: 32, maxLength: 32 }), { nil: undefined }),
   }),
   fc.record({
     kind: fc.constant('inspect' as const),

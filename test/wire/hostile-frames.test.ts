@@ -17,6 +17,8 @@ import { ManualClock } from '../helpers/manual-clock.ts';
 const SEED = 20_301_122;
 const MUTATIONS = 100_000;
 
+const METRICS = { kind: 'inspect', what: 'metrics', after: 0, limit: 1 };
+
 const TOKEN = {
   kind: 'createToken',
   id: 'abcdef012345',
@@ -159,6 +161,10 @@ describe('decodeRequests()', () => {
     ['settings that are no settings', { kind: 'control', channel: 'mail', action: 'configure', settings: 5 }],
     ['a state of its own', { kind: 'inspect', what: 'list', channel: 'mail', state: 'lost', offset: 0, limit: 5 }],
     ['a negative offset', { kind: 'inspect', what: 'list', channel: 'mail', state: 'dead', offset: -1, limit: 5 }],
+    ['a step that is no whole minute', { ...METRICS, stepMs: 61_000 }],
+    ['a step of no time', { ...METRICS, stepMs: 0 }],
+    ['a beginning that is no date', { ...METRICS, from: 8.64e15 + 1 }],
+    ['a place of usage that is too short', { kind: 'inspect', what: 'usage', after: new Uint8Array(31) }],
     ['an endless extension', { kind: 'extend', seq: 1, token: 1, forMs: Infinity }],
     ['a token without scopes', { ...TOKEN, scopes: [] }],
     ['a token of too many scopes', { ...TOKEN, scopes: Array.from({ length: 65 }, () => 'server:admin') }],

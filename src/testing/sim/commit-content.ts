@@ -1,22 +1,27 @@
 /** What a commit says, read from its writes: the invariants judge by what is durable and by nothing else. */
-import { BlockReader } from '../../model/block.ts';
+import { BlockReader, type Tick } from '../../model/block.ts';
 import { ByteReader, textOf } from '../../model/bytes.ts';
 import type { ChannelTotals, Reply } from '../../model/command.ts';
+import { countOf } from '../../model/histogram.ts';
 import type { KvValue } from '../../model/kv.ts';
 import { messageIdText } from '../../model/message-id.ts';
 import type { Policy } from '../../model/policy.ts';
 import type { Write } from '../../model/records.ts';
 import type { Happening } from '../../model/states.ts';
+import type { UsageCounts } from '../../model/usage.ts';
 import { decode } from '../../codec/bson.ts';
 import { readChannel, readPolicyRecord } from '../../machine/channels.ts';
 import { readEndedRecords } from '../../machine/cold.ts';
+import { minuteUnderWay, readMinute, timesEver } from '../../machine/counts.ts';
 import { readJournal } from '../../machine/journal.ts';
 import { readEntry } from '../../machine/kv-records.ts';
 import { KIND, Layout } from '../../machine/layout.ts';
 import { openPack } from '../../machine/pack.ts';
 import { readDelayed, readMessage, type StoredMessage } from '../../machine/message-record.ts';
+import { readSchedule, type StoredSchedule } from '../../machine/schedule-record.ts';
 import { PAGE_ORDERS } from '../../machine/pages.ts';
 import { type Meta, readMeta, readSession } from '../../machine/records.ts';
+import { readUsage } from '../../machine/usage-report.ts';
 
 export interface CommitContent {
   readonly transitions: readonly Transition[];
@@ -33,6 +38,14 @@ export interface CommitContent {
   readonly endedSessions: readonly number[];
   /** Entries of KV, the last writing of each. */
   readonly entries: readonly EntryContent[];
+  /** Schedules that were written or, without a record, removed: the last state of each. */
+  readonly schedules: readonly { readonly number: number; readonly stored: StoredSchedule | undefined }[];
+  /** The messages of schedules, as canonical text. */
+  readonly templates: readonly { readonly number: number; readonly content: string }[];
+  readonly minutes: readonly MinuteContent[];
+  /** Channels of which old minutes were removed. */
+  readonly clearedMinutes: readonly number[];
+  readonly usage: readonly UsageContent[];
   /** Machine time at the end of the commit. */
   readonly now: number;
   /** The process whose sessions end when another one leads next. */
@@ -77,6 +90,7 @@ export interface ItemContent {
   readonly dedupe: string;
   /** Keys of KV that are written when it is given up. */
   readonly undelivered: readonly string[];
+  readonly schedule: Tick | undefined;
 }
 
 export interface PageContent {
@@ -115,6 +129,25 @@ export interface ChannelContent {
   readonly totals: ChannelTotals;
   /** How many dead messages it keeps; `undefined` for all of them. */
   readonly keepsDead: number | undefined;
+  /** The minute that it is counting, with what it has counted in it; `undefined` before there was anything. */
+  readonly underWay: { readonly minute: number; readonly counts: ChannelTotals } | undefined;
+  /** How many handlers it has seen begin, and end. */
+  readonly begun: number;
+  readonly ended: number;
+}
+
+/** What a channel has counted in a minute that is over. */
+export interface MinuteContent {
+  readonly channel: number;
+  readonly minute: number;
+  readonly counts: ChannelTotals;
+}
+
+/** What one broker has counted for an access token on one day. */
+export interface UsageContent extends UsageCounts {
+  readonly row: string;
+  /** The number of the channel, or what stands for KV. */
+  readonly channel: number;
 }
 
 export interface SessionContent {
@@ -163,12 +196,20 @@ export class CommitReader {
       sessions: [],
       endedSessions: [],
       entries: [],
+      schedules: [],
+      templates: [],
+      minutes: [],
+      clearedMinutes: [],
+      usage: [],
       now: 0,
       brokerHost: undefined,
     };
     for (const write of writes) {
       if (write.kind === 'put') this.#put(content, write.key, write.value);
       else if (write.kind === 'delete') this.#delete(content, write.key);
+      else if (this.layout.kindOf(write.from) === KIND.minutes) {
+        content.clearedMinutes.push(this.layout.numberAt(write.from, 0));
+      }
     }
     return content;
   }
@@ -184,8 +225,29 @@ export class CommitReader {
         break;
       }
       case KIND.channel: {
-        const { number, name, paused, totals, settings } = readChannel(layout.numberAt(key, 0), value);
-        content.channels.push({ number, name, paused, totals, keepsDead: settings.dead.count });
+        const channel = readChannel(layout.numberAt(key, 0), value);
+        const { number, name, paused, totals, settings } = channel;
+        const { latency, handling } = timesEver(channel);
+        content.channels.push({
+          number,
+          name,
+          paused,
+          totals,
+          keepsDead: settings.dead.count,
+          underWay: minuteUnderWay(channel),
+          begun: countOf(latency),
+          ended: countOf(handling),
+        });
+        break;
+      }
+      case KIND.minutes: {
+        const { minute, counts } = readMinute(layout.numberAt(key, 1), value);
+        content.minutes.push({ channel: layout.numberAt(key, 0), minute, counts });
+        break;
+      }
+      case KIND.usage: {
+        const row = [0, 1, 2, 3].map((n) => layout.numberAt(key, n)).join('/');
+        content.usage.push({ row, channel: layout.numberAt(key, 2), ...readUsage(value) });
         break;
       }
       case KIND.policy:
@@ -221,6 +283,17 @@ export class CommitReader {
         }
         break;
       }
+      case KIND.schedule: {
+        const number = layout.numberAt(key, 0);
+        replaceSchedule(content, number, readSchedule(number, value));
+        break;
+      }
+      case KIND.template: {
+        const reader = new BlockReader(value);
+        reader.next();
+        content.templates.push({ number: layout.numberAt(key, 0), content: canonical(decode(reader.payload)) });
+        break;
+      }
       case KIND.pack:
         readPack(content, layout.numberAt(key, 0), value);
         break;
@@ -237,6 +310,7 @@ export class CommitReader {
       if (gone >= 0) content.delayed.splice(gone, 1);
     } else if (kind === KIND.pack) content.erasedPacks.push(this.layout.numberAt(key, 0));
     else if (kind === KIND.session) content.endedSessions.push(this.layout.numberAt(key, 0));
+    else if (kind === KIND.schedule) replaceSchedule(content, this.layout.numberAt(key, 0), undefined);
     else if (kind === KIND.kv) this.#entry(content, key, undefined);
   }
 
@@ -284,6 +358,16 @@ function replacePage({ pages }: Growing<CommitContent>, page: PageContent): void
   const before = pages.findIndex((one) => one.page === page.page);
   if (before >= 0) pages.splice(before, 1);
   pages.push(page);
+}
+
+function replaceSchedule(
+  { schedules }: Growing<CommitContent>,
+  number: number,
+  stored: StoredSchedule | undefined,
+): void {
+  const before = schedules.findIndex((one) => one.number === number);
+  if (before >= 0) schedules.splice(before, 1);
+  schedules.push({ number, stored });
 }
 
 function pageName(layout: Layout, key: Uint8Array): string {
@@ -334,11 +418,11 @@ function readPack(content: Growing<CommitContent>, pack: number, value: Uint8Arr
   const reader = new BlockReader(value, header.at);
   const items: ItemContent[] = [];
   for (let i = 0; reader.next(); i++) {
-    const { delayMs, dueAt, priority, lifo, dedupe } = reader;
+    const { delayMs, dueAt, priority, lifo, dedupe, schedule } = reader;
     const text = canonical(decode(reader.payload));
     const id = messageIdText(reader.id);
     const undelivered = reader.undelivered ? BlockReader.undeliveredOf(reader.item).map(keyText) : [];
-    items.push({ seq: pack + i, id, content: text, delayMs, dueAt, priority, lifo, dedupe, undelivered });
+    items.push({ seq: pack + i, id, content: text, delayMs, dueAt, priority, lifo, dedupe, undelivered, schedule });
   }
   content.packs.push({ pack, channel, producedAt, items });
 }

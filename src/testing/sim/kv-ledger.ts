@@ -36,9 +36,10 @@ export interface KvOp {
   readonly calledAt: number;
   readonly called: KvCalled | SettleCalled;
   readonly effects: KvEffectsAsked | undefined;
-  /** The highest version that anybody had been told of, and the least that machine time can have been. */
+  /** The highest version that anybody had been told of. */
   readonly toldBefore: number;
-  readonly notBefore: number;
+  /** The least that machine time can have been, under whoever leads at present. */
+  notBefore: number;
   readonly marker: string | undefined;
   answered: KvAnswered | SettleAnswered | undefined;
   /** The version under which it became durable. */
@@ -94,6 +95,10 @@ export class KvLedger {
     switch (record.kind) {
       case 'acquired':
         this.#nowAt = undefined;
+        // Where the wall clock was set back, machine time goes on from the last commit: it stood still while nobody led.
+        for (const op of this.ops) {
+          if (op.answered === undefined) op.notBefore = Math.min(op.notBefore, this.#now);
+        }
         break;
       case 'noted':
         if (record.what.startsWith('a commit fails')) this.#failedAt = record.at;

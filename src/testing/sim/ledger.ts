@@ -1,5 +1,6 @@
 /** The ledger: what is known of every message from the commits that have become durable. */
 import type { ChannelTotals } from '../../model/command.ts';
+import { NO_TOTALS } from '../../model/metrics.ts';
 import type { Policy } from '../../model/policy.ts';
 import type { Happening } from '../../model/states.ts';
 import type { ChannelContent, CommitContent, ItemContent, LiveContent, Transition } from './commit-content.ts';
@@ -202,7 +203,7 @@ export class Ledger {
   totalsOf(channel: number): { -readonly [K in keyof ChannelTotals]: ChannelTotals[K] } {
     let totals = this.totals.get(channel);
     if (totals === undefined) {
-      totals = { produced: 0, completed: 0, dead: 0, cancelled: 0, purged: 0, redelivered: 0, deduplicated: 0 };
+      totals = { ...NO_TOTALS };
       this.totals.set(channel, totals);
     }
     return totals;

@@ -51,6 +51,8 @@ export const MARKS = [
   'a message waits for its children over a takeover',
   'a parent fails with its child',
   'a parent goes on',
+  'a minute is counted by two brokers',
+  'a minute is over',
   'a process is paused',
   'a process leaves',
   'a produce waits for room',
@@ -63,6 +65,9 @@ export const MARKS = [
   'a surviving process takes over',
   'a suspect is delivered alone',
   'a transaction gives up',
+  'a schedule ticks',
+  'a tick is made up for by another leader',
+  'a tick waits for the message before it',
   'an ack brings messages along',
   'an entry expires during a takeover',
   'an entry has left the cache',
@@ -72,8 +77,10 @@ export const MARKS = [
   'expired entries are looked at in two stages',
   'leases are lost with their link',
   'lifo goes first',
+  'old minutes are removed',
   'several members race for the lead',
   'the disk is full',
+  'ticks are left out',
   'the power is cut',
   'the wall clock jumps ahead',
   'the wall clock jumps back',
@@ -139,9 +146,16 @@ export function marksOf(record: SimRecord, checker: Checker): Mark[] {
 }
 
 function commitMarks({ content, nonce }: Extract<SimRecord, { kind: 'commit' }>, checker: Checker): Mark[] {
-  const { ledger, leads, kv } = checker;
+  const { ledger, leads, kv, schedules } = checker;
   const marks: Mark[] = [];
+  if (schedules.hasTicked) marks.push('a schedule ticks');
+  if (schedules.hasMadeUp) marks.push('a tick is made up for by another leader');
+  if (schedules.hasQueued) marks.push('a tick waits for the message before it');
+  if (schedules.hasSkipped) marks.push('ticks are left out');
   if (kv.expiredMeanwhile) marks.push('an entry expires during a takeover');
+  if (content.minutes.length > 0) marks.push('a minute is over');
+  if (content.clearedMinutes.length > 0) marks.push('old minutes are removed');
+  if (checker.hasSharedMinute) marks.push('a minute is counted by two brokers');
   if (kv.hasLateSum) marks.push('a sum is committed behind a failed commit');
   for (const { id, host } of ledger.endedSessions) {
     if (host !== leads.predecessor && !leads.isWelcomed(id)) marks.push('a session expires after a takeover');

@@ -3,7 +3,7 @@
  * the store has made durable. The invariants are judged by these records alone, so a record that is changed by hand
  * shows whether an invariant would notice.
  */
-import type { ChannelView } from '../../model/command.ts';
+import type { ChannelTotals, ChannelView } from '../../model/command.ts';
 import type { ChildPolicy } from '../../model/flow.ts';
 import type { CommitContent } from './commit-content.ts';
 
@@ -284,6 +284,9 @@ export interface Died extends Timed {
 export interface Looked extends Timed {
   readonly kind: 'looked';
   readonly quietSince: number;
+  readonly wall: number;
+  /** The disk has room for new messages. */
+  readonly hasRoom: boolean;
   /** The process that leads, as the store has it, lives and is not paused. */
   readonly leaderRuns: boolean;
   /** Processes whose application has no connection with the one that leads. */
@@ -325,6 +328,8 @@ export interface Inspected extends Timed {
   readonly kind: 'inspected';
   readonly moment: 'at rest' | 'opened anew';
   readonly views: readonly ChannelView[];
+  /** What the minutes of each channel come to. */
+  readonly counted: readonly { readonly channel: string; readonly counts: ChannelTotals }[];
   /** Messages that are kept, by state, as the broker lists them. */
   readonly kept: readonly KeptMessage[];
 }

@@ -51,6 +51,8 @@ export interface Scenario {
   readonly kvShare: number;
   /** The share of its actions that are about flows. */
   readonly flowShare: number;
+  /** The share of its actions that are about schedules. */
+  readonly scheduleShare: number;
   /** What the broker's cache of entries holds at most. */
   readonly entryCacheBytes: number | undefined;
   readonly sessionTimeoutMs: number;
@@ -93,6 +95,8 @@ export function drawScenario(chance: Chance): Scenario {
     reopens: chance.happens(0.5),
     kvShare: chance.oneOf([0, 0.2, 0.4, 0.8]),
     entryCacheBytes: chance.oneOf([undefined, 0, 700, 3_000]),
+    // Drawn last, so that everything else of a seed stays what it was.
+    scheduleShare: chance.oneOf([0, 0, 0.1, 0.3]),
     flowShare: chance.oneOf([0, 0, 0.1, 0.3]),
   };
 }

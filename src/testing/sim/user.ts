@@ -3,6 +3,7 @@ import type { ProduceOptions } from '../../api/options.ts';
 import type { Chance } from './chance.ts';
 import { addFlow } from './flow-work.ts';
 import { workOnEntries } from './kv-work.ts';
+import { workOnSchedules } from './schedule-work.ts';
 import type { Content, OpenChannel, Workplace, World } from './world.ts';
 
 export async function useWorker(worker: Workplace): Promise<void> {
@@ -21,6 +22,8 @@ async function act(worker: Workplace, open: OpenChannel): Promise<void> {
   const { channel } = open;
   if (sim.scenario.flowShare > 0 && chance.happens(sim.scenario.flowShare)) return addFlow(worker, open);
   if (chance.happens(sim.scenario.kvShare)) return workOnEntries(worker, open);
+  const { scheduleShare } = sim.scenario;
+  if (scheduleShare > 0 && chance.happens(scheduleShare)) return workOnSchedules(worker, open);
   switch (chance.whole(0, 39)) {
     case 0:
     case 1:

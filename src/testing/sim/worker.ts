@@ -93,6 +93,9 @@ export class Worker implements Workplace {
         if (open.consumer === undefined) await this.consume(open).catch((error: unknown) => this.sim.tolerate(error));
         await open.channel.resume().catch((error: unknown) => this.sim.tolerate(error));
       }
+      for (const key of this.sim.schedules) {
+        await this.#holdfast?.schedules.remove(key).catch((error: unknown) => this.sim.tolerate(error));
+      }
       await this.process.sleep(CARE_MS);
     }
   }

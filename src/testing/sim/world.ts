@@ -97,6 +97,10 @@ export interface World {
   ): void;
   answeredWith(worker: Workplace, op: number, error: unknown): void;
   newMarker(): number;
+  /** Waits for a call, and has everybody wait for it who waits for rest. */
+  awaited<T>(worker: Workplace, call: Promise<T>): Promise<T>;
+  /** The keys of the schedules that the store has. */
+  readonly schedules: readonly string[];
   kvCalled(worker: Workplace, asked: KvAsked): number;
   kvAnswered(op: number, heard: KvHeard): void;
   replied(session: string, request: number, reply: Reply): void;
