@@ -96,7 +96,10 @@ function beginUsage(): Judge {
   const produced = new Map<number, number>();
   return (record, { ledger }) => {
     if (record.kind !== 'commit') return undefined;
-    for (const { channel } of ledger.produced) produced.set(channel, (produced.get(channel) ?? 0) + 1);
+    for (const { channel, schedule } of ledger.produced) {
+      // What a schedule produces, no client has.
+      if (schedule === undefined) produced.set(channel, (produced.get(channel) ?? 0) + 1);
+    }
     for (const row of record.content.usage) rows.set(row.row, row);
     const counted = new Map<number, number>();
     for (const { channel, messages } of rows.values()) counted.set(channel, (counted.get(channel) ?? 0) + messages);
