@@ -105,7 +105,7 @@ export function createAdmin(client: Client): Admin {
       checkChannelName(channel);
       return ((await ask(client, { kind: 'inspect', what: 'channel', channel })) as ChannelView | null) ?? undefined;
     },
-    metrics: (options = {}) => readMetrics(client, undefined, options),
+    metrics: (options = {}) => readMetrics(client, options),
     usage: (options = {}) => readUsage(client, options),
     get: (id) => readMessage(client, id),
     async list(channel, state, options = {}) {

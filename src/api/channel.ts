@@ -28,7 +28,7 @@ import { checkOptionsObject, checkSignal, refuseUnknown } from './checks.ts';
 import { changesRules, type ProduceOptions, type ResolvedChannelOptions, rulesOver } from './options.ts';
 import { type ChannelConfiguration, resolveConfiguration, type RetainOptions } from './settings.ts';
 import { type ChannelGroup, channelGroup, channelGroups } from './groups.ts';
-import { type MetricsOptions, readMetrics } from './metrics.ts';
+import { type MetricsOptions, readChannelMetrics } from './metrics.ts';
 import {
   resolveSchedule,
   type ScheduleOptions,
@@ -279,9 +279,8 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
   }
 
   /** What happened by the minute over the last day, with how long messages waited and handlers ran. @throws TypeError, RangeError */
-  async metrics(options: MetricsOptions = {}): Promise<ChannelMetrics> {
-    const { channels } = await readMetrics(this.#client, this.name, { step: '1m', ...options });
-    return channels[0] as ChannelMetrics;
+  metrics(options: MetricsOptions = {}): Promise<ChannelMetrics> {
+    return readChannelMetrics(this.#client, this.name, options);
   }
 
   /** A message with its payload, result, errors and history; `undefined` when it is not kept any more. */

@@ -2,8 +2,8 @@
 import type { Client } from '../client/client.ts';
 import type { InspectMetrics } from '../model/command.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
-import { METRICS_MINUTES, METRICS_STEP_MS, type MetricsPage } from '../model/metrics.ts';
-import { resolveMoment, refuseUnknown, wholeNumber } from './checks.ts';
+import { type ChannelMetrics, METRICS_MINUTES, METRICS_STEP_MS, type MetricsPage } from '../model/metrics.ts';
+import { checkChannelName, refuseUnknown, resolveMoment, wholeNumber } from './checks.ts';
 import { ask } from './stored.ts';
 
 export interface MetricsOptions {
@@ -25,6 +25,8 @@ export interface MetricsOptions {
 }
 
 export interface AllMetricsOptions extends MetricsOptions {
+  /** Only this channel, if there is one of this name. @default all */
+  readonly channel?: string;
   /** What the page before gave as `next`. @default the first channels */
   readonly after?: number;
   /** How many channels at most, up to 1,000; fewer come when they are more than 20,000 minutes together. @default 100 */
@@ -35,13 +37,22 @@ const OPTIONS = ['from', 'to', 'step'] as const;
 const DEFAULT_LIMIT = 100;
 const MOST_CHANNELS = 1_000;
 
-/** The metrics of one channel, or of some. @throws TypeError, RangeError for options that cannot be used */
-export async function readMetrics(
+/** The metrics of a channel that exists. @throws TypeError, RangeError for options that cannot be used */
+export async function readChannelMetrics(
   client: Client,
-  channel: string | undefined,
-  options: AllMetricsOptions,
-): Promise<MetricsPage> {
-  refuseUnknown(options, channel === undefined ? [...OPTIONS, 'after', 'limit'] : OPTIONS, 'metrics');
+  channel: string,
+  options: MetricsOptions,
+): Promise<ChannelMetrics> {
+  refuseUnknown(options, OPTIONS, 'metrics');
+  const { channels } = await readMetrics(client, { step: '1m', ...options, channel });
+  return channels[0] as ChannelMetrics;
+}
+
+/** The metrics of some channels. @throws TypeError, RangeError for options that cannot be used */
+export async function readMetrics(client: Client, options: AllMetricsOptions): Promise<MetricsPage> {
+  refuseUnknown(options, [...OPTIONS, 'channel', 'after', 'limit'], 'metrics');
+  const { channel } = options;
+  if (channel !== undefined) checkChannelName(channel);
   const command: InspectMetrics = {
     kind: 'inspect',
     what: 'metrics',

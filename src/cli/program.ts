@@ -18,6 +18,7 @@ import { addTail } from './commands/tail.ts';
 import { addSchedule } from './commands/schedule.ts';
 import { addServe } from './commands/serve.ts';
 import { addToken } from './commands/token.ts';
+import { addUsage } from './commands/usage.ts';
 import { addWorker } from './commands/worker.ts';
 
 /** Adds one command, or several that belong together, to the program. */
@@ -31,6 +32,7 @@ const COMMANDS: readonly AddCommand[] = [
   addGet,
   addFlow,
   addTail,
+  addUsage,
   addRetry,
   addRedrive,
   addCancel,

@@ -104,14 +104,20 @@ function checkText(text: string, name: string, most: number): void {
 
 /** Offsets such as `+01:00` are no time zones: only newer engines know them, and they know no daylight saving. */
 function isTimeZone(name: string): boolean {
+  if (timeZones.has(name)) return true;
   if (!/^[A-Za-z]/.test(name)) return false;
   try {
     new Intl.DateTimeFormat('en', { timeZone: name });
-    return true;
   } catch {
     return false;
   }
+  if (timeZones.size < MAX_TIME_ZONES) timeZones.add(name);
+  return true;
 }
+
+/** Names that were found to be good: to ask for one takes longer than all else. There are about 600, in any case of letters. */
+const MAX_TIME_ZONES = 1_000;
+const timeZones = new Set<string>();
 
 /** The patterns that were used last: reading one takes longer than finding its next time, and each takes 80 KB. */
 const MAX_PATTERNS = 32;

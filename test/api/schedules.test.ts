@@ -1,7 +1,12 @@
+import { createWriteStream } from 'node:fs';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { describe, expect, test } from 'vitest';
-import type { Channel, Holdfast, ScheduleOptions, ScheduleRule } from 'holdfast';
+import { type Channel, type Holdfast, open, restore, type ScheduleOptions, type ScheduleRule } from 'holdfast';
 import { z } from 'zod';
-import { setups, startInMemory } from '../helpers/instances.ts';
+import { newFolder, openUntilEnd, setups, startInMemory } from '../helpers/instances.ts';
+import { ManualClock } from '../helpers/manual-clock.ts';
 
 const EVERY: ScheduleRule = { every: '1m' };
 
@@ -104,16 +109,69 @@ describe('bad arguments change nothing', () => {
   });
 });
 
+const MINUTE = 60_000;
+
 describe.each(setups)('schedules ($name)', ({ start }) => {
-  test('go by the clock, over a close, an hour without anybody, and an open', async () => {
+  test('go by the clock of the broker, and tell handlers the time that each message is due for', async () => {
     const { hf, clock } = await start();
     const jobs = hf.channel<string>('jobs');
     const from = clock.wallMs();
     const seen: number[] = [];
-    await jobs.consume((_, { schedule }) => void seen.push(((schedule?.at ?? 0) - from) / 60_000));
+    await jobs.consume((_, { schedule }) => void seen.push(((schedule?.at ?? 0) - from) / MINUTE));
     await jobs.schedule('all', { every: '10m' }, 'x', { missed: 'all' });
-    for (let minute = 0; minute < 30; minute++) await clock.advance(60_000);
+    for (let minute = 0; minute < 30; minute++) await clock.advance(MINUTE);
     expect(seen).toEqual([10, 20, 30]);
-    expect(await hf.schedules.get('all')).toMatchObject({ nextAt: from + 40 * 60_000, message: 'x', ticks: 3 });
+    expect(await hf.schedules.get('all')).toMatchObject({ nextAt: from + 40 * MINUTE, message: 'x', ticks: 3 });
+  });
+
+  test('are in a backup, and go on from it where it is restored', async () => {
+    const { hf, clock } = await start();
+    const jobs = hf.channel<object>('jobs');
+    const from = clock.wallMs();
+    await jobs.schedule(
+      'daily',
+      { cron: '0 4 * * *', timeZone: 'Asia/Tokyo' },
+      { size: 12n },
+      { overlap: 'queue', limit: 9 },
+    );
+    await jobs.schedule('often', { every: '1m' }, { n: 1 }, { missed: 'all' });
+    for (let minute = 0; minute < 3; minute++) await clock.advance(MINUTE);
+    const file = join(newFolder(), 'backup');
+    await pipeline(Readable.from(hf.backup()), createWriteStream(file));
+    const folder = join(newFolder(), 'restored');
+    await restore(file, folder);
+    const later = new ManualClock(clock.wallMs() + 2 * MINUTE);
+    const again = await openUntilEnd(`file:${folder}`, { thread: false, clock: later });
+    await later.advance(0);
+    expect(await again.schedules.get('daily')).toEqual(await hf.schedules.get('daily'));
+    expect(await again.schedules.get('often')).toMatchObject({ ticks: 5, lastAt: from + 5 * MINUTE });
+    const ready = await again.channel<object>('jobs').list('ready');
+    expect(ready.map(({ schedule }) => ((schedule?.at ?? 0) - from) / MINUTE)).toEqual([1, 2, 3, 4, 5]);
+  });
+});
+
+describe('below the reserve of the disk', () => {
+  test('a schedule is refused, and those that there are wait for room', async () => {
+    const url = `file:${newFolder()}`;
+    const clock = new ManualClock();
+    const from = clock.wallMs();
+    const first = await open(url, { thread: false, clock });
+    await first.channel<string>('jobs').schedule('often', { every: '1m' }, 'x', { missed: 'all' });
+    await first.close();
+
+    const full = await open(url, { thread: false, clock, reserveBytes: 2 ** 50 });
+    const jobs = full.channel<string>('jobs');
+    for (let minute = 0; minute < 3; minute++) await clock.advance(MINUTE);
+    expect(await jobs.inspect()).toMatchObject({ ready: 0 });
+    for (const call of [jobs.schedule('new', EVERY, 'x'), full.schedules.runNow('often')]) {
+      await expect(call).rejects.toMatchObject({ code: 'STORE_FULL' });
+    }
+    await full.schedules.resume('often');
+    await full.close();
+
+    const roomy = await openUntilEnd(url, { thread: false, clock });
+    await clock.advance(0);
+    const ready = await roomy.channel<string>('jobs').list('ready');
+    expect(ready.map(({ schedule }) => ((schedule?.at ?? 0) - from) / MINUTE)).toEqual([1, 2, 3]);
   });
 });

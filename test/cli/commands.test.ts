@@ -32,6 +32,43 @@ describe.each(situations)('in $name', ({ fill }) => {
     expect(await json('stats', 'mail', '--url', `file:${folder}`)).toMatchObject({ channel: 'mail', ready: 1 });
   });
 
+  test('stats shows rates and times of the last while', async () => {
+    const { folder } = await fill();
+    const { output } = await holdfast('stats', 'mail', '--data', folder, '--window', '1h');
+    expect(output).toMatch(/produced a second +0\.\d+ over 1h/);
+    expect(output).toMatch(/ready to start +p50 \S+, p95 \S+, p99 \S+ of 1\n/);
+    const { lately } = await json<{ lately: unknown }>('stats', 'mail', '--data', folder);
+    expect(lately).toMatchObject({
+      counts: { produced: 3, dead: 1, failed: 1, completed: 0 },
+      perSecond: { produced: expect.any(Number) as unknown },
+      latency: { count: 1, p99Ms: expect.any(Number) as unknown },
+      handling: { count: 1 },
+    });
+    const values = await json<{ channels: { lately: unknown }[] }>('stats', '--data', folder);
+    expect(values.channels[1]?.lately).toMatchObject({ counts: { produced: 1 }, latency: { count: 0, p99Ms: null } });
+    const wrong = await holdfast('stats', '--data', folder, '--window', '90s');
+    expect(wrong).toMatchObject({ code: 2, output: '' });
+    expect(await holdfast('stats', 'nothing', '--data', folder)).toMatchObject({ code: 1, output: '' });
+  });
+
+  test('usage shows who has used how much', async () => {
+    const { folder } = await fill();
+    const { rows, total } = await json<{ rows: unknown[]; total: unknown }>('usage', '--data', folder);
+    expect(rows).toMatchObject([
+      { token: 'embedded', of: 'channel', channel: 'mail', messages: 3, writes: 5, reads: 1 },
+      { token: 'embedded', of: 'channel', channel: 'other', messages: 1, writes: 1, reads: 0 },
+    ]);
+    expect(total).toMatchObject({ messages: 4, writes: 6 });
+    const { code, output } = await holdfast('usage', '--data', folder, '--channel', 'mail', '--of', 'embedded');
+    const [heading, mail, sum] = output.split('\n').map((line) => line.split(/ {2,}/));
+    expect([code, heading?.slice(0, 2)]).toEqual([0, ['DAY', 'TOKEN']]);
+    expect(mail?.slice(1, 6)).toEqual(['embedded', 'mail', '1', '5', '3']);
+    expect(sum?.slice(0, 4)).toEqual(['total', '1', '5', '3']);
+    const past = await holdfast('usage', '--data', folder, '--from', '2020-02-29', '--to', '2020-03-01');
+    expect(past).toEqual({ code: 0, output: 'Nothing was counted\n', errors: '' });
+    expect(await holdfast('usage', '--data', folder, '--from', '2021-02-29')).toMatchObject({ code: 2, output: '' });
+  });
+
   test('ls lists channels, and messages by state', async () => {
     const { folder, ready, dead, delayed } = await fill();
     expect(await holdfast('ls', '--data', folder)).toEqual({ code: 0, output: 'mail\nother\n', errors: '' });

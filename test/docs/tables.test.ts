@@ -16,6 +16,9 @@ import { DEFAULT_DEDUPLICATION_MS, DEFAULT_POLICY, DEFAULT_SETTINGS, type Retent
 import { HAPPENINGS, nextState, STATES } from '#holdfast/model/states.js';
 import { readDocuments, rowsUnder } from './markdown.ts';
 import { constant, documentedDefault, fieldsOf, leastMemory } from './source.ts';
+import { MAX_USAGE_ROWS } from '#holdfast/machine/usage.js';
+import { METRICS_MINUTES } from '#holdfast/model/metrics.js';
+import { USAGE_DAYS } from '#holdfast/model/usage.js';
 
 const documents = new Map(readDocuments().map((document) => [document.path, document]));
 
@@ -110,6 +113,8 @@ describe('docs/guarantees.md', () => {
       'a duration': `${MAX_DURATION_MS / (365 * 86_400_000)} years`,
       'access tokens of a space, and scopes of one': `${MAX_ACCESS_TOKENS}, ${MAX_SCOPES}`,
       "characters of a token's label, and of a scope's glob or prefix": `${MAX_LABEL_CHARACTERS}, ${constant('model/scopes.ts', 'MAX_PATTERN_CHARACTERS')}`,
+      "minutes of a channel's metrics, and days of usage": `${METRICS_MINUTES}, ${USAGE_DAYS}`,
+      'rows of usage that a broker begins in a day': String(MAX_USAGE_ROWS),
       'backups at a time, and what waits for a slow one': `${constant('broker/backups.ts', 'MAX_BACKUPS')}, ${constant('broker/backup.ts', 'MAX_WAITING_BYTES')} bytes`,
       'memory of an isolate, at least, as a process and as a thread': leastMemory(),
       'processes of one holdfast worker': String(constant('cli/commands/worker.ts', 'MAX_PROCESSES')),
