@@ -32,7 +32,7 @@ export function hasFlows({ flows }: MachineState): boolean {
 
 /** Whether something waits for the message, or it for something. */
 export function isNode({ flows }: MachineState, { seq }: Pick<Message, 'seq'>): boolean {
-  return flows.children.has(seq) || flows.parents.has(seq);
+  return flows.children.has(seq) || flows.parents.has(seq) || flows.fresh.has(seq);
 }
 
 /** Finds the entry of a message as a parent, or makes it. */

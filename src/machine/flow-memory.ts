@@ -64,6 +64,8 @@ export interface Flows {
   /** By sequence number. */
   readonly parents: Map<number, FlowParent>;
   readonly children: Map<number, FlowChild>;
+  /** Messages that a command has added and is about to join to others. */
+  readonly fresh: Set<number>;
   /** Messages that wait, or are to wait, and of which it must be looked whether they still do. */
   readonly unsettled: Set<FlowParent>;
   /** Parents that have ended, and whose children are still to be let go, with how many of them have been. */
@@ -71,5 +73,5 @@ export interface Flows {
 }
 
 export function createFlows(): Flows {
-  return { parents: new Map(), children: new Map(), unsettled: new Set(), retired: new Map() };
+  return { parents: new Map(), children: new Map(), fresh: new Set(), unsettled: new Set(), retired: new Map() };
 }

@@ -39,7 +39,10 @@ interface NewNode {
 /** A message that an edge leads to: one of the new ones, or the one that stands for it. */
 type Node = Pick<FlowChild, 'seq' | 'pack' | 'second' | 'id'>;
 
-type Nodes = Pick<AddFlow, 'produced' | 'edges'>;
+interface Nodes extends Pick<AddFlow, 'produced' | 'edges'> {
+  /** All of them belong to it; else only those with edges do. */
+  readonly isFlow?: boolean;
+}
 
 /** What must be read: the message that is to have children, and ended ones that stand for some of them. */
 export function planFlow(state: MachineState, session: Session, command: AddFlow, view: ColdView): Need | undefined {
@@ -91,7 +94,8 @@ export function applyFlow(state: MachineState, session: Session, command: AddFlo
   if (found !== undefined && 'kind' in found) return found;
   const impossible = refusalOfNodes(state, session, command, found);
   if (impossible !== undefined) return impossible;
-  const exceptions = addNodes(state, session, command, found, view);
+  const { edges } = command;
+  const exceptions = addNodes(state, session, { produced, edges, isFlow: true }, found, view);
   // One that is running waits when its handler says so.
   if (found !== undefined && found.state !== 'leased' && found.state !== 'waiting') block(state, found, true);
   return { kind: 'produced', exceptions };
@@ -145,12 +149,13 @@ function duplicate(id: string, standing: string, why: string): Refused {
 export function addNodes(
   state: MachineState,
   session: Session,
-  { produced, edges }: Nodes,
+  { produced, edges, isFlow = false }: Nodes,
   under: Message | undefined,
   view: ColdView,
 ): ProduceException[] {
   const news = nodesOf(session, produced);
-  const { nodes, exceptions } = produceNodes(state, session, { produced, edges }, news);
+  const { nodes, exceptions } = produceNodes(state, session, { produced, edges, isFlow }, news);
+  state.flows.fresh.clear();
   const sizes = new Map<FlowParent, number>();
   for (const { child: index, parent: parentIndex, onFailure, key } of edges) {
     const seq = parentIndex === undefined ? (under as Message).seq : (nodes[parentIndex] as Node).seq;
@@ -345,7 +350,7 @@ function nodesOf({ refs }: Session, produced: readonly FlowPart[]): NewNode[] {
 function produceNodes(
   state: MachineState,
   session: Session,
-  { produced, edges }: Nodes,
+  { produced, edges, isFlow = false }: Nodes,
   news: readonly NewNode[],
 ): { nodes: Node[]; exceptions: ProduceException[] } {
   const nodes: Node[] = [];
@@ -357,14 +362,16 @@ function produceNodes(
       const pack = state.nextSeq;
       const start = nodes.length;
       const size = countOf([one]);
-      const asNodes = Array.from({ length: size }, (_, i) => inFlow.has(start + i)).some(Boolean);
+      const asNodes = isFlow || Array.from({ length: size }, (_, i) => inFlow.has(start + i)).some(Boolean);
       const found = produceBlocks(state, session, target, [one], Infinity, { isUnbounded: true, asNodes });
       const exceptional = new Map(found.map((exception) => [exception.index, exception]));
       for (let i = 0; i < size; i++) {
         const { id, second, hash } = news[start + i] as NewNode;
         const exception = exceptional.get(i);
-        if (exception === undefined) nodes.push({ seq: pack + i, pack, second, id });
-        else {
+        if (exception === undefined) {
+          nodes.push({ seq: pack + i, pack, second, id });
+          if (asNodes) state.flows.fresh.add(pack + i);
+        } else {
           exceptions.push({ ...exception, index: start + i });
           nodes.push(standingFor(state, target, hash));
         }

@@ -583,6 +583,33 @@ describe('a message that is deduplicated', () => {
     expectNoTrace(run);
   });
 
+  test.each(['replace', 'keepLast'] as const)('is not replaced by one that comes with it (%s)', (mode) => {
+    const bench = start({ dedupe: { windowMs: 60_000, mode } });
+    const { run, client, parents, children } = bench;
+    client.window(CHILDREN, children, 0);
+    const nodes: PlannedNode[] = [
+      { ref: children, below: ['top'], options: dedupe('a') },
+      { ref: children, below: [0] },
+      { ref: children, options: dedupe('a') },
+    ];
+    client.produce(parents);
+    const [lease] = client.take() as [Delivered];
+    const { ids, produced } = partsOf(run, nodes);
+    client.settle(lease, { kind: 'wait', edges: edgesOf(nodes) }, produced);
+    expect(messageOf(client, lease.id)).toMatchObject({ state: 'waiting' });
+    expect(messageOf(client, ids[0] as string)).toMatchObject({ state: 'waiting' });
+    const flow: PlannedNode[] = [
+      { ref: children, options: dedupe('b') },
+      { ref: children, below: [0] },
+      { ref: children, options: dedupe('b') },
+    ];
+    const { ids: added, reply } = addFlow(run, client, flow);
+    expect(reply).toMatchObject({ exceptions: [{ index: 2, what: 'deduplicated' }] });
+    expect(messageOf(client, added[0] as string)).toMatchObject({ state: 'waiting' });
+    const below = addFlow(run, client, [{ ref: children, below: ['top'], options: dedupe('c') }], ids[1]);
+    expect(below.reply).toEqual({ kind: 'produced', exceptions: [] });
+  });
+
   test('does not take the place of a message that somebody waits for', () => {
     const bench = start({ dedupe: { windowMs: 60_000, mode: 'replace' } });
     const { run, client, parents, children } = bench;
