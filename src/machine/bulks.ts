@@ -25,7 +25,7 @@ const MAX_ENDED = 100;
  * How far one step goes: few enough messages are changed that everybody else's commits stay short, and few enough are passed that their
  * commands do not wait.
  */
-const STEP: Bounds = { found: 200, passed: 5_000, packs: 16, bytes: 512 * 1024 };
+const STEP: Bounds = { found: 200, passed: 2_000, packs: 8, bytes: 256 * 1024 };
 
 const RECORD_VERSION = 1;
 
