@@ -11,6 +11,7 @@ import type { Entry } from '../model/records.ts';
 import { addAccessToken, readAccessToken } from './access-tokens.ts';
 import type { Channel, EndedMessage, Lease, Message, Session } from './memory.ts';
 import { addChannel, addPolicy, readChannel, readPolicyRecord } from './channels.ts';
+import { addBulk } from './bulks.ts';
 import { readEndedRecords } from './cold.ts';
 import { UNKNOWN_START } from './counts.ts';
 import { dropSlot } from './dedupe.ts';
@@ -170,6 +171,8 @@ export class Loader {
       case KIND.journalBounds:
         state.journalBounds = readJournalBounds(value);
         return;
+      case KIND.bulk:
+        return addBulk(state, layout.numberAt(key, 0), value);
       default:
         throw new HoldfastError('STORE_CORRUPT', `Cannot load a record of kind ${kind}`);
     }
@@ -212,7 +215,7 @@ export class Loader {
   }
 
   #restore(stored: StoredMessage, channel: Channel, priority: number, dueAt: number, dueClock: 0 | 1): Message {
-    const { policyNumbers, messages, packs, expiries, annotatedPacks } = this.#state;
+    const { policyNumbers, messages, packs, expiries, annotatedPacks, payloadPacks } = this.#state;
     const message: Message = {
       seq: stored.seq,
       pack: stored.pack,
@@ -236,6 +239,7 @@ export class Loader {
     if (message.extra !== undefined) {
       if (message.extra.expiresAt !== 0) expiries.add(message);
       if (message.extra.annotated) annotatedPacks.add(message.pack);
+      if (message.extra.payloadPack !== 0) payloadPacks.set(message.seq, message.extra.payloadPack);
     }
     return message;
   }
@@ -287,6 +291,8 @@ export class Loader {
       known(state.channelNumbers.get(record.channel), 'channel').ended[record.state].messages.add(ended);
       state.packs.set(pack, (state.packs.get(pack) ?? 0) + 1);
       if (record.extra?.annotated === true) state.annotatedPacks.add(pack);
+      const payloadPack = record.extra?.payloadPack ?? 0;
+      if (payloadPack !== 0) state.payloadPacks.set(seq, payloadPack);
     }
     this.#ends.clear();
     for (const channel of state.channels.values()) {

@@ -10,6 +10,7 @@ import { createFlows, type Flows } from './flow-memory.ts';
 import { Layout } from './layout.ts';
 import type {
   AccessToken,
+  BulkRun,
   Channel,
   DedupeSlot,
   EndedList,
@@ -106,6 +107,8 @@ export interface MachineState {
   readonly compactions: { readonly pack: number; readonly at: number }[];
   /** Packs with records of progress and log. */
   readonly annotatedPacks: Set<number>;
+  /** The packs of their own that messages have since their payloads were replaced, by their sequence numbers. */
+  readonly payloadPacks: Map<number, number>;
   /** Sessions whose client is gone, by the time at which something of them ends. */
   readonly expiringSessions: OrderedIndex<Session>;
   /** When messages of late were produced. */
@@ -133,6 +136,9 @@ export interface MachineState {
   readonly regrouping: Map<Channel, number>;
   /** Channels of which the last message has left since the last commit. */
   readonly emptied: Set<Channel>;
+  /** Bulks by their numbers, the oldest first, and those among them that run, in the order of their turns. */
+  readonly bulks: Map<number, BulkRun>;
+  readonly runningBulks: Set<BulkRun>;
   /** Channels with a purge or redrive under way. */
   readonly busyChannels: Set<Channel>;
   readonly changes: Changes;
@@ -278,6 +284,7 @@ export function createState(space: string): MachineState {
     journalReaders: new Map(),
     compactions: [],
     annotatedPacks: new Set(),
+    payloadPacks: new Map(),
     expiringSessions: new OrderedIndex((a, b) => a.wakesAt - b.wakesAt || a.number - b.number),
     produceTimes: createProduceTimes(),
     oldMinutes: new OrderedIndex(compareOldMinutes),
@@ -292,6 +299,8 @@ export function createState(space: string): MachineState {
     ruledGroups: 0,
     regrouping: new Map(),
     emptied: new Set(),
+    bulks: new Map(),
+    runningBulks: new Set(),
     busyChannels: new Set(),
     changes: createChanges(),
   };

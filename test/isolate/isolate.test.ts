@@ -89,6 +89,20 @@ describe.each(['process', 'thread'] as const)('a handler in a %s', (isolate) => 
     });
   });
 
+  test('is told when its message is cancelled, has the time that it is given, and is killed then', async () => {
+    const { jobs } = await start({ concurrency: 2 });
+    const [polite, deaf] = await jobs.produceAll([{ do: 'until stopped' }, { do: 'for ever' }]);
+    if (polite === undefined || deaf === undefined) throw new Error('They were not produced');
+    for (const { id } of [polite, deaf]) await logged(jobs, id);
+    await jobs.cancel(polite.id, { reason: 'enough', deadline: '1m' });
+    expect(await jobs.result(polite.id)).toBe('CANCELLED');
+    await jobs.cancel(deaf.id, { reason: 'enough', deadline: 100 });
+    await expect(jobs.result(deaf.id)).rejects.toMatchObject({ code: 'DEAD', cause: { message: 'enough' } });
+    expect(await jobs.get(deaf.id)).toMatchObject({ state: 'cancelled', deaths: 0 });
+    const echo = (await jobs.request({ do: 'echo' })) as Echo;
+    expect(echo.handled).toBeGreaterThan(0);
+  });
+
   test('throws, asks for a retry and gives up as any other', async () => {
     const { jobs } = await start({ rules: { attempts: 1 } });
     const thrown = { name: 'RangeError', message: 'too large', stack: expect.stringContaining('work.mjs') as string };
