@@ -25,6 +25,11 @@ export interface NodeEnd {
   readonly why: string | undefined;
 }
 
+/** Whether anything waits for anything. */
+export function hasFlows({ flows }: MachineState): boolean {
+  return flows.parents.size + flows.children.size > 0;
+}
+
 /** Whether something waits for the message, or it for something. */
 export function isNode({ flows }: MachineState, { seq }: Pick<Message, 'seq'>): boolean {
   return flows.children.has(seq) || flows.parents.has(seq);
@@ -90,7 +95,7 @@ export function writeParent(state: MachineState, parent: FlowParent, known: numb
 /** A message has ended, was deleted, or goes on among dead letters: before what is kept of it is given free. */
 export function endNode(state: MachineState, message: Message, end: NodeEnd): void {
   const { parents, children } = state.flows;
-  if (parents.size + children.size === 0) return;
+  if (!hasFlows(state)) return;
   const child = children.get(message.seq);
   if (child !== undefined && child.end === undefined) {
     const why = (end.why ?? '').slice(0, MAX_WHY_CHARACTERS);

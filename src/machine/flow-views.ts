@@ -17,10 +17,11 @@ import { type ColdView, lastEnd, locate, type Need } from './cold.ts';
 import type { FlowChild, FlowLink, FlowParent } from './flow-memory.ts';
 import { KIND } from './layout.ts';
 import { keptMessage } from './manage.ts';
-import type { Session } from './memory.ts';
+import type { Lease, Session } from './memory.ts';
 import { refusalFor } from './rights.ts';
 import { heldMessage } from './settle.ts';
 import type { EndedRecord, MachineState } from './state.ts';
+import { countReads, usageOf } from './usage.ts';
 
 /** Records of ends that are asked for at a time: it may turn out that the first of them are enough. */
 const STEP = 16;
@@ -50,12 +51,16 @@ export function applyFlowView(
   view: ColdView,
 ): Reply {
   if (command.what === 'flow') return applyFlow(state, session, command, view);
-  if (heldMessage(session, command) === undefined) {
+  const message = heldMessage(session, command);
+  if (message === undefined) {
     return { kind: 'refused', code: 'LEASE_LOST', message: 'The message is no longer this handler’s' };
   }
   const parent = heldParent(state, session, command);
-  const value: ChildPage =
-    parent === undefined ? { children: [], next: undefined } : viewChildren(state, parent, command, view);
+  if (parent === undefined) return { kind: 'value', value: { children: [], next: undefined } satisfies ChildPage };
+  const value = viewChildren(state, parent, command, view);
+  const bytes = value.children.reduce((sum, { result }) => sum + (result?.length ?? 0), 0);
+  const usage = usageOf(state, session, message.channel, message.lease as Lease);
+  if (value.children.length > 0) countReads(state, usage, value.children.length, bytes);
   return { kind: 'value', value };
 }
 

@@ -24,7 +24,7 @@ import {
 } from './groups.ts';
 import { KIND } from './layout.ts';
 import { attemptNumber, extraOf, remember } from './message.ts';
-import { endNode, forgetNode, returnNode } from './flow-graph.ts';
+import { endNode, forgetNode, hasFlows, returnNode } from './flow-graph.ts';
 import { encodeDelayed } from './message-record.ts';
 import { notesKey } from './notes.ts';
 import { releasePack } from './packs.ts';
@@ -161,7 +161,8 @@ export function end(state: MachineState, message: Message, what: Happening, outc
     group: message.group?.key ?? '',
   };
   recordEnd(state, record);
-  endNode(state, message, { state: next, commit: state.nextCommit, isMoved: false, why: record.failure?.message });
+  if (hasFlows(state))
+    endNode(state, message, { state: next, commit: state.nextCommit, isMoved: false, why: record.failure?.message });
   const { seq, pack, second, endedAt } = record;
   keep(state, channel.ended[next], { seq, pack, second, endedAt });
   tellWaiters(state, message.seq, next, outcome.result, record.failure);
