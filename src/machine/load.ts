@@ -233,6 +233,7 @@ export class Loader {
       lease: undefined,
       extra: stored.extra,
     };
+    this.#state.newestSecond = Math.max(this.#state.newestSecond, message.second);
     messages.set(message.seq, message);
     if (message.group !== undefined && stored.begun) message.group.begun = message;
     packs.set(message.pack, (packs.get(message.pack) ?? 0) + 1);
@@ -288,6 +289,7 @@ export class Loader {
       if (record.state === undefined || state.messages.has(record.seq)) continue;
       const { seq, pack, second, endedAt } = record;
       const ended: EndedMessage = { seq, pack, second, endedAt };
+      state.newestSecond = Math.max(state.newestSecond, second);
       known(state.channelNumbers.get(record.channel), 'channel').ended[record.state].messages.add(ended);
       state.packs.set(pack, (state.packs.get(pack) ?? 0) + 1);
       if (record.extra?.annotated === true) state.annotatedPacks.add(pack);

@@ -99,8 +99,8 @@ export class Machine {
 
   /** All that the machine has in the store by now; what is to come has keys of its own. */
   get everythingSoFar(): KeyRange[] {
-    const { layout, nextSeq, nextCommit, now } = this.#state;
-    return layout.everythingBefore(nextSeq, nextCommit, secondOf(now) + 1);
+    const { layout, nextSeq, nextCommit, newestSecond, now } = this.#state;
+    return layout.everythingBefore(nextSeq, nextCommit, Math.max(secondOf(now), newestSecond) + 1);
   }
 
   loader(): Loader {

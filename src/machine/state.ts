@@ -51,6 +51,8 @@ export interface MachineState {
   /** The process of the broker that led last, as the store has it, and then of this one; `undefined` in a new store. */
   brokerHost: string | undefined;
   nextSeq: number;
+  /** The newest second of an id: clients' clocks, and times of ticks, may be ahead of machine time. */
+  newestSecond: number;
   nextToken: number;
   nextChannel: number;
   nextPolicy: number;
@@ -248,6 +250,7 @@ export function createState(space: string): MachineState {
     wall: 0,
     brokerHost: undefined,
     nextSeq: 1,
+    newestSecond: 0,
     nextToken: 1,
     nextChannel: 1,
     nextPolicy: 1,

@@ -71,8 +71,17 @@ describe.each(['process', 'thread'] as const)('a handler in a %s', (isolate) => 
     const result = (await jobs.result(id)) as object;
     const stored = await jobs.get(id);
     expect(result).toMatchObject({ id, channel: 'jobs', attempt: 1, redelivered: false });
-    expect(result).toMatchObject({ producedAt: stored?.producedAt });
+    expect(result).toMatchObject({ producedAt: stored?.producedAt, schedule: undefined });
     expect(stored).toMatchObject({ progress: { half: true }, log: ['a line'] });
+  });
+
+  test('knows the tick of a schedule that it works on', async () => {
+    const { hf, jobs } = await start();
+    await jobs.schedule('often', { every: '1d' }, { do: 'context' });
+    const { id } = await hf.schedules.runNow('often');
+    const stored = await jobs.get(id);
+    expect(await jobs.result(id)).toMatchObject({ schedule: stored?.schedule });
+    expect(stored?.schedule).toMatchObject({ key: 'often', manual: true });
   });
 
   test('produces with its ack, by the name of the channel and by its options', async () => {
