@@ -7,6 +7,7 @@ export type { Admin, RetainEventsOptions } from './api/admin.ts';
 export type { BackupOptions } from './api/backup.ts';
 export { Channel, type RequestOptions } from './api/channel.ts';
 export type { Receipt } from './api/receipt.ts';
+export type { Bulk, BulkOptions } from './api/bulk.ts';
 export type { BatchConsumeOptions, Consumer, ConsumeOptions } from './api/consumer.ts';
 export type {
   ChannelEventsOptions,
@@ -19,7 +20,7 @@ export type {
 export type { FlowOptions, FlowReceipt, FlowViewOptions } from './api/flow.ts';
 export type { FlowChild, ReadChildren, ResultSource } from './api/flow-children.ts';
 export type { FlowNode, FlowNodeOptions, FlowParent } from './api/flow-nodes.ts';
-export type { HandlerContext } from './api/handler-context.ts';
+export { CancelledError, type HandlerContext } from './api/handler-context.ts';
 export type { IsolatedConsumeOptions, IsolatedContext, IsolatedHandler } from './api/isolated.ts';
 export type { CloseOptions, Holdfast } from './api/holdfast.ts';
 export type { KvOptions } from './api/kv/limits.ts';
@@ -59,9 +60,11 @@ export { deadLetter, type HandlerOutcome, rateLimited, retry, snooze, waitForChi
 export type { ScheduleOptions, ScheduleReceipt, ScheduleRule } from './api/schedule-options.ts';
 export type { Schedule, ScheduleInfo, ScheduleListOptions, SchedulePage, Schedules } from './api/schedules.ts';
 export type { AllMetricsOptions, MetricsOptions } from './api/metrics.ts';
+export type { CancelOptions, ChangeOptions, RetryOptions, UpdateOptions } from './api/life.ts';
 export { InvalidMessageError } from './api/schema.ts';
 export type { CreateTokenOptions, NewToken, Tokens } from './api/tokens.ts';
-export type { CancelOptions, ListOptions, StoredMessage } from './api/stored.ts';
+export type { FilterOptions, SearchOptions, SearchPage } from './api/search.ts';
+export type { ListOptions, StoredMessage } from './api/stored.ts';
 export type { UsageOptions, UsageReport } from './api/usage.ts';
 export type { Transaction, TransactionTarget } from './api/transaction.ts';
 export type { Tick } from './model/block.ts';
@@ -80,6 +83,8 @@ export { type ErrorCode, HoldfastError, StoreError } from './model/errors.ts';
 export type { ChildPolicy } from './model/flow.ts';
 export type { FlowView } from './model/flow-views.ts';
 export { bucketBounds, type Histogram, mergeHistograms, percentileMs } from './model/histogram.ts';
+export type { BulkAction, MessageFilter } from './model/filter.ts';
+export type { BulkView } from './model/life.ts';
 export type { KvKey, KvKeyPart } from './model/kv-key.ts';
 export type { KvListSelector } from './model/kv-selector.ts';
 export type { MessageId } from './model/message-id.ts';

@@ -6,22 +6,26 @@ import type { Client } from '../client/client.ts';
 import { type ChannelView, type Control, type Manage, MAX_EVENTS_KEPT, type Overview } from '../model/command.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
 import type { FlowView } from '../model/flow-views.ts';
+import type { BulkAction } from '../model/filter.ts';
+import type { BulkView } from '../model/life.ts';
 import { type MessageId, parseMessageId } from '../model/message-id.ts';
 import { DEFAULT_JOURNAL_BOUNDS } from '../model/policy.ts';
 import type { MetricsPage } from '../model/metrics.ts';
 import type { State } from '../model/states.ts';
-import { checkChannelName, refuseUnknown, wholeNumber } from './checks.ts';
+import { checkChannelName, checkOptionsObject, refuseUnknown, wholeNumber } from './checks.ts';
 import { type AllMetricsOptions, readMetrics } from './metrics.ts';
 import { type FlowViewOptions, viewFlow } from './flow.ts';
+import { type Bulk, bulkOf, type BulkOptions, listBulks, startBulk } from './bulk.ts';
 import {
-  ask,
   cancelMessage,
   type CancelOptions,
-  listMessages,
-  type ListOptions,
-  readMessage,
-  type StoredMessage,
-} from './stored.ts';
+  retryMessage,
+  type RetryOptions,
+  updateMessage,
+  type UpdateOptions,
+} from './life.ts';
+import { type FilterOptions, searchMessages, type SearchOptions, type SearchPage } from './search.ts';
+import { ask, listMessages, type ListOptions, readMessage, type StoredMessage } from './stored.ts';
 import { readUsage, type UsageOptions, type UsageReport } from './usage.ts';
 
 export interface Admin {
@@ -55,12 +59,29 @@ export interface Admin {
   purge(channel: string): Promise<number>;
   /** Brings all dead messages of a channel back and says how many. @throws HoldfastError `NOT_FOUND` */
   redrive(channel: string): Promise<number>;
-  /** Brings one dead message back. @throws HoldfastError `NOT_FOUND`, `WRONG_STATE` */
-  retry(id: MessageId): Promise<void>;
+  /** Brings a message back that has ended. @throws HoldfastError `NOT_FOUND`, `WRONG_STATE` */
+  retry(id: MessageId, options?: RetryOptions): Promise<void>;
   /** Stops a message that has not ended. @throws HoldfastError `NOT_FOUND`, `WRONG_STATE` */
   cancel(id: MessageId, options?: CancelOptions): Promise<void>;
   /** What waits for what below a message; `undefined` when it is not kept any more. */
   flow(id: MessageId, options?: FlowViewOptions): Promise<FlowView | undefined>;
+  /** Deletes a message that waits, or that has ended. @throws HoldfastError `NOT_FOUND`, `WRONG_STATE` */
+  remove(id: MessageId): Promise<void>;
+  /** Changes a message that waits; no schema checks it. @throws HoldfastError `NOT_FOUND`, `WRONG_STATE` */
+  update(id: MessageId, options: UpdateOptions<unknown>): Promise<void>;
+  /** Messages that a filter holds for, of one channel or of all, a page at a time. */
+  search(options?: SearchOptions & { readonly channel?: string }): Promise<SearchPage<unknown>>;
+  /** Begins a bulk, see `bulk` of a channel. @throws HoldfastError `NOT_FOUND` */
+  startBulk<Action extends BulkAction>(
+    channel: string,
+    action: Action,
+    filter: FilterOptions,
+    options?: BulkOptions<Action>,
+  ): Promise<Bulk>;
+  /** Bulks that run, and the last hundred that have ended, of one channel or of all. */
+  bulks(channel?: string): Promise<BulkView[]>;
+  /** A bulk by its number. */
+  bulk(id: number): Bulk;
   /** Makes a delayed message ready now. @throws HoldfastError `NOT_FOUND`, `WRONG_STATE` */
   promote(id: MessageId): Promise<void>;
   /**
@@ -116,9 +137,26 @@ export function createAdmin(client: Client): Admin {
     resume: async (channel) => void (await control(channel, 'resume')),
     purge: async (channel) => Number(await control(channel, 'purge')),
     redrive: async (channel) => Number(await control(channel, 'redrive')),
-    retry: (id) => manage(id, 'redrive'),
-    cancel: (id, options = {}) => cancelMessage(client, id, options),
     flow: (id, options) => viewFlow(client, id, options),
+    retry: (id, options) => retryMessage(client, id, options),
+    cancel: (id, options) => cancelMessage(client, id, options),
+    remove: (id) => manage(id, 'remove'),
+    update: (id, options) => updateMessage(client, id, options),
+    async search(options = {}) {
+      checkOptionsObject(options, 'search');
+      const { channel, ...rest } = options;
+      if (channel !== undefined) checkChannelName(channel);
+      return searchMessages(client, channel, rest);
+    },
+    async startBulk(channel, action, filter, options) {
+      checkChannelName(channel);
+      return startBulk(client, channel, action, filter, options ?? ({} as NonNullable<typeof options>));
+    },
+    async bulks(channel) {
+      if (channel !== undefined) checkChannelName(channel);
+      return listBulks(client, channel);
+    },
+    bulk: (id) => bulkOf(client, id),
     promote: (id) => manage(id, 'promote'),
     async retainEvents(options) {
       refuseUnknown(options, ['count', 'age'], 'retainEvents');

@@ -1,6 +1,6 @@
 /** A batch: many messages for one run of a handler, with an outcome for each. */
 import type { Client } from '../client/client.ts';
-import type { BatchSettlement, RunBatch, Settlement, StopReason, Work } from '../client/consumer.ts';
+import type { BatchSettlement, Cancellation, RunBatch, Settlement, StopReason, Work } from '../client/consumer.ts';
 import type { Together } from '../model/command.ts';
 import type { Duration } from '../model/duration.ts';
 import { createTimer, failure, settlementOf, settleWith } from './attempt.ts';
@@ -234,12 +234,13 @@ class HeldMessage implements BatchMessage<unknown> {
     this.#work = work;
     this.#options = options;
     this.#context = new AttemptContext(client, channel, work, (forMs) => this.onExtend(forMs));
-    const stop = (reason: StopReason): void => {
-      this.#context.stop(reason);
+    const stop = (reason: StopReason, cancelling?: Cancellation): void => {
+      this.#context.stop(reason, cancelling);
       onStop(reason);
     };
     work.onStop = { stop };
     if (work.stopped !== undefined) onStop(work.stopped);
+    else if (work.cancelling !== undefined) onStop('cancelled');
   }
 
   decode(): void {

@@ -6,6 +6,7 @@ import type { Answer, ProduceOutcome } from '../client/outbox.ts';
 import type { ChannelView, Command, Control, EventKind, GroupView, Manage } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { FlowView } from '../model/flow-views.ts';
+import type { BulkAction } from '../model/filter.ts';
 import { type MessageId, messageIdText, parseMessageId } from '../model/message-id.ts';
 import type { ChannelMetrics } from '../model/metrics.ts';
 import type { State } from '../model/states.ts';
@@ -37,15 +38,18 @@ import {
   upsertSchedule,
 } from './schedule-options.ts';
 import { checkMessage } from './schema.ts';
+import { type Bulk, type BulkOptions, startBulk } from './bulk.ts';
 import {
-  ask,
   cancelMessage,
   type CancelOptions,
-  listMessages,
-  type ListOptions,
-  readMessage,
-  type StoredMessage,
-} from './stored.ts';
+  retryMessage,
+  type RetryOptions,
+  updateMessage,
+  type UpdateOptions,
+} from './life.ts';
+import { type FilterOptions, searchMessages, type SearchOptions, type SearchPage } from './search.ts';
+import { ask, listMessages, type ListOptions, readMessage, type StoredMessage } from './stored.ts';
+import { unlessAborted } from './waiting.ts';
 import type { Prepared } from './produced.ts';
 import type { Receipt } from './receipt.ts';
 import type { TransactionTarget } from './transaction.ts';
@@ -338,8 +342,8 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
   }
 
   /** Stops a message that has not ended; a handler that runs gets its signal. @throws HoldfastError `NOT_FOUND`, `WRONG_STATE` */
-  async cancel(id: MessageId, options: CancelOptions = {}): Promise<void> {
-    await cancelMessage(this.#client, id, options);
+  cancel(id: MessageId, options?: CancelOptions): Promise<void> {
+    return cancelMessage(this.#client, id, options);
   }
 
   /** A message of a flow, with what it waits for; `hf.flow` adds it. @throws TypeError, RangeError for options of the flow */
@@ -350,6 +354,55 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
   /** What waits for what below a message; `undefined` when it is not kept any more. */
   flow(id: MessageId, options?: FlowViewOptions): Promise<FlowView | undefined> {
     return viewFlow(this.#client, id, options);
+  }
+
+  /**
+   * Brings a message back that has ended, in whatever way; its history goes on, its result is gone, and whoever waits for one from now on
+   * waits for the new one. @throws HoldfastError `NOT_FOUND`, `WRONG_STATE`
+   */
+  retry(id: MessageId, options?: RetryOptions): Promise<void> {
+    return retryMessage(this.#client, id, options);
+  }
+
+  /**
+   * Deletes a message that waits, or that has ended, and gives its dedupe key free. One that a handler has must be cancelled first.
+   *
+   * @throws HoldfastError `NOT_FOUND`, `WRONG_STATE`
+   */
+  async remove(id: MessageId): Promise<void> {
+    await this.#manage(id, 'remove');
+  }
+
+  /**
+   * Changes a message that waits, or when it is handed out.
+   *
+   * @throws TypeError, RangeError for what cannot be used; InvalidMessageError when the message does not match the schema
+   * @throws HoldfastError `NOT_FOUND`; `WRONG_STATE` when a handler has it or it has ended
+   */
+  async update(id: MessageId, options: UpdateOptions<Input>): Promise<void> {
+    checkOptionsObject(options, 'update');
+    const { schema, limits } = this.#options;
+    if (schema !== undefined && 'message' in options) await checkMessage(schema, this.name, options.message);
+    await updateMessage(this.#client, id, options, limits);
+  }
+
+  /** Messages that a filter holds for, a page at a time. */
+  search(options: SearchOptions = {}): Promise<SearchPage<Message>> {
+    return searchMessages(this.#client, this.name, options);
+  }
+
+  /**
+   * Has the broker cancel, promote, update, retry or remove all messages that a filter holds for, as far as they were produced, or had ended,
+   * by now. It does so step by step, while everything else goes on, and after a restart too.
+   *
+   * @throws TypeError, RangeError for what cannot be used; HoldfastError `TOO_MANY` when a hundred of them run
+   */
+  bulk<Action extends BulkAction>(
+    action: Action,
+    filter: FilterOptions,
+    options: BulkOptions<Action> = {} as BulkOptions<Action>,
+  ): Promise<Bulk> {
+    return startBulk(this.#client, this.name, action, filter, options);
   }
 
   /** Makes a delayed message ready now. @throws HoldfastError `NOT_FOUND`, `WRONG_STATE` */
@@ -507,26 +560,4 @@ function untilAborted(
   signal: AbortSignal | undefined,
 ): Promise<Ended> {
   return unlessAborted(ended, stop, signal);
-}
-
-async function unlessAborted<T>(waited: Promise<T>, stop: () => void, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return waited;
-  return new Promise((resolve, reject) => {
-    const abort = (): void => {
-      stop();
-      reject(signal.reason as Error);
-    };
-    if (signal.aborted) return abort();
-    signal.addEventListener('abort', abort, { once: true });
-    waited.then(
-      (value) => {
-        signal.removeEventListener('abort', abort);
-        resolve(value);
-      },
-      (error: Error) => {
-        signal.removeEventListener('abort', abort);
-        reject(error);
-      },
-    );
-  });
 }

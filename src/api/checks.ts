@@ -4,10 +4,15 @@ import { MAX_DUE_AT, MAX_LABEL_CHARACTERS } from '../model/block.ts';
 
 /** @throws TypeError, RangeError */
 export function checkLabel(name: string, text: string): void {
+  checkText(name, text, MAX_LABEL_CHARACTERS);
+}
+
+/** Checks a text of 1 to `most` characters. @throws TypeError, RangeError */
+export function checkText(name: string, text: string, most: number): void {
   if (typeof text !== 'string') throw new TypeError(`Cannot use ${typeof text} as "${name}": it must be a text`);
-  if (text.length === 0 || text.length > MAX_LABEL_CHARACTERS || !isWellFormed(text)) {
+  if (text.length === 0 || text.length > most || !isWellFormed(text)) {
     throw new RangeError(
-      `Cannot use ${JSON.stringify(text)} as "${name}": it must have from 1 to ${MAX_LABEL_CHARACTERS} characters, and no half of a surrogate pair`,
+      `Cannot use ${JSON.stringify(text.slice(0, 300))} as "${name}": it must have from 1 to ${most} characters, and no half of a surrogate pair`,
     );
   }
 }

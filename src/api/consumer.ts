@@ -46,6 +46,13 @@ export interface Consumer {
   readonly channel: string;
   /** Resolves when the consumer has stopped; rejects with the reason when it has failed. */
   readonly stopped: Promise<void>;
+  /**
+   * Takes no more messages until `resume`, and gives back those not started; other consumers of the channel go on. Running handlers go on,
+   * too. Resolves when no handler will start any more.
+   */
+  pause(): Promise<void>;
+  /** Takes messages again. */
+  resume(): void;
   /** Takes no more messages, gives back those not started, and resolves when running handlers are settled. Safe twice. */
   drain(): Promise<void>;
   /** Stops now: handlers get their signal, and what they work on goes back uncounted. Safe twice. */
@@ -115,6 +122,8 @@ export function createConsumer(
   return {
     channel,
     stopped: inner.stopped,
+    pause: () => inner.pause(),
+    resume: () => inner.resume(),
     drain: () => inner.drain(),
     close,
     [Symbol.asyncDispose]: close,

@@ -1,6 +1,6 @@
 /** What a handler gets beside its message. Most handlers use little of it, so its parts are made when they are asked for. */
 import type { Client } from '../client/client.ts';
-import type { StopReason, Work } from '../client/consumer.ts';
+import type { Cancellation, StopReason, Work } from '../client/consumer.ts';
 import { encode } from '../codec/bson.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
 import { HoldfastError } from '../model/errors.ts';
@@ -27,7 +27,10 @@ export interface HandlerContext {
   readonly producedAt: number;
   /** The tick of a schedule that the message is; `undefined` for every other one. */
   readonly schedule: Tick | undefined;
-  /** Fires when the handler should stop: cancelled, timed out, lease lost, or the consumer closed. */
+  /**
+   * Fires when the handler should stop: cancelled, timed out, lease lost, or the consumer closed. Only of a {@link CancelledError} there is
+   * time left to end well.
+   */
   readonly signal: AbortSignal;
   /** Effects that commit with the ack, all of them or none. */
   readonly tx: Transaction;
@@ -62,6 +65,23 @@ const REASONS: Readonly<Record<StopReason, string>> = {
 
 /** What most handlers add. */
 const NOTHING_ADDED: FlowNode[] = [];
+/**
+ * The reason of a handler's signal when its message was cancelled and it has some time to end: what it does in time counts, so that an ack
+ * completes the message all the same, and whatever else it comes to is the end of it.
+ */
+export class CancelledError extends HoldfastError {
+  override readonly name = 'CancelledError';
+  /** Why, as whoever cancelled has said. */
+  readonly reason: string;
+  /** How long the handler has from the moment at which its signal fires, in milliseconds. */
+  readonly deadlineMs: number;
+
+  constructor(id: string, { reason, deadlineMs }: Cancellation) {
+    super('CANCELLED', `Handler of message "${id}" must end within ${deadlineMs} ms: ${reason}`);
+    this.reason = reason;
+    this.deadlineMs = deadlineMs;
+  }
+}
 
 export class AttemptContext implements HandlerContext {
   readonly channel: string;
@@ -72,18 +92,21 @@ export class AttemptContext implements HandlerContext {
   #controller: AbortController | undefined;
   #stopped: StopReason | undefined;
   #added: FlowNode[] = NOTHING_ADDED;
+  #cancelling: Cancellation | undefined;
 
   constructor(client: Client, channel: string, work: Work, onExtend: (forMs: number) => void) {
     this.#client = client;
     this.channel = channel;
     this.#work = work;
     this.#onExtend = onExtend;
-    this.#stopped = work.stopped;
+    this.#cancelling = work.cancelling;
+    this.#stopped = work.stopped ?? (work.cancelling && 'cancelled');
     work.onStop = this;
   }
 
   /** The consumer says why the handler should stop. */
-  stop(reason: StopReason): void {
+  stop(reason: StopReason, cancelling?: Cancellation): void {
+    if (this.#stopped === undefined) this.#cancelling = cancelling;
     this.#stopped ??= reason;
     this.#controller?.abort(this.#stopError(reason));
   }
@@ -181,6 +204,7 @@ export class AttemptContext implements HandlerContext {
   }
 
   #stopError(reason: StopReason): HoldfastError {
+    if (reason === 'cancelled' && this.#cancelling !== undefined) return new CancelledError(this.id, this.#cancelling);
     return stopError(`message "${this.id}"`, reason);
   }
 }

@@ -2,7 +2,7 @@
 import { decode, encode } from '../codec/bson.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { failureOf } from './failure.ts';
-import type { HandlerContext } from './handler-context.ts';
+import { CancelledError, type HandlerContext } from './handler-context.ts';
 import { type Isolate, type IsolateOptions, startIsolate } from './isolate.ts';
 import { createNode } from './flow-nodes.ts';
 import type { CallAnswer, CallResult, ContextCall, FromIsolate, HandlerEnd, Refusal } from './isolate-messages.ts';
@@ -114,7 +114,8 @@ export class IsolatePool {
     const stop = (): void => {
       const { code, message: why } = signal.reason as HoldfastError;
       isolate.send({ kind: 'stop', run, code, message: why });
-      cancelKill = this.#options.clock.timer(STOP_MS, () => isolate.kill());
+      const stopMs = signal.reason instanceof CancelledError ? signal.reason.deadlineMs : STOP_MS;
+      cancelKill = this.#options.clock.timer(stopMs, () => isolate.kill());
     };
     const facts = { id, channel, attempt, token, redelivered, producedAt, schedule };
     isolate.send({ kind: 'run', run, message, facts });

@@ -237,19 +237,29 @@ export function resolveChannelOptions(options: ChannelOptions): ResolvedChannelO
 /** @throws TypeError, RangeError */
 export function checkProduceOptions(options: ProduceOptions): void {
   refuseUnknown(options, PRODUCE_OPTIONS, 'produce');
-  const { priority, dueAt, dedupeKey, lifo, delay } = options;
+  const { dedupeKey } = options;
   if (typeof options.backoff === 'function') {
     throw new TypeError('Cannot use a function as "backoff" of one message: give it to the channel of the consumer');
   }
-  if (priority !== undefined) wholeNumber(priority, 'priority', -MAX_PRIORITY, MAX_PRIORITY);
-  resolveMoment(dueAt, 'dueAt');
-  if (dueAt !== undefined && delay !== undefined)
-    throw new TypeError('Cannot use "delay" and "dueAt" together: give one');
+  checkChange(options);
   if (dedupeKey !== undefined && (typeof dedupeKey !== 'string' || dedupeKey === '')) {
     throw new TypeError('Cannot use "dedupeKey": it must be a text that is not empty');
   }
   for (const label of ['name', 'group'] as const) if (options[label] !== undefined) checkLabel(label, options[label]);
   if (options.cost !== undefined) wholeNumber(options.cost, 'cost', 1, MAX_COST);
+}
+
+/** Checks what says when a message is handed out. @throws TypeError, RangeError */
+export function checkChange({
+  priority,
+  dueAt,
+  delay,
+  lifo,
+}: Pick<ProduceOptions, 'priority' | 'dueAt' | 'delay' | 'lifo'>): void {
+  if (priority !== undefined) wholeNumber(priority, 'priority', -MAX_PRIORITY, MAX_PRIORITY);
+  resolveMoment(dueAt, 'dueAt');
+  if (dueAt !== undefined && delay !== undefined)
+    throw new TypeError('Cannot use "delay" and "dueAt" together: give one');
   if (lifo !== undefined && typeof lifo !== 'boolean')
     throw new TypeError('Cannot use "lifo": it must be true or false');
 }

@@ -23,25 +23,6 @@ export interface ListOptions {
   readonly limit?: number;
 }
 
-export interface CancelOptions {
-  /**
-   * What becomes of the messages that this one waits for: with `cancel` those that have not ended are cancelled as well, and
-   * so on downwards, but for what others wait for.
-   * @default 'leave'
-   */
-  readonly children?: 'leave' | 'cancel';
-}
-
-/** @throws TypeError for an option; HoldfastError `NOT_FOUND`, `WRONG_STATE` */
-export async function cancelMessage(client: Client, id: MessageId, options: CancelOptions): Promise<void> {
-  refuseUnknown(options, ['children'], 'cancel');
-  const { children = 'leave' } = options;
-  if (children !== 'leave' && children !== 'cancel') {
-    throw new TypeError(`Cannot use "${String(children)}" as "children": it must be one of leave, cancel`);
-  }
-  await ask(client, { kind: 'manage', id: parseMessageId(id), action: 'cancel', children: children === 'cancel' });
-}
-
 /** Sends a command and gives the value of its answer. @throws HoldfastError for a refusal */
 export async function ask(client: Client, command: Command): Promise<unknown> {
   const reply = await client.request(command);
@@ -78,7 +59,13 @@ export async function listMessages<Message>(
   }
 }
 
-function decodeStored<Message>({ payload, codec, result, progress, ...view }: MessageView): StoredMessage<Message> {
+export function decodeStored<Message>({
+  payload,
+  codec,
+  result,
+  progress,
+  ...view
+}: MessageView): StoredMessage<Message> {
   const stored = { ...view };
   Object.defineProperty(stored, 'message', decoded(codec, payload));
   Object.defineProperty(stored, 'result', decoded(CODEC_BSON, result));

@@ -354,6 +354,7 @@ const FULL_MESSAGE = 'The store has less free space than its reserve; free some,
 function addsData(command: Command): boolean {
   if (command.kind === 'upsertSchedule') return true;
   if (command.kind === 'manageSchedule') return command.action === 'run';
+  if (command.kind === 'update') return command.payload !== undefined;
   if (command.kind !== 'kvCommit') return command.kind === 'produce' || command.kind === 'flow';
   return command.produced.length > 0 || command.mutations.some(({ kind }) => kind !== 'delete');
 }

@@ -296,6 +296,11 @@ export class Client {
       case 'revoked':
         for (const consumer of this.#consumers.values()) consumer.revoke(notice.token, notice.reason);
         break;
+      case 'cancelling': {
+        const { token, deadlineMs, reason } = notice;
+        for (const consumer of this.#consumers.values()) consumer.cancel(token, { deadlineMs, reason });
+        break;
+      }
       case 'consumerRefused':
         this.#consumers.get(notice.consumer)?.fail(new HoldfastError(notice.code, notice.message));
         break;

@@ -40,6 +40,12 @@ export type Settlement = Pick<Settle, 'outcome' | 'produced' | 'effects'>;
 /** Why a running handler should stop. */
 export type StopReason = 'cancelled' | 'timeout' | 'leaseLost' | 'closed';
 
+/** How long the handler of a cancelled message has to end, and why it was cancelled. */
+export interface Cancellation {
+  readonly deadlineMs: number;
+  readonly reason: string;
+}
+
 /** A message that is held, as its handler sees it. */
 export interface Work {
   readonly delivery: Delivery;
@@ -47,8 +53,10 @@ export interface Work {
   readonly conflicts: number;
   /** Set once; the first reason counts. */
   readonly stopped: StopReason | undefined;
-  /** Told when it is set. */
-  onStop: { stop(reason: StopReason): void } | undefined;
+  /** Its handler is to end soon; what it does until then counts. */
+  readonly cancelling: Cancellation | undefined;
+  /** Told when one of the two is set. */
+  onStop: { stop(reason: StopReason, cancelling?: Cancellation): void } | undefined;
 }
 
 /** What the consumer needs of its client. */
@@ -70,12 +78,18 @@ export interface Consumer {
   deliver(delivery: Delivery): void;
   /** A lease was taken back by the broker. */
   revoke(token: number, reason: StopReason): void;
+  /** A message is cancelled, and its handler has some time to end. */
+  cancel(token: number, cancellation: Cancellation): void;
   /** All leases it has. */
   leases(): LeaseKey[];
   /** The session is gone and all leases with it. */
   loseAll(): void;
   /** The client has failed for good. */
   fail(error: HoldfastError): void;
+  /** Claims no more, and gives back what has not started; resolves when nothing more will start. */
+  pause(): Promise<void>;
+  /** Claims again. */
+  resume(): void;
   /** Claims no more, gives back what has not started, and resolves when all running handlers are settled. */
   drain(): Promise<void>;
   /** Stops at once: handlers get their signal, and everything is given back. */
@@ -124,6 +138,7 @@ class ClientConsumer implements Consumer {
   #window: number;
   #meanMs = AHEAD_MS;
   #phase: 'open' | 'draining' | 'stopped' = 'open';
+  #isPaused = false;
   #draining: Promise<void> | undefined;
   /** What its handlers do is given up. */
   #isClosed = false;
@@ -160,7 +175,7 @@ class ClientConsumer implements Consumer {
   }
 
   get window(): number {
-    return this.#phase === 'open' ? this.#window : 0;
+    return this.#phase === 'open' && !this.#isPaused ? this.#window : 0;
   }
 
   open(): void {
@@ -180,6 +195,8 @@ class ClientConsumer implements Consumer {
     const work = new HeldMessage(this, delivery);
     this.#held.set(delivery.token, work);
     this.#buffer.push(delivery);
+    // It was on its way when the consumer was paused: somebody else may have it.
+    if (this.#isPaused) return this.#giveBack();
     if (this.#phase !== 'open') return;
     if (this.#gathering === undefined) return this.#pump();
     work.cameAt = this.#client.clock.monotonicMs();
@@ -196,6 +213,17 @@ class ClientConsumer implements Consumer {
       this.#held.delete(token);
     }
     work.stop(reason);
+  }
+
+  cancel(token: number, cancellation: Cancellation): void {
+    const work = this.#held.get(token);
+    if (work === undefined || work.settling) return;
+    work.cancel(cancellation);
+    const waiting = this.#buffer.indexOf(work.delivery);
+    if (waiting < 0) return;
+    // No handler has begun, and none will: given back, the message is cancelled.
+    this.#buffer.splice(waiting, 1);
+    this.#release(work);
   }
 
   leases(): LeaseKey[] {
@@ -217,6 +245,22 @@ class ClientConsumer implements Consumer {
     if (error.code === 'CLOSED') this.#resolveStopped();
     else this.#rejectStopped(error);
     this.#onStopped();
+  }
+
+  async pause(): Promise<void> {
+    if (this.#isPaused || this.#phase !== 'open') return;
+    this.#isPaused = true;
+    this.#giveBack();
+    // With the answer, every delivery that was on its way has arrived.
+    await this.#client
+      .request({ kind: 'window', consumer: this.#number, ref: this.#ref, size: 0 })
+      .catch(ignoreFailure);
+  }
+
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    if (this.#phase === 'open') this.#ask();
   }
 
   drain(): Promise<void> {
@@ -246,13 +290,18 @@ class ClientConsumer implements Consumer {
     await this.#client
       .request({ kind: 'window', consumer: this.#number, ref: this.#ref, size: 0 })
       .catch(ignoreFailure);
-    for (const { token } of this.#buffer.splice(0)) this.#release(this.#held.get(token) as HeldMessage);
+    this.#giveBack();
     await this.#quiet();
     // `fail` may have come in between.
     if ((this.#phase as string) === 'stopped') return;
     this.#phase = 'stopped';
     this.#resolveStopped();
     this.#onStopped();
+  }
+
+  /** Gives back what waits for a handler. */
+  #giveBack(): void {
+    for (const { token } of this.#buffer.splice(0)) this.#release(this.#held.get(token) as HeldMessage);
   }
 
   #quiet(): Promise<void> {
@@ -274,7 +323,7 @@ class ClientConsumer implements Consumer {
   #pump(): void {
     const runOne = this.#runOne;
     if (runOne === undefined) return this.#pumpBatches();
-    while (this.#running < this.#options.concurrency && this.#phase === 'open') {
+    while (this.#running < this.#options.concurrency && this.#phase === 'open' && !this.#isPaused) {
       const delivery = this.#buffer.shift();
       if (delivery === undefined) return;
       this.#run(this.#held.get(delivery.token) as HeldMessage, runOne);
@@ -427,7 +476,7 @@ class ClientConsumer implements Consumer {
     this.#unsettled -= 1;
     if (settled === 'conflict' && work.stopped === undefined && this.#held.get(delivery.token) === work) {
       work.settling = false;
-      if (!this.#isClosed) return true;
+      if (!this.#isClosed && work.cancelling === undefined) return true;
       this.#release(work);
       return false;
     }
@@ -465,7 +514,7 @@ class ClientConsumer implements Consumer {
   /** Follows the handler's speed in steps, so that the broker hears of it rarely. */
   #adapt(): void {
     const { prefetch } = this.#options;
-    if (prefetch !== 'auto') return;
+    if (prefetch !== 'auto' || this.#isPaused) return;
     const atOnce = this.#atOnce;
     const ahead = Math.min(Math.floor((atOnce * AHEAD_MS) / Math.max(this.#meanMs, 0.001)), MAX_AHEAD);
     const wanted = atOnce + ahead;
@@ -486,6 +535,7 @@ class HeldMessage implements Work, Answer<Settled> {
   /** When it came, by the monotonic clock, where that matters: for a batch. */
   cameAt = 0;
   stopped: StopReason | undefined;
+  cancelling: Cancellation | undefined;
   onStop: Work['onStop'];
 
   constructor(consumer: ClientConsumer, delivery: Delivery) {
@@ -497,6 +547,12 @@ class HeldMessage implements Work, Answer<Settled> {
     if (this.stopped !== undefined) return;
     this.stopped = reason;
     this.onStop?.stop(reason);
+  }
+
+  cancel(cancellation: Cancellation): void {
+    if (this.stopped !== undefined || this.cancelling !== undefined) return;
+    this.cancelling = cancellation;
+    this.onStop?.stop('cancelled', cancellation);
   }
 
   resolve(settled: Settled): void {

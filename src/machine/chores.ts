@@ -1,4 +1,5 @@
 /** Chores: work without a bound, done in steps of which each has cold records of its own. One has its turn at a time. */
+import { applyBulkStep, nextBulk, planBulk } from './bulks.ts';
 import { type ColdView, lacking, type Need } from './cold.ts';
 import { applyCompaction, planCompaction } from './compact.ts';
 import { applySweep, planSweep } from './kv.ts';
@@ -50,8 +51,13 @@ function otherChore(state: MachineState): Chore | undefined {
   if (compaction !== undefined) {
     return { plan: (view) => lacking(compaction, view), apply: (view) => applyCompaction(state, view) };
   }
-  if (state.kvExpiresAt > state.now) return undefined;
+  if (state.kvExpiresAt > state.now) return bulkStep(state);
   return { plan: (view) => planSweep(state, view), apply: (view) => applySweep(state, view) };
+}
+
+function bulkStep(state: MachineState): Chore | undefined {
+  const bulk = nextBulk(state);
+  return bulk && { plan: (view) => planBulk(state, bulk, view), apply: (view) => applyBulkStep(state, bulk, view) };
 }
 
 function redriving(state: MachineState): Channel | undefined {

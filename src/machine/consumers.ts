@@ -100,6 +100,7 @@ export function forgetSession(state: MachineState, session: Session): void {
   state.changes.sessions.delete(session);
   state.journalReaders.delete(session);
   endWatches(state, session);
+  for (const { watchers } of state.runningBulks) watchers.delete(session);
   state.lone.delete(session);
   for (const channel of state.channels.values()) {
     channel.roomWanted.delete(session);

@@ -6,6 +6,7 @@ import { opensAt, pass, wakeGate } from './gates.ts';
 import { isGroupOpen, nextInTurn } from './groups.ts';
 import { lend } from './lifecycle.ts';
 import { attemptNumber, costOf } from './message.ts';
+import { payloadPackOf } from './payloads.ts';
 import { hasRoom, isClear, isKeptFree } from './session.ts';
 import type { MachineState } from './state.ts';
 import { usageOf } from './usage.ts';
@@ -211,7 +212,7 @@ function claim(state: MachineState, message: Message, consumer: Consumer, alone:
     session,
     consumer: consumer.number,
     seq: message.seq,
-    pack: message.pack,
+    pack: payloadPackOf(state, message),
     token: lease.token,
     attempt: attemptNumber(message),
     redelivered,

@@ -4,7 +4,7 @@
  */
 import { BlockReader } from '../model/block.ts';
 import { bytesOf, textOf } from '../model/bytes.ts';
-import type { ProduceException, Reply } from '../model/command.ts';
+import type { Failure, ProduceException, Reply } from '../model/command.ts';
 import { type AddFlow, type FlowPart, MAX_CHILDREN } from '../model/flow.ts';
 import { messageIdText } from '../model/message-id.ts';
 import { type ColdView, locate, type Need, readEndedRecords } from './cold.ts';
@@ -232,15 +232,25 @@ export function retireSome(state: MachineState): void {
 }
 
 /** Cancels a message, and tells the handler that runs. */
-export function cancel(state: MachineState, message: Message, withChildren: boolean): void {
-  const parent = withChildren ? state.flows.parents.get(message.seq) : undefined;
-  if (parent !== undefined) parent.cancels = true;
+export function cancel(
+  state: MachineState,
+  message: Message,
+  withChildren: boolean,
+  failure: Failure | undefined = undefined,
+): void {
+  if (withChildren) takeChildrenAlong(state, message);
   const { lease } = message;
   if (lease !== undefined) {
     const notice = { kind: 'revoked', seq: message.seq, token: lease.token, reason: 'cancelled' } as const;
     state.changes.notices.push({ session: lease.session, notice });
   }
-  end(state, message, 'cancelled', {});
+  end(state, message, 'cancelled', failure === undefined ? {} : { failure });
+}
+
+/** When the message ends as cancelled, so does what it waits for. */
+export function takeChildrenAlong(state: MachineState, { seq }: Message): void {
+  const parent = state.flows.parents.get(seq);
+  if (parent !== undefined) parent.cancels = true;
 }
 
 /** Why the session may not cancel all that a message waits for; `undefined` when it may. */

@@ -20,19 +20,21 @@ import type { Channel, Group, Message, Session } from './memory.ts';
 import { type ColdView, lastEnd, locate, type Location, type Need } from './cold.ts';
 import { KIND } from './layout.ts';
 import { opensAt } from './gates.ts';
+import { attemptOfEnd, LAST_HAPPENING } from './lifecycle.ts';
 import { keptMessage } from './manage.ts';
 import { applyMetrics, planMetrics } from './metrics.ts';
 import { attemptNumber, rulesOf } from './message.ts';
 import { notesKey, readNotes } from './notes.ts';
 import { itemOf, openPack } from './pack.ts';
+import { payloadPackOf } from './payloads.ts';
 import { refusalFor } from './rights.ts';
 import { applyInspectSchedule, planInspectSchedule } from './schedules.ts';
 import type { EndedRecord, MachineState } from './state.ts';
 import { countReads, usageOf } from './usage.ts';
 import { viewChannel } from './view-channel.ts';
 
-/** What is read here; events are read in `events.ts`, usage in `usage.ts`, flows in `flow-views.ts`. */
-type InspectState = Exclude<Inspect, { what: 'events' | 'usage' | 'children' | 'flow' }>;
+/** What is read here; the others have files of their own. */
+export type InspectState = Exclude<Inspect, { what: 'events' | 'usage' | 'children' | 'flow' | 'search' | 'bulks' }>;
 
 /** How many messages one `list` may ask for. */
 export const MAX_LIST = 100;
@@ -60,7 +62,7 @@ export function planInspect(
   }
   if (command.what === 'schedule' || command.what === 'schedules') return planInspectSchedule(state, command, view);
   if (command.what === 'metrics') return planMetrics(state, session, command, view);
-  return command.what === 'list' ? missingOfList(state, listed(state, command), view) : undefined;
+  return command.what === 'list' ? missingFor(state, listed(state, command), view) : undefined;
 }
 
 export function applyInspect(state: MachineState, session: Session, command: InspectState, view: ColdView): Reply {
@@ -144,7 +146,7 @@ function viewList(state: MachineState, locations: readonly Location[], view: Col
     const message = viewMessage(state, at, view);
     if (message === undefined) continue;
     views.push(message);
-    bytes += message.payload.length + (message.result?.length ?? 0);
+    bytes += bytesOfView(message);
   }
   return views;
 }
@@ -200,15 +202,19 @@ function listed(state: MachineState, command: Extract<Inspect, { what: 'list' }>
   }
 }
 
+/** What counts where an answer is cut. */
+export function bytesOfView({ payload, result }: MessageView): number {
+  return payload.length + (result?.length ?? 0);
+}
+
 /** The records that the views of these messages still lack, a few at a time until they fill a list. */
-function missingOfList(state: MachineState, locations: readonly Location[], view: ColdView): Need | undefined {
+export function missingFor(state: MachineState, locations: readonly Location[], view: ColdView): Need | undefined {
   for (let from = 0; from < locations.length; from += LIST_STEP) {
     const step = locations.slice(0, from + LIST_STEP);
     const need = missing(state, step, view);
     if (need !== undefined) return need;
     const messages = viewList(state, step, view);
-    if (messages.reduce((sum, { payload, result }) => sum + payload.length + (result?.length ?? 0), 0) >= LIST_BYTES)
-      return undefined;
+    if (messages.reduce((sum, message) => sum + bytesOfView(message), 0) >= LIST_BYTES) return undefined;
   }
   return undefined;
 }
@@ -220,8 +226,9 @@ function missing(state: MachineState, locations: readonly Location[], view: Cold
   const ranges = new Map<number, ReturnType<typeof layout.range>>();
   const notes: Uint8Array[] = [];
   for (const at of locations) {
-    const pack = layout.key(KIND.pack, at.pack);
-    if (view.get(pack) === undefined) keys.set(at.pack, pack);
+    const number = payloadPackOf(state, at);
+    const pack = layout.key(KIND.pack, number);
+    if (view.get(pack) === undefined) keys.set(number, pack);
     const ends = layout.range(KIND.ended, at.pack);
     if (!state.messages.has(at.seq) && view.range(ends) === undefined) ranges.set(at.pack, ends);
     const note = notesKey(layout, at);
@@ -231,16 +238,18 @@ function missing(state: MachineState, locations: readonly Location[], view: Cold
   return { keys: [...keys.values(), ...notes], ranges: [...ranges.values()] };
 }
 
-function viewMessage(state: MachineState, at: Location, view: ColdView): MessageView | undefined {
+/** All that is known of a message. */
+export function viewMessage(state: MachineState, at: Location, view: ColdView): MessageView | undefined {
   const { layout } = state;
-  const pack = view.get(layout.key(KIND.pack, at.pack))?.value;
+  const number = payloadPackOf(state, at);
+  const pack = view.get(layout.key(KIND.pack, number))?.value;
   const live = state.messages.get(at.seq);
   const end = live === undefined ? lastEnd(at, view.range(layout.range(KIND.ended, at.pack)) ?? []) : undefined;
   if (live === undefined && (end === undefined || keptMessage(state, end) === undefined)) return undefined;
   if (pack === undefined)
     throw new HoldfastError('STORE_CORRUPT', `Cannot show message ${at.seq}: its payload is missing`);
   const { progress, log } = readNotes(view.get(notesKey(layout, at))?.value);
-  const { producedAt, ...item } = readItem(pack, at);
+  const { producedAt, ...item } = readItem(pack, at.seq, number);
   const parts = live === undefined ? viewEnded(state, end as EndedRecord, producedAt) : viewLive(live, producedAt);
   return { ...parts, ...item, producedAt, progress, log };
 }
@@ -271,11 +280,9 @@ function isPutOff({ state, dueAt }: Message): boolean {
   return state === 'delayed' || (state === 'waiting' && dueAt !== 0);
 }
 
-const LAST_HAPPENING = { completed: 'acked', dead: 'failed', cancelled: 'cancelled' } as const;
-
 function viewEnded(state: MachineState, end: EndedRecord, producedAt: number): Parts {
   const ended = end.state as NonNullable<EndedRecord['state']>;
-  const attempt = end.attempts + (end.extra?.deaths ?? 0) + (ended === 'completed' ? 1 : 0);
+  const attempt = attemptOfEnd(end);
   const claimed = end.claimedAt !== 0 && ended === 'completed' ? [entry(end.claimedAt, 'claimed', attempt)] : [];
   return {
     channel: (state.channelNumbers.get(end.channel) as Channel).name,
@@ -301,12 +308,12 @@ function entry(at: number, what: HistoryEntry['what'], attempt: number): History
   return { at, what, attempt, note: undefined };
 }
 
-function readItem(value: Value, at: Location): Item {
+function readItem(value: Value, seq: number, number: number): Item {
   const pack = openPack(value);
   const { producedAt, codec } = pack;
-  const item = itemOf(pack, at.seq - at.pack);
+  const item = itemOf(pack, seq - number);
   if (item === undefined)
-    throw new HoldfastError('STORE_CORRUPT', `Cannot show message ${at.seq}: its payload is missing`);
+    throw new HoldfastError('STORE_CORRUPT', `Cannot show message ${seq}: its payload is missing`);
   const { name, group } = BlockReader.labelsOf(item);
   const schedule = BlockReader.scheduleOf(item);
   return { id: messageIdText(item, 1), codec, payload: BlockReader.payloadOf(item), producedAt, name, group, schedule };

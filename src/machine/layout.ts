@@ -28,6 +28,7 @@
  * | group | channel, key of the group | its own rules, its pause, and what its rate has let through |
  * | flow | see `flow-records.ts` | what waits for what |
  * | journalBounds | | how much of the past the journal keeps, where somebody has said so |
+ * | bulk | number | what is done to many messages, and how far that is |
  *
  * Everything before `ids` is read at open, and kinds from {@link SECOND_BODY} on; what stands between is read when it is needed. To
  * change a record, raise its version byte, keep reading the old one, and write the new one only; to change a key, take a new kind.
@@ -58,6 +59,7 @@ export const KIND = {
   flow: 33,
   group: 37,
   journalBounds: 38,
+  bulk: 36,
 } as const;
 
 export type Kind = (typeof KIND)[keyof typeof KIND];

@@ -31,6 +31,7 @@ import { releasePack } from './packs.ts';
 import { addToPage, removeFromPage, touchPage } from './pages.ts';
 import { noteProduced } from './produce-times.ts';
 import { tickEnded } from './schedule-times.ts';
+import { releasePayload } from './payloads.ts';
 import { isClear } from './session.ts';
 import { type EndedRecord, erase, journal, type MachineState, put } from './state.ts';
 
@@ -63,11 +64,14 @@ export function lend(state: MachineState, message: Message, lease: Lease): void 
 
 /** Moves a live message to another live state; `change` sets what the new state needs. */
 export function move(state: MachineState, message: Message, happening: Happening, change: MoveTo): void {
+  // Its handler was to end, and has; for a cancelled message nothing follows.
+  if (message.extra?.cancelled !== undefined) return end(state, message, 'cancelled', {});
   const next = step(message, happening);
   const session = message.lease?.session.number ?? 0;
   leave(state, message);
   message.state = next;
   message.order = change.order ?? message.order;
+  message.priority = change.priority ?? message.priority;
   // Without a new place it goes back to where it stood, as if it had never been away.
   if (change.dueAt !== undefined || change.order !== undefined) message.dueAt = change.dueAt ?? state.now;
   message.dueClock = change.dueClock ?? 0;
@@ -87,6 +91,7 @@ function whyOf(happening: Happening, failure: Failure | undefined): Uint8Array |
 }
 
 export interface MoveTo {
+  readonly priority?: number;
   readonly order?: number;
   readonly dueAt?: number;
   /** @default machine time */
@@ -112,7 +117,8 @@ export interface EndOutcome {
 }
 
 /** Ends a message for good. */
-export function end(state: MachineState, message: Message, happening: Happening, outcome: EndOutcome): void {
+export function end(state: MachineState, message: Message, what: Happening, outcome: EndOutcome): void {
+  const happening = message.extra?.cancelled === undefined || what === 'acked' ? what : 'cancelled';
   const next = nextState(message.state, happening);
   if (next !== 'completed' && next !== 'dead' && next !== 'cancelled') throw illegal(message.state, happening);
   if (next === 'dead' && message.extra?.undelivered === true && message.extra.givenUp === undefined) {
@@ -129,6 +135,10 @@ export function end(state: MachineState, message: Message, happening: Happening,
   leave(state, message);
   quitGroup(state, message);
   if (outcome.failure !== undefined) extraOf(message).failure = outcome.failure;
+  if (message.extra?.cancelled !== undefined) {
+    if (next === 'cancelled') message.extra.failure = cancellation(message.extra.cancelled);
+    message.extra.cancelled = undefined;
+  }
   if (next === 'dead' && message.policy.policy.deadLetter !== undefined) {
     remember(message, { at: state.now, what: happening, attempt, note: message.extra?.failure?.message });
     return moveToDeadLetters(state, message, message.policy.policy.deadLetter);
@@ -172,8 +182,24 @@ function giveUp(state: MachineState, message: Message, why: 'failed' | 'expired'
   move(state, message, 'givenUp', {});
 }
 
-/** Brings a dead message back; its attempts are counted anew, its history goes on. */
-export function admitAgain(state: MachineState, channel: Channel, policy: PolicyRef, record: EndedRecord): void {
+/** Why a message was cancelled, where somebody has said so, as what became of its last attempt. */
+export function cancellation(reason: string): Failure {
+  return { name: 'Cancelled', message: reason, stack: undefined };
+}
+
+/**
+ * Brings an ended message back; its history goes on, and its result is gone.
+ *
+ * @param keepsAttempts what has failed counts on, and is not counted anew
+ */
+export function admitAgain(
+  state: MachineState,
+  channel: Channel,
+  policy: PolicyRef,
+  record: EndedRecord,
+  happening: 'redriven' | 'retried',
+  keepsAttempts: boolean,
+): void {
   const { seq, pack, second, priority } = record;
   const message: Message = {
     seq,
@@ -187,15 +213,26 @@ export function admitAgain(state: MachineState, channel: Channel, policy: Policy
     order: state.nextSeq++,
     dueAt: state.now,
     dueClock: 0,
-    attempts: 0,
+    attempts: keepsAttempts ? record.attempts : 0,
     deliveries: 1,
     lease: undefined,
     extra: record.extra,
   };
   const extra = extraOf(message);
+  const attempt = attemptOfEnd(record);
+  if (record.state === 'completed' && record.claimedAt !== 0) {
+    remember(message, { at: record.claimedAt, what: 'claimed', attempt, note: undefined });
+  }
+  if (record.state !== undefined) {
+    remember(message, {
+      at: record.endedAt,
+      what: LAST_HAPPENING[record.state],
+      attempt,
+      note: record.failure?.message,
+    });
+  }
   Object.assign(extra, {
-    deaths: 0,
-    undecodable: 0,
+    ...(!keepsAttempts && { deaths: 0, undecodable: 0 }),
     givenUp: undefined,
     dedupe: '',
     suspect: false,
@@ -203,37 +240,59 @@ export function admitAgain(state: MachineState, channel: Channel, policy: Policy
     expiresAt: 0,
     charges: [],
   });
-  remember(message, { at: state.now, what: 'redriven', attempt: 0, note: undefined });
+  remember(message, { at: state.now, what: happening, attempt: 0, note: undefined });
   state.messages.set(seq, message);
   state.changes.channels.add(channel);
   enter(state, message);
-  journal(state, 'redriven', message, 0, 0);
+  journal(state, happening, message, 0, 0);
   returnNode(state, message);
 }
 
+/** What stands last in the history of a message that has ended so. */
+export const LAST_HAPPENING: Readonly<Record<EndedState, Happening>> = {
+  completed: 'acked',
+  dead: 'failed',
+  cancelled: 'cancelled',
+};
+
+/** The 1-based number of the attempt that ended a message. */
+export function attemptOfEnd({ attempts, extra, state }: EndedRecord): number {
+  return attempts + (extra?.deaths ?? 0) + (state === 'completed' ? 1 : 0);
+}
+
 /** Deletes a message that waits, without a trace but for the counters. */
-export function drop(state: MachineState, message: Message): void {
-  if (message.state === 'leased') throw illegal(message.state, 'purged');
-  journal(state, 'purged', message, 0, 0);
+export function drop(state: MachineState, message: Message, happening: 'purged' | 'removed' = 'purged'): void {
+  if (message.state === 'leased') throw illegal(message.state, happening);
+  journal(state, happening, message, 0, 0);
   leave(state, message);
   quitGroup(state, message);
   state.messages.delete(message.seq);
   totalsOf(state, message.channel).purged += 1;
   // Its pack may outlive it, and nothing would tell a later broker of the notes.
   if (message.extra?.annotated === true) erase(state, notesKey(state.layout, message));
-  if (message.extra?.returned === true) {
-    recordEnd(state, { ...forgottenRecord(message), endedAt: state.now });
-  }
+  if (message.extra?.returned === true) recordRemoval(state, message, message.channel);
   tellWaiters(state, message.seq, undefined, undefined, undefined);
   endNode(state, message, { state: 'cancelled', commit: 0, isMoved: false, why: 'It was purged' });
   afterLeavingBacklog(state, message);
+  releasePayload(state, message.seq);
   releasePack(state, message.pack, message.second);
+}
+
+/** Deletes a message that has ended, though its time has not come. */
+export function remove(state: MachineState, list: EndedList, message: EndedMessage): void {
+  const channel = state.channelNumbers.get(list.channel) as Channel;
+  journal(state, 'removed', { ...message, channel }, 0, 0);
+  // Its pack may outlive it, and so would the records of its end and of its notes.
+  recordRemoval(state, message, channel);
+  if (state.annotatedPacks.has(message.pack)) erase(state, notesKey(state.layout, message));
+  forget(state, list, message);
 }
 
 /** Takes a message out of what is kept of the past. */
 export function forget(state: MachineState, list: EndedList, message: EndedMessage): void {
   list.messages.remove(message);
   forgetNode(state, message.seq);
+  releasePayload(state, message.seq);
   releasePack(state, message.pack, message.second);
 }
 
@@ -318,22 +377,28 @@ function recordEnd(state: MachineState, record: EndedRecord): void {
   state.changes.bytes += 32 + (record.result?.length ?? 0);
 }
 
-function forgottenRecord(message: Message): Omit<EndedRecord, 'endedAt'> {
-  return {
-    seq: message.seq,
-    pack: message.pack,
-    second: message.second,
+/** Says that what older records tell of a message does not hold any more. */
+function recordRemoval(
+  state: MachineState,
+  { seq, pack, second }: Omit<EndedMessage, 'endedAt'>,
+  channel: Channel,
+): void {
+  recordEnd(state, {
+    seq,
+    pack,
+    second,
+    endedAt: state.now,
     state: undefined,
-    channel: message.channel.number,
-    policy: message.policy.number,
-    priority: message.priority,
+    channel: channel.number,
+    policy: 0,
+    priority: 0,
     claimedAt: 0,
-    attempts: message.attempts,
+    attempts: 0,
     result: undefined,
     failure: undefined,
     extra: undefined,
     group: '',
-  };
+  });
 }
 
 /** The message goes on in another channel, under the same id, with its attempts counted anew. */

@@ -11,6 +11,7 @@ import type { Entry } from '../model/records.ts';
 import { addAccessToken, readAccessToken } from './access-tokens.ts';
 import type { Channel, EndedMessage, Lease, Message, Session } from './memory.ts';
 import { addChannel, addPolicy, readChannel, readPolicyRecord } from './channels.ts';
+import { addBulk } from './bulks.ts';
 import { readEndedRecords } from './cold.ts';
 import { UNKNOWN_START } from './counts.ts';
 import { dropSlot } from './dedupe.ts';
@@ -170,6 +171,8 @@ export class Loader {
       case KIND.journalBounds:
         state.journalBounds = readJournalBounds(value);
         return;
+      case KIND.bulk:
+        return addBulk(state, layout.numberAt(key, 0), value);
       default:
         throw new HoldfastError('STORE_CORRUPT', `Cannot load a record of kind ${kind}`);
     }
@@ -212,7 +215,7 @@ export class Loader {
   }
 
   #restore(stored: StoredMessage, channel: Channel, priority: number, dueAt: number, dueClock: 0 | 1): Message {
-    const { policyNumbers, messages, packs, expiries, annotatedPacks } = this.#state;
+    const { policyNumbers, messages, packs, expiries, annotatedPacks, payloadPacks } = this.#state;
     const message: Message = {
       seq: stored.seq,
       pack: stored.pack,
@@ -230,12 +233,14 @@ export class Loader {
       lease: undefined,
       extra: stored.extra,
     };
+    this.#state.newestSecond = Math.max(this.#state.newestSecond, message.second);
     messages.set(message.seq, message);
     if (message.group !== undefined && stored.begun) message.group.begun = message;
     packs.set(message.pack, (packs.get(message.pack) ?? 0) + 1);
     if (message.extra !== undefined) {
       if (message.extra.expiresAt !== 0) expiries.add(message);
       if (message.extra.annotated) annotatedPacks.add(message.pack);
+      if (message.extra.payloadPack !== 0) payloadPacks.set(message.seq, message.extra.payloadPack);
     }
     return message;
   }
@@ -284,9 +289,12 @@ export class Loader {
       if (record.state === undefined || state.messages.has(record.seq)) continue;
       const { seq, pack, second, endedAt } = record;
       const ended: EndedMessage = { seq, pack, second, endedAt };
+      state.newestSecond = Math.max(state.newestSecond, second);
       known(state.channelNumbers.get(record.channel), 'channel').ended[record.state].messages.add(ended);
       state.packs.set(pack, (state.packs.get(pack) ?? 0) + 1);
       if (record.extra?.annotated === true) state.annotatedPacks.add(pack);
+      const payloadPack = record.extra?.payloadPack ?? 0;
+      if (payloadPack !== 0) state.payloadPacks.set(seq, payloadPack);
     }
     this.#ends.clear();
     for (const channel of state.channels.values()) {

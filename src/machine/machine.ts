@@ -7,13 +7,14 @@
  * `nextWake` has come, `dispatch` when a batch is complete, and `flush` for what to write and, once that is
  * durable, to say.
  */
-import type { Command, Reply, Request, Together, TokenView } from '../model/command.ts';
+import type { Command, Inspect, Reply, Request, Together, TokenView } from '../model/command.ts';
 import { type ErrorCode, HoldfastError } from '../model/errors.ts';
 import { secondOf } from '../model/block.ts';
 import type { Key, KeyRange } from '../model/records.ts';
 import { rightsOn } from '../model/scopes.ts';
 import { applyCreateToken, applyRevokeToken, expireTokens, tokenState } from './access-tokens.ts';
 import { applyAwait, planAwait } from './awaiting.ts';
+import { applyBulk, applyStopBulk, inspectBulks } from './bulks.ts';
 import { findOrCreateChannel, internPolicy } from './channels.ts';
 import { nextChore } from './chores.ts';
 import { type ColdView, type Need, NOTHING_COLD, type RangePart } from './cold.ts';
@@ -29,14 +30,16 @@ import { applyKvCommit, applyKvRead, applyKvWatch, planKvEffects, planKvRead } f
 import { applyRetainEvents } from './journal.ts';
 import { KIND } from './layout.ts';
 import { Loader } from './load.ts';
-import { applyControl, applyControlGroup, applyManage, planManage } from './manage.ts';
+import { applyControl, applyControlGroup } from './manage.ts';
 import type { AccessToken, Session } from './memory.ts';
 import { notesKey, readNotes } from './notes.ts';
 import { applyProduce, wantRoomAgain } from './produce.ts';
 import { type Refused, refusalOf, refusalOn, refusalToProduce } from './rights.ts';
 import { applyManageSchedule, applyUpsertSchedule, planManageSchedule } from './schedules.ts';
+import { applySearch, planSearch } from './search.ts';
 import { confirmAnswers, keepAnswer, MAX_CONSUMERS, MAX_REFS, MAX_UNCONFIRMED_ANSWERS } from './session.ts';
 import { applyAnnotate, applyExtend, applyHolding, applySettle, applyStarted, heldMessage } from './settle.ts';
+import { applyManage, applyUpdate, planSingle } from './single.ts';
 import { type ClaimedMessage, createState, type MachineState, type SessionEnd } from './state.ts';
 import { applyTick, awaitSessions, closeSession, detachSession, nextWake, type WakeTimes } from './timers.ts';
 import { countDelivery } from './usage.ts';
@@ -96,8 +99,8 @@ export class Machine {
 
   /** All that the machine has in the store by now; what is to come has keys of its own. */
   get everythingSoFar(): KeyRange[] {
-    const { layout, nextSeq, nextCommit, now } = this.#state;
-    return layout.everythingBefore(nextSeq, nextCommit, secondOf(now) + 1);
+    const { layout, nextSeq, nextCommit, newestSecond, now } = this.#state;
+    return layout.everythingBefore(nextSeq, nextCommit, Math.max(secondOf(now), newestSecond) + 1);
   }
 
   loader(): Loader {
@@ -169,13 +172,10 @@ export class Machine {
     if (request !== 0 && request <= session.applied && isRemembered(command)) return undefined;
     switch (command.kind) {
       case 'manage':
-        return planManage(this.#state, command, view);
+      case 'update':
+        return planSingle(this.#state, command, view);
       case 'inspect':
-        if (command.what === 'children' || command.what === 'flow')
-          return planFlowView(this.#state, session, command, view);
-        if (command.what === 'events') return planEvents(this.#state, session, command, view);
-        if (command.what === 'usage') return planUsage(this.#state, command, view);
-        return planInspect(this.#state, session, command, view);
+        return planReading(this.#state, session, command, view);
       case 'await':
         return planAwait(this.#state, command, view);
       case 'manageSchedule':
@@ -394,8 +394,14 @@ export class Machine {
         return applyControlGroup(state, command);
       case 'manage':
         return applyManage(state, session, command, view);
+      case 'update':
+        return applyUpdate(state, session, command, view);
       case 'await':
         return applyAwait(state, session, command, view);
+      case 'bulk':
+        return applyBulk(state, session, command);
+      case 'stopBulk':
+        return applyStopBulk(state, session, command);
       case 'watch':
         return this.#watch(session, command.channel);
       case 'backup':
@@ -409,10 +415,7 @@ export class Machine {
       case 'flow':
         return unknownTarget(session, command.produced) ?? applyFlow(state, session, command, view);
       case 'inspect':
-        if (command.what === 'children' || command.what === 'flow') return applyFlowView(state, session, command, view);
-        if (command.what === 'events') return applyEvents(state, session, command, view);
-        if (command.what === 'usage') return applyUsage(state, command, view);
-        return applyInspect(state, session, command, view);
+        return applyReading(state, session, command, view);
       case 'upsertSchedule':
         return unknownTarget(session, [command]) ?? applyUpsertSchedule(state, session, command, context.random);
       case 'manageSchedule':
@@ -484,6 +487,42 @@ const NO_EFFECTS: Together = { produced: undefined, effects: undefined };
 
 const DONE: Reply = { kind: 'done' };
 
+function planReading(state: MachineState, session: Session, command: Inspect, view: ColdView): Need | undefined {
+  switch (command.what) {
+    case 'children':
+    case 'flow':
+      return planFlowView(state, session, command, view);
+    case 'events':
+      return planEvents(state, session, command, view);
+    case 'search':
+      return planSearch(state, session, command, view);
+    case 'usage':
+      return planUsage(state, command, view);
+    case 'bulks':
+      return undefined;
+    default:
+      return planInspect(state, session, command, view);
+  }
+}
+
+function applyReading(state: MachineState, session: Session, command: Inspect, view: ColdView): Reply {
+  switch (command.what) {
+    case 'children':
+    case 'flow':
+      return applyFlowView(state, session, command, view);
+    case 'events':
+      return applyEvents(state, session, command, view);
+    case 'search':
+      return applySearch(state, session, command, view);
+    case 'usage':
+      return applyUsage(state, command, view);
+    case 'bulks':
+      return inspectBulks(state, session, command);
+    default:
+      return applyInspect(state, session, command, view);
+  }
+}
+
 /** Whether no other message counts for those that are produced under this name. */
 function isServedAlone(session: Session, ref: number): boolean {
   const target = session.refs.get(ref);
@@ -497,6 +536,7 @@ function isRemembered({ kind }: Command): boolean {
   if (kind === 'upsertSchedule' || kind === 'manageSchedule') return true;
   const changesMessages =
     kind === 'produce' || kind === 'flow' || kind === 'settle' || kind === 'annotate' || kind === 'kvCommit';
+  if (kind === 'update' || kind === 'bulk' || kind === 'stopBulk') return true;
   return (
     changesMessages || kind === 'control' || kind === 'controlGroup' || kind === 'manage' || kind === 'createToken'
   );

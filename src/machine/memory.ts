@@ -2,6 +2,8 @@
  * What the machine keeps in memory: messages that have not ended, small and of one shape, never with their
  * payload; channels, sessions and dedupe keys. Plain data that refers to each other, hence one file.
  */
+import type { ScanPosition } from '../model/filter.ts';
+import type { Bulk, BulkView } from '../model/life.ts';
 import type { ChannelTotals, Failure, HistoryEntry, Reply } from '../model/command.ts';
 import type { Histogram, OpenHistogram } from '../model/histogram.ts';
 import type { ChannelSettings, GroupRules, Policy } from '../model/policy.ts';
@@ -125,6 +127,10 @@ export interface Extra {
   givenUp: 'failed' | 'expired' | undefined;
   /** How much of a rate it takes. */
   cost: number;
+  /** Its handler was told to end because the message is cancelled, for this reason; what it does counts until the lease ends. */
+  cancelled: string | undefined;
+  /** The pack of its own in which its payload stands since it was replaced; 0 for the one that it was produced in. */
+  payloadPack: number;
   /** It ended once before, so an older record of that end exists. */
   returned: boolean;
   /** The newest deaths that were counted, the oldest first: each can be taken back when its session turns out to live. */
@@ -328,6 +334,23 @@ export interface Consumer {
   held: number;
   /** Stands in the channel's line of consumers. */
   queued: boolean;
+}
+
+/** A bulk as the machine keeps it. */
+export interface BulkRun {
+  readonly number: number;
+  readonly channel: Channel;
+  readonly command: Bulk;
+  /** In machine time; what has ended later is not concerned. */
+  readonly startedAt: number;
+  state: BulkView['state'];
+  position: ScanPosition | undefined;
+  looked: number;
+  changed: number;
+  /** 0 while it runs. */
+  endedAt: number;
+  /** Sessions that want to hear of its end. */
+  readonly watchers: Set<Session>;
 }
 
 export interface AccessToken {

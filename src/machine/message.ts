@@ -31,6 +31,8 @@ export function extraOf(message: Message): Extra {
     undelivered: false,
     givenUp: undefined,
     cost: 1,
+    cancelled: undefined,
+    payloadPack: 0,
     returned: false,
     charges: [],
   };

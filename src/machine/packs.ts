@@ -11,13 +11,18 @@ export function holdPack({ packs }: MachineState, pack: number): void {
 const COMPACT_AT: readonly number[] = [1, 8];
 const COMPACT_AFTER_MS = 60_000;
 
+/** Has a pack written without the payloads that are not needed any more; see `compact.ts`. */
+export function compactLater(state: MachineState, pack: number): void {
+  state.compactions.push({ pack, at: state.now + COMPACT_AFTER_MS });
+}
+
 /** Says that one message of a pack is gone; the last one takes the pack and all its records along. */
 export function releasePack(state: MachineState, pack: number, second: number): void {
   const left = state.packs.get(pack);
   if (left !== undefined) {
     if (left === 2) state.packs.delete(pack);
     else state.packs.set(pack, left - 1);
-    if (COMPACT_AT.includes(left - 1)) state.compactions.push({ pack, at: state.now + COMPACT_AFTER_MS });
+    if (COMPACT_AT.includes(left - 1)) compactLater(state, pack);
     return;
   }
   const { layout, changes } = state;

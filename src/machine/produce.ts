@@ -345,4 +345,5 @@ function storePack(
   put(state, state.layout.key(KIND.pack, pack), value);
   state.changes.packs.push({ number: pack, value });
   put(state, state.layout.key(KIND.ids, second, pack), fingerprints);
+  state.newestSecond = Math.max(state.newestSecond, second);
 }

@@ -30,6 +30,10 @@ export function refusalOf({ grant }: Session, command: Command): Refused | undef
       if (deadLetter === undefined || hasRight(rightsOn(grant, deadLetter), 'produce')) return undefined;
       return lacksRight('move dead messages to', deadLetter, 'produce');
     }
+    case 'bulk':
+      return hasRight(rightsOn(grant, command.channel), 'admin')
+        ? undefined
+        : lacksRight(`${command.action} messages of`, command.channel, 'admin');
     case 'control':
     case 'controlGroup':
       return hasRight(rightsOn(grant, command.channel), 'admin')
@@ -45,6 +49,8 @@ export function refusalOf({ grant }: Session, command: Command): Refused | undef
       if (command.what === 'channels' || command.what === 'overview' || command.what === 'message') return undefined;
       // Who holds a message may see what it waited for; a flow is looked at by its id.
       if (command.what === 'children' || command.what === 'flow') return undefined;
+      // Those are left out of the answer that the session may not read.
+      if (command.what === 'bulks') return undefined;
       // The channel of a schedule is known only where the schedule is.
       if (command.what === 'schedule' || command.what === 'schedules') return undefined;
       // Without a channel, they are those of all that the session may read.

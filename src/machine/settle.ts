@@ -27,6 +27,7 @@ import { cutLine, encodeNotes, type Notes, notesKey } from './notes.ts';
 import { touchPage } from './pages.ts';
 import { produceBlocks } from './produce.ts';
 import { type Refused, refusalOnKv, refusalToProduce } from './rights.ts';
+import { tellCancelling } from './single.ts';
 import { journal, type MachineState, put } from './state.ts';
 import { countKvWrites, countWrites, usageOf } from './usage.ts';
 
@@ -114,7 +115,12 @@ function positionsBut(count: number, without: readonly number[]): number[] {
 export function applyHolding(state: MachineState, session: Session, command: Holding): void {
   const known = new Set(command.leases.map(({ token }) => token));
   for (const key of command.leases) {
-    if (heldMessage(session, key) !== undefined) continue;
+    const message = heldMessage(session, key);
+    if (message !== undefined) {
+      // The word may have gone to the link before.
+      tellCancelling(state, message);
+      continue;
+    }
     takeBackDeath(state, session, key);
     state.changes.notices.push({ session, notice: { kind: 'revoked', ...key, reason: 'leaseLost' } });
   }
@@ -440,12 +446,15 @@ function failDecoding(state: MachineState, message: Message, failure: Failure): 
 function comeBack(state: MachineState, message: Message, happening: 'nacked' | 'snoozed', delayMs: number): void {
   const waits = delayMs > 0;
   move(state, message, happening, { dueAt: Math.ceil(state.now + delayMs) });
-  if (!waits) move(state, message, 'due', keepsPlace(message) ? {} : { order: state.nextSeq++ });
+  // One that is being cancelled has ended by now.
+  if (waits || message.state !== 'delayed') return;
+  move(state, message, 'due', keepsPlace(message) ? {} : { order: state.nextSeq++ });
 }
 
 function setDeadline(state: MachineState, message: Message, forMs: number): void {
   const { lease } = message;
-  if (lease === undefined) return;
+  // A handler that was told to end has no more time than it was told.
+  if (lease === undefined || message.extra?.cancelled !== undefined) return;
   if (lease.deadlineAt !== 0) state.deadlines.remove(message);
   lease.deadlineAt = state.now + forMs + TIMEOUT_GRACE_MS;
   state.deadlines.add(message);

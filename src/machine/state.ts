@@ -10,6 +10,7 @@ import { createFlows, type Flows } from './flow-memory.ts';
 import { Layout } from './layout.ts';
 import type {
   AccessToken,
+  BulkRun,
   Channel,
   DedupeSlot,
   EndedList,
@@ -50,6 +51,8 @@ export interface MachineState {
   /** The process of the broker that led last, as the store has it, and then of this one; `undefined` in a new store. */
   brokerHost: string | undefined;
   nextSeq: number;
+  /** The newest second of an id: clients' clocks, and times of ticks, may be ahead of machine time. */
+  newestSecond: number;
   nextToken: number;
   nextChannel: number;
   nextPolicy: number;
@@ -106,6 +109,8 @@ export interface MachineState {
   readonly compactions: { readonly pack: number; readonly at: number }[];
   /** Packs with records of progress and log. */
   readonly annotatedPacks: Set<number>;
+  /** The packs of their own that messages have since their payloads were replaced, by their sequence numbers. */
+  readonly payloadPacks: Map<number, number>;
   /** Sessions whose client is gone, by the time at which something of them ends. */
   readonly expiringSessions: OrderedIndex<Session>;
   /** When messages of late were produced. */
@@ -133,6 +138,9 @@ export interface MachineState {
   readonly regrouping: Map<Channel, number>;
   /** Channels of which the last message has left since the last commit. */
   readonly emptied: Set<Channel>;
+  /** Bulks by their numbers, the oldest first, and those among them that run, in the order of their turns. */
+  readonly bulks: Map<number, BulkRun>;
+  readonly runningBulks: Set<BulkRun>;
   /** Channels with a purge or redrive under way. */
   readonly busyChannels: Set<Channel>;
   readonly changes: Changes;
@@ -242,6 +250,7 @@ export function createState(space: string): MachineState {
     wall: 0,
     brokerHost: undefined,
     nextSeq: 1,
+    newestSecond: 0,
     nextToken: 1,
     nextChannel: 1,
     nextPolicy: 1,
@@ -278,6 +287,7 @@ export function createState(space: string): MachineState {
     journalReaders: new Map(),
     compactions: [],
     annotatedPacks: new Set(),
+    payloadPacks: new Map(),
     expiringSessions: new OrderedIndex((a, b) => a.wakesAt - b.wakesAt || a.number - b.number),
     produceTimes: createProduceTimes(),
     oldMinutes: new OrderedIndex(compareOldMinutes),
@@ -292,6 +302,8 @@ export function createState(space: string): MachineState {
     ruledGroups: 0,
     regrouping: new Map(),
     emptied: new Set(),
+    bulks: new Map(),
+    runningBulks: new Set(),
     busyChannels: new Set(),
     changes: createChanges(),
   };

@@ -23,7 +23,8 @@ export interface WakeTimes {
 }
 
 export function nextWake(state: MachineState): WakeTimes {
-  if (state.busyChannels.size + state.givenUp.size + state.regrouping.size > 0 || isFlowWork(state))
+  const { busyChannels, givenUp, regrouping, runningBulks } = state;
+  if (busyChannels.size + givenUp.size + regrouping.size + runningBulks.size > 0 || isFlowWork(state))
     return { machine: state.now, wall: Infinity };
   const tokenExpiresAt = state.tokenExpiries.first()?.expiresAt ?? Infinity;
   const ticks = nextTicks(state);
@@ -146,8 +147,14 @@ function timeOut(state: MachineState, random: () => number): boolean {
   const lease = message?.lease;
   if (message === undefined || lease === undefined || lease.deadlineAt > state.now) return false;
   countEnd(state, message);
-  const notice = { kind: 'revoked', seq: message.seq, token: lease.token, reason: 'timeout' } as const;
+  const isCancelled = message.extra?.cancelled !== undefined;
+  const reason = isCancelled ? ('cancelled' as const) : ('timeout' as const);
+  const notice = { kind: 'revoked', seq: message.seq, token: lease.token, reason } as const;
   state.changes.notices.push({ session: lease.session, notice });
+  if (isCancelled) {
+    end(state, message, 'cancelled', {});
+    return true;
+  }
   const { timeoutMs } = message.policy.policy;
   const failure = { name: 'TimeoutError', message: `The handler ran longer than ${timeoutMs} ms`, stack: undefined };
   failAttempt(state, message, failure, undefined, random);

@@ -198,11 +198,21 @@ export class BlockReader {
 
   /** Where the payload of the item at `itemStart` starts; it ends with the item. */
   static payloadStart(bytes: Uint8Array, itemStart: number): number {
-    const flags = bytes[itemStart] as number;
-    let at = behindDedupe(bytes, itemStart);
-    if (flags & FLAG.undelivered) at = behindBytes(bytes, at);
-    if (flags & FLAG.more) at = behindBytes(bytes, at);
-    return behindVarint(bytes, at);
+    return behindVarint(bytes, lengthAt(bytes, itemStart));
+  }
+
+  /** One item on its own with another payload. */
+  static withPayload(item: Uint8Array, payload: Uint8Array): Uint8Array {
+    const writer = new ByteWriter(item.length);
+    writer.raw(item.subarray(0, lengthAt(item, 0)));
+    writer.bytes(payload);
+    return writer.take();
+  }
+
+  /** The dedupe hash of one item on its own; empty when there is none. */
+  static dedupeOf(item: Uint8Array): string {
+    const end = behindDedupe(item, 0);
+    return (item[0] as number) & FLAG.dedupe ? textOf(item.subarray(end - DEDUPE_BYTES, end)) : '';
   }
 
   /** The payload of one item on its own. */
@@ -413,6 +423,15 @@ function behindDedupe(bytes: Uint8Array, itemStart: number): number {
   let at = itemStart + 1 + MESSAGE_ID_BYTES + (flags & FLAG.delay ? 8 : 0) + (flags & FLAG.dueAt ? 8 : 0);
   if (flags & FLAG.priority) at = behindVarint(bytes, at);
   return flags & FLAG.dedupe ? at + DEDUPE_BYTES : at;
+}
+
+/** Where the length of the payload of an item stands. */
+function lengthAt(bytes: Uint8Array, itemStart: number): number {
+  const flags = bytes[itemStart] as number;
+  let at = behindDedupe(bytes, itemStart);
+  if (flags & FLAG.undelivered) at = behindBytes(bytes, at);
+  if (flags & FLAG.more) at = behindBytes(bytes, at);
+  return at;
 }
 
 function behindBytes(bytes: Uint8Array, at: number): number {

@@ -7,6 +7,7 @@
  */
 import type { ErrorCode } from './errors.ts';
 import type { AddFlow, FlowEdge, InspectChildren, InspectFlow } from './flow.ts';
+import type { ScanPosition } from './filter.ts';
 import type { KvEffects, KvPage, KvRange, KvRecord } from './kv.ts';
 import type { MessageId } from './message-id.ts';
 import type { ChannelSettings, GroupRules, Policy, SettingsPatch } from './policy.ts';
@@ -14,6 +15,7 @@ import type { Tick } from './block.ts';
 import type { InspectSchedule, ManageSchedule, UpsertSchedule } from './schedule.ts';
 import type { ChannelHappening, EndedState, Happening, State } from './states.ts';
 import type { InspectUsage } from './usage.ts';
+import type { Bulk, CancelOptions, InspectBulk, InspectSearch, RetryOptions, StopBulk, Update } from './life.ts';
 
 export interface Request {
   /** 0 for a note in passing. */
@@ -33,6 +35,9 @@ export type Command =
   | Control
   | ControlGroup
   | Manage
+  | Update
+  | Bulk
+  | StopBulk
   | Await
   | Watch
   | Inspect
@@ -195,10 +200,10 @@ export interface ControlGroup {
 }
 
 /** Acts on one message. Answer: `done`, or `refused` with `NOT_FOUND` or `WRONG_STATE`. */
-export interface Manage {
+export interface Manage extends CancelOptions, RetryOptions {
   readonly kind: 'manage';
   readonly id: Uint8Array;
-  readonly action: 'cancel' | 'promote' | 'redrive';
+  readonly action: 'cancel' | 'promote' | 'redrive' | 'retry' | 'remove';
   /** With `cancel`: also what has not ended of its children, and of theirs, but for what others wait for. */
   readonly children?: boolean;
 }
@@ -245,6 +250,8 @@ export type Inspect =
   | { readonly kind: 'inspect'; readonly what: 'group'; readonly channel: string; readonly group: string }
   | InspectUsage
   | InspectMetrics
+  | InspectSearch
+  | InspectBulk
   /**
    * Events from a position or a time on, or with neither from now on. An answer that reaches the end is followed by one
    * notice `events` as soon as there are more.
@@ -400,6 +407,16 @@ export interface ProduceException {
 
 /** What the broker says unasked. */
 export type Notice =
+  /** The message is cancelled; what its handler does within `deadlineMs` counts, and nothing that it does later. */
+  | {
+      readonly kind: 'cancelling';
+      readonly seq: number;
+      readonly token: number;
+      readonly deadlineMs: number;
+      readonly reason: string;
+    }
+  /** A bulk that the session has looked at has ended; said once, whatever else it looks at. */
+  | { readonly kind: 'bulkEnded'; readonly bulk: number }
   /** An entry that is watched has changed; it is no longer watched. */
   | { readonly kind: 'kvChanged'; readonly watch: number }
   /** There are events behind the end of those that the session has read; said once until it reads again. */
@@ -563,6 +580,13 @@ export interface EventFilter {
 
 /** What happens to a message, or to a channel as a whole. */
 export type EventKind = Happening | ChannelHappening;
+
+/** Messages that a search has found, and where it goes on. */
+export interface SearchPage {
+  readonly messages: readonly MessageView[];
+  /** `undefined` when all have been looked through. */
+  readonly next: ScanPosition | undefined;
+}
 
 /** A place in the journal: the event with this index of this commit is the next one to be read. */
 export interface EventPosition {

@@ -63,6 +63,8 @@ export type ChannelHappening = (typeof CHANNEL_HAPPENINGS)[number];
 const TRANSITIONS: Readonly<Record<State, Partial<Record<Happening, State>>>> = {
   ready: {
     claimed: 'leased',
+    updated: 'ready',
+    postponed: 'delayed',
     replaced: 'cancelled',
     cancelled: 'cancelled',
     expired: 'dead',
@@ -72,6 +74,8 @@ const TRANSITIONS: Readonly<Record<State, Partial<Record<Happening, State>>>> = 
   delayed: {
     due: 'ready',
     promoted: 'ready',
+    updated: 'delayed',
+    postponed: 'delayed',
     replaced: 'cancelled',
     cancelled: 'cancelled',
     expired: 'dead',
@@ -92,15 +96,16 @@ const TRANSITIONS: Readonly<Record<State, Partial<Record<Happening, State>>>> = 
   waiting: {
     unblocked: 'ready',
     postponed: 'delayed',
+    updated: 'waiting',
     replaced: 'cancelled',
     cancelled: 'cancelled',
     expired: 'dead',
     failed: 'dead',
     givenUp: 'waiting',
   },
-  completed: {},
-  dead: { redriven: 'ready' },
-  cancelled: {},
+  completed: { retried: 'ready' },
+  dead: { redriven: 'ready', retried: 'ready' },
+  cancelled: { retried: 'ready' },
 };
 
 /** The state after `happening`, or `undefined` when the table does not allow it. */

@@ -17,6 +17,7 @@ import { eventCases } from './api-conformance-events.ts';
 import { flowCases } from './api-conformance-flows.ts';
 import { handlerCases } from './api-conformance-handlers.ts';
 import { kvCases } from './api-conformance-kv.ts';
+import { lifeCases } from './api-conformance-life.ts';
 import { manageCases } from './api-conformance-manage.ts';
 import { produceCases } from './api-conformance-produce.ts';
 import { scheduleCases } from './api-conformance-schedules.ts';
@@ -49,6 +50,7 @@ export function apiConformance(factory: ApiFactory, options: ApiConformanceOptio
     ...consumeCases,
     ...handlerCases,
     ...manageCases,
+    ...lifeCases,
     ...batchCases,
     ...eventCases,
     ...kvCases,

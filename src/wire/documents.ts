@@ -4,10 +4,12 @@
  */
 import { isWellFormed } from '../codec/binary-types.ts';
 import { ACCESS_TOKEN_HASH_BYTES, isAccessTokenId, MAX_LABEL_CHARACTERS, MAX_SCOPES } from '../model/access-token.ts';
-import { BlockReader, MAX_DUE_AT } from '../model/block.ts';
+import { BlockReader, MAX_DUE_AT, MAX_PRIORITY } from '../model/block.ts';
 import { type Command, MAX_EVENTS_KEPT } from '../model/command.ts';
 import { MAX_DURATION_MS } from '../model/duration.ts';
 import { HoldfastError } from '../model/errors.ts';
+import { BULK_ACTIONS, MAX_FILTER_CHARACTERS } from '../model/filter.ts';
+import { MAX_REASON_CHARACTERS } from '../model/life.ts';
 import { MESSAGE_ID_BYTES } from '../model/message-id.ts';
 import { METRICS_MINUTES, METRICS_STEP_MS } from '../model/metrics.ts';
 import { MAX_GROUP_PRIORITY, MAX_GROUP_WEIGHT, MAX_RATE_COUNT, MIN_GROUP_WEIGHT } from '../model/policy.ts';
@@ -113,6 +115,27 @@ const isScheduleSettings = fields({
   overlap: oneOf(...OVERLAP),
 });
 
+const isSought: Check = (value) =>
+  typeof value === 'string' && value.length > 0 && value.length <= MAX_FILTER_CHARACTERS && isWellFormed(value);
+
+const isFilter = fields({
+  states: listOf(oneOf(...STATES)),
+  name: optional(isSought),
+  group: optional(isSought),
+  producedAfter: optional(isMoment),
+  producedBefore: optional(isMoment),
+  endedAfter: optional(isMoment),
+  endedBefore: optional(isMoment),
+  minAttempts: optional(isCount),
+  maxAttempts: optional(isCount),
+  failure: optional(isSought),
+  text: optional(isSought),
+});
+
+const isReason: Check = (value) => typeof value === 'string' && value.length <= MAX_REASON_CHARACTERS;
+const isDueAt: Check = (value) => typeof value === 'number' && Math.abs(value) <= MAX_DUE_AT;
+const isPriority: Check = (value) => Number.isInteger(value) && Math.abs(value as number) <= MAX_PRIORITY;
+
 const isCommand = anyOf(
   fields({ kind: oneOf('declare'), ref: isCount, channel: isName, policy: isPolicy, settings: optional(isSettings) }),
   fields({ kind: oneOf('extend'), seq: isCount, token: isCount, forMs: isDuration }),
@@ -139,8 +162,42 @@ const isCommand = anyOf(
   fields({
     kind: oneOf('manage'),
     id: isId,
-    action: oneOf('cancel', 'promote', 'redrive'),
+    action: oneOf('cancel', 'promote', 'redrive', 'retry', 'remove'),
     children: optional(isFlag),
+    reason: optional(isReason),
+    deadlineMs: optional(isDuration),
+    attempts: optional(oneOf('reset', 'keep')),
+  }),
+  fields({
+    kind: oneOf('bulk'),
+    channel: isText,
+    action: oneOf(...BULK_ACTIONS),
+    filter: isFilter,
+    limit: optional(isLimit),
+    reason: optional(isReason),
+    deadlineMs: optional(isDuration),
+    attempts: optional(oneOf('reset', 'keep')),
+    delayMs: optional(isDuration),
+    dueAt: optional(isDueAt),
+    priority: optional(isPriority),
+    lifo: optional(isFlag),
+  }),
+  fields({ kind: oneOf('stopBulk'), bulk: isCount }),
+  fields({
+    kind: oneOf('inspect'),
+    what: oneOf('search'),
+    channel: optional(isText),
+    filter: isFilter,
+    order: oneOf('newest', 'oldest'),
+    after: optional(fields({ stage: isCount, a: isMoment, b: isMoment })),
+    limit: isLimit,
+  }),
+  fields({
+    kind: oneOf('inspect'),
+    what: oneOf('bulks'),
+    bulk: optional(isCount),
+    channel: optional(isText),
+    tell: isFlag,
   }),
   fields({ kind: oneOf('backup'), id: isCount, part: isCount, stop: isFlag }),
   fields({ kind: oneOf('await'), id: isId, stop: isFlag }),

@@ -10,12 +10,13 @@
  * started, holding = count(varint) (seq(varint) token(varint))*
  * settle   = count(varint) (seq token outcome(u8) [fields] [produced] [effects] [edges])*
  * settleTogether = settle flags(u8) [produced] [effects]
+ * update   = id(16) flags(u8) [delayMs(f64)] [dueAt(f64)] [priority(signed)] [codec(u8) payload(bytes)]
  * kvRead, kvCommit, kvWatch, effects                                   see kv.ts
  * flow, edges                                                          see flow.ts
  * ```
  */
 import { decode, encode } from '../codec/bson.ts';
-import { BlockReader } from '../model/block.ts';
+import { BlockReader, MAX_DUE_AT, MAX_PRIORITY } from '../model/block.ts';
 import { ByteReader, ByteWriter } from '../model/bytes.ts';
 import type {
   Command,
@@ -31,6 +32,8 @@ import type {
 import { MAX_DURATION_MS } from '../model/duration.ts';
 import type { FlowEdge, FlowPart } from '../model/flow.ts';
 import { HoldfastError } from '../model/errors.ts';
+import type { Update } from '../model/life.ts';
+import { MESSAGE_ID_BYTES } from '../model/message-id.ts';
 import { MAX_VALUE_BYTES } from '../model/records.ts';
 import { readList } from '../model/reply.ts';
 import { checkDocument } from './documents.ts';
@@ -50,9 +53,13 @@ const KIND = {
   kvWatch: 9,
   settleTogether: 10,
   flow: 11,
+  update: 12,
 } as const;
 
 const PRODUCE = { atomic: 1, versioned: 2 } as const;
+
+/** Which changes an update makes; `lifo` has no field. */
+const UPDATE = { delay: 1, dueAt: 2, priority: 4, payload: 8, lifo: 16 } as const;
 
 const OUTCOMES = [
   'ack',
@@ -140,6 +147,7 @@ export function roughBytes(command: Command): number {
   }
   if (command.kind === 'flow') return producedBytes(command.produced) + edgesBytes(command.edges);
   if (command.kind === 'kvCommit') return effectsBytes(command) + producedBytes(command.produced);
+  if (command.kind === 'update') return 64 + (command.payload?.bytes.length ?? 0);
   return 256;
 }
 
@@ -220,6 +228,11 @@ function writeRequest(frame: ByteWriter, { request, command }: Request): void {
       frame.varint(request);
       writeFlow(frame, command, writeProduced);
       break;
+    case 'update':
+      frame.u8(KIND.update);
+      frame.varint(request);
+      writeUpdate(frame, command);
+      break;
     default:
       frame.u8(KIND.document);
       frame.varint(request);
@@ -262,6 +275,8 @@ function readCommand(frame: ByteReader, kind: number, cost: Cost): Command {
       return { kind: 'kvWatch', watch: frame.varint(), keys: readKeys(frame, spendKey) };
     case KIND.flow:
       return readFlow(frame, readProduced, spendKey);
+    case KIND.update:
+      return readUpdate(frame);
     case KIND.document:
       return readDocument(frame.bytes());
     default:
@@ -400,6 +415,39 @@ function readOutcome(
     case undefined:
       throw new HoldfastError('PROTOCOL', 'Cannot read an outcome of an unknown kind');
   }
+}
+
+function writeUpdate(frame: ByteWriter, { id, delayMs, dueAt, priority, lifo, payload }: Update): void {
+  frame.raw(id);
+  frame.u8(
+    (delayMs === undefined ? 0 : UPDATE.delay) |
+      (dueAt === undefined ? 0 : UPDATE.dueAt) |
+      (priority === undefined ? 0 : UPDATE.priority) |
+      (payload === undefined ? 0 : UPDATE.payload) |
+      (lifo === true ? UPDATE.lifo : 0),
+  );
+  if (delayMs !== undefined) frame.f64(delayMs);
+  if (dueAt !== undefined) frame.f64(dueAt);
+  if (priority !== undefined) frame.signed(priority);
+  if (payload === undefined) return;
+  frame.u8(payload.codec);
+  frame.bytes(payload.bytes);
+}
+
+function readUpdate(frame: ByteReader): Update {
+  const id = frame.raw(MESSAGE_ID_BYTES).slice();
+  const flags = frame.u8();
+  const delayMs = flags & UPDATE.delay ? readDelay(frame) : undefined;
+  const dueAt = flags & UPDATE.dueAt ? frame.f64() : undefined;
+  const priority = flags & UPDATE.priority ? frame.signed() : undefined;
+  const payload = flags & UPDATE.payload ? { codec: frame.u8(), bytes: frame.bytes() } : undefined;
+  const isSound =
+    flags < UPDATE.lifo * 2 &&
+    (dueAt === undefined || Math.abs(dueAt) <= MAX_DUE_AT) &&
+    (priority === undefined || Math.abs(priority) <= MAX_PRIORITY) &&
+    (payload === undefined || payload.bytes.length <= MAX_PAYLOAD_BYTES);
+  if (!isSound) throw new HoldfastError('PROTOCOL', 'Cannot read an update: it has impossible fields');
+  return { kind: 'update', id, delayMs, dueAt, priority, payload, lifo: (flags & UPDATE.lifo) !== 0 };
 }
 
 function readResult(frame: ByteReader): Uint8Array {

@@ -151,6 +151,69 @@ describe.each(situations)('in $name', ({ fill }) => {
     expect(gone).toMatchObject({ state: 'cancelled' });
   });
 
+  test('search finds, and update, cancel, retry and remove change', async () => {
+    const { folder, ready, dead, delayed } = await fill();
+    const found = await json<Shown[]>('search', 'mail', '--text', 'nobody', '--data', folder);
+    expect(found).toMatchObject([{ id: dead, state: 'dead' }]);
+    expect(await json<Shown[]>('search', '--failure', 'no such', '--data', folder)).toMatchObject([{ id: dead }]);
+    const all = await json<Shown[]>('search', 'mail', '--oldest', '--produced-after', '1h', '--data', folder);
+    expect(all.map(({ id }) => id)).toEqual([...[ready, delayed].toSorted(), dead]);
+    const table = await holdfast('search', 'mail', '--state', 'dead', 'ready', '--limit', '1', '--data', folder);
+    expect(table.output.split('\n').slice(1, -1)).toHaveLength(1);
+    expect(await holdfast('search', 'nowhere', '--data', folder)).toMatchObject({ code: 1 });
+    const change = ['--message', '{"to":"ada"}', '--priority', '-1', '--delay', '1h'];
+    expect((await holdfast('update', ready, ...change, '--data', folder)).output).toBe(`${ready} is updated\n`);
+    expect(await json('get', ready, '--data', folder)).toMatchObject({
+      state: 'delayed',
+      message: { to: 'ada' },
+      priority: -1,
+    });
+    expect(await holdfast('update', ready, '--message', '{', '--data', folder)).toMatchObject({ code: 2 });
+    expect(await holdfast('update', ready, '--data', folder)).toMatchObject({ code: 2 });
+    await holdfast('cancel', ready, '--reason', 'out of stock', '--deadline', '5s', '--data', folder);
+    expect(await json('get', ready, '--data', folder)).toMatchObject({ failure: { message: 'out of stock' } });
+    expect(await json('retry', ready, '--keep-attempts', '--data', folder)).toMatchObject([
+      { id: ready, state: 'ready' },
+    ]);
+    expect((await holdfast('remove', ready, '--data', folder)).output).toBe(`${ready} is removed\n`);
+    expect(await holdfast('get', ready, '--data', folder)).toMatchObject({ code: 1 });
+  });
+
+  test('bulk changes all that the flags say, and bulks shows it', async () => {
+    const { folder } = await fill();
+    const cancelled = await holdfast(
+      'bulk',
+      'cancel',
+      'mail',
+      '--state',
+      'ready',
+      'delayed',
+      '--reason',
+      'closed',
+      '--data',
+      folder,
+    );
+    expect(cancelled).toMatchObject({ code: 0, output: 'mail: 2 of 2 messages changed, done\n' });
+    const retried = await json('bulk', 'retry', 'mail', '--failure', 'closed', '--limit', '1', '--data', folder);
+    expect(retried).toMatchObject({ action: 'retry', state: 'done', changed: 1 });
+    expect(await json('bulk', 'remove', 'mail', '--state', 'dead', '--no-wait', '--data', folder)).toMatchObject([
+      { action: 'remove' },
+    ]);
+    const wide = await holdfast('bulk', 'remove', 'mail', '--data', folder);
+    expect(wide).toMatchObject({ code: 2, output: '' });
+    expect(wide.errors).toContain('say with "state"');
+    expect(await holdfast('bulk', 'promote', 'mail', '--reason', 'x', '--data', folder)).toMatchObject({ code: 2 });
+    const listed = await holdfast('bulks', 'mail', '--data', folder);
+    expect(
+      listed.output
+        .split('\n')
+        .slice(1, -1)
+        .map((row) => row.split(/ {2,}/)[2]),
+    ).toEqual(['cancel', 'retry', 'remove']);
+    const [first] = await json<{ id: number }[]>('bulks', '--data', folder);
+    expect(await json('bulks', '--stop', String(first?.id), '--data', folder)).toMatchObject([{ state: 'done' }]);
+  });
+
   test('pause, resume, redrive and purge act on a channel', async () => {
     const { folder } = await fill();
     expect((await holdfast('pause', 'mail', '--data', folder)).output).toBe('mail is paused\n');

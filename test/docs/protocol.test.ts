@@ -2,6 +2,7 @@
 import { crc32 } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { encode } from '#holdfast/codec/bson.js';
+import { MAX_BULKS } from '#holdfast/machine/bulks.js';
 import { MAX_LIST } from '#holdfast/machine/inspect.js';
 import { MAX_CHANNELS } from '#holdfast/machine/channels.js';
 import { MAX_WATCHED_KEYS } from '#holdfast/machine/kv-watches.js';
@@ -141,10 +142,11 @@ describe('docs/protocol.md', () => {
       'schedules of a space': MAX_SCHEDULES,
       'bytes of the message of a schedule, as a block': MAX_TEMPLATE_BYTES,
       'schedules of one schedules': MAX_SCHEDULE_LIST,
-      'messages of one list, channels of one overview, events of one events': `${MAX_LIST}, ${constant('machine/inspect.ts', 'MAX_OVERVIEW')}, ${constant('machine/events.ts', 'MAX_EVENTS')}`,
       'messages and edges of one flow, children of a message, characters of a key': `${MAX_FLOW_NODES}, ${MAX_FLOW_EDGES}, ${MAX_CHILDREN}, ${MAX_CHILD_KEY_CHARACTERS}`,
       'children of one children, messages and steps of one flow': `${MAX_CHILD_PAGE}, ${MAX_FLOW_VIEW}, ${MAX_FLOW_DEPTH}`,
       'channels of one metrics, and minutes of all of them; records of one usage': `${constant('machine/metrics.ts', 'MAX_CHANNELS')}, ${constant('machine/metrics.ts', 'MAX_MINUTES')}, ${constant('machine/usage-report.ts', 'PAGE_RECORDS')}`,
+      'messages of one list or search, channels of one overview, events of one events': `${MAX_LIST}, ${constant('machine/inspect.ts', 'MAX_OVERVIEW')}, ${constant('machine/events.ts', 'MAX_EVENTS')}`,
+      'bulks that run at a time, and ended ones that are listed': `${MAX_BULKS}, ${constant('machine/bulks.ts', 'MAX_ENDED')}`,
       'backups at a time, and bytes that wait for a slow one': `${constant('broker/backups.ts', 'MAX_BACKUPS')}, ${constant('broker/backup.ts', 'MAX_WAITING_BYTES')}`,
       'a duration, in milliseconds': MAX_DURATION_MS,
       "characters of a failure's name, message and stack that are kept": `128, ${MAX_FAILURE_MESSAGE_CHARACTERS}, ${MAX_FAILURE_STACK_CHARACTERS}`,
@@ -185,6 +187,7 @@ const VALUE_FILES: Readonly<Record<string, string>> = {
   ChildPage: 'model/flow-views.ts',
   ChildView: 'model/flow-views.ts',
   FlowView: 'model/flow-views.ts',
+  BulkView: 'model/life.ts',
   ScheduleView: 'model/schedule.ts',
   SchedulePage: 'model/schedule.ts',
   MetricsPage: 'model/metrics.ts',

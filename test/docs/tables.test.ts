@@ -6,6 +6,9 @@ import { HISTORY_LENGTH } from '#holdfast/machine/message.js';
 import { DEFAULT_JOURNAL_BOUNDS } from '#holdfast/model/policy.js';
 import { MAX_CHANNEL_NAME_CHARACTERS } from '#holdfast/machine/channel.js';
 import { MAX_CHANNELS } from '#holdfast/machine/channels.js';
+import { MAX_FILTER_CHARACTERS } from '#holdfast/model/filter.js';
+import { MAX_REASON_CHARACTERS } from '#holdfast/model/life.js';
+import { MAX_BULKS } from '#holdfast/machine/bulks.js';
 import { MAX_LIST } from '#holdfast/machine/inspect.js';
 import { MAX_LOG_LINE_CHARACTERS, MAX_LOG_LINES, MAX_PROGRESS_BYTES } from '#holdfast/machine/notes.js';
 import { MAX_LABEL_CHARACTERS, MAX_SCOPES } from '#holdfast/model/access-token.js';
@@ -106,6 +109,9 @@ describe('docs/guarantees.md', () => {
       priority: `-${MAX_PRIORITY} to ${MAX_PRIORITY}`,
       'handlers of a consumer at a time': String(constant('api/consumer.ts', 'MAX_CONCURRENCY')),
       'messages of one list': `${MAX_LIST}, ${documentedDefault('api/stored.ts', 'limit')} by default`,
+      'messages of one search': `${MAX_LIST}, ${documentedDefault('api/search.ts', 'limit')} by default`,
+      'characters of a text that is looked for, and of a reason': `${MAX_FILTER_CHARACTERS}, ${MAX_REASON_CHARACTERS}`,
+      'bulks that run at a time': String(MAX_BULKS),
       'encoded progress of a message': `${MAX_PROGRESS_BYTES} bytes`,
       "lines of a message's log, and characters of a line": `${MAX_LOG_LINES}, ${MAX_LOG_LINE_CHARACTERS}`,
       "entries of a message's history": String(HISTORY_LENGTH),

@@ -71,8 +71,17 @@ describe.each(['process', 'thread'] as const)('a handler in a %s', (isolate) => 
     const result = (await jobs.result(id)) as object;
     const stored = await jobs.get(id);
     expect(result).toMatchObject({ id, channel: 'jobs', attempt: 1, redelivered: false });
-    expect(result).toMatchObject({ producedAt: stored?.producedAt });
+    expect(result).toMatchObject({ producedAt: stored?.producedAt, schedule: undefined });
     expect(stored).toMatchObject({ progress: { half: true }, log: ['a line'] });
+  });
+
+  test('knows the tick of a schedule that it works on', async () => {
+    const { hf, jobs } = await start();
+    await jobs.schedule('often', { every: '1d' }, { do: 'context' });
+    const { id } = await hf.schedules.runNow('often');
+    const stored = await jobs.get(id);
+    expect(await jobs.result(id)).toMatchObject({ schedule: stored?.schedule });
+    expect(stored?.schedule).toMatchObject({ key: 'often', manual: true });
   });
 
   test('produces with its ack, by the name of the channel and by its options', async () => {
@@ -87,6 +96,20 @@ describe.each(['process', 'thread'] as const)('a handler in a %s', (isolate) => 
     await expect(jobs.request({ do: 'produce elsewhere' })).rejects.toMatchObject({
       cause: { message: 'Cannot produce to "elsewhere" from an isolate: name its channel in "produces"' },
     });
+  });
+
+  test('is told when its message is cancelled, has the time that it is given, and is killed then', async () => {
+    const { jobs } = await start({ concurrency: 2 });
+    const [polite, deaf] = await jobs.produceAll([{ do: 'until stopped' }, { do: 'for ever' }]);
+    if (polite === undefined || deaf === undefined) throw new Error('They were not produced');
+    for (const { id } of [polite, deaf]) await logged(jobs, id);
+    await jobs.cancel(polite.id, { reason: 'enough', deadline: '1m' });
+    expect(await jobs.result(polite.id)).toBe('CANCELLED');
+    await jobs.cancel(deaf.id, { reason: 'enough', deadline: 100 });
+    await expect(jobs.result(deaf.id)).rejects.toMatchObject({ code: 'DEAD', cause: { message: 'enough' } });
+    expect(await jobs.get(deaf.id)).toMatchObject({ state: 'cancelled', deaths: 0 });
+    const echo = (await jobs.request({ do: 'echo' })) as Echo;
+    expect(echo.handled).toBeGreaterThan(0);
   });
 
   test('throws, asks for a retry and gives up as any other', async () => {

@@ -33,6 +33,14 @@ const LEGAL: readonly (readonly [from: State, happening: Happening, to: State])[
   ['delayed', 'blocked', 'waiting'],
   ['leased', 'blocked', 'waiting'],
   ['dead', 'redriven', 'ready'],
+  ['completed', 'retried', 'ready'],
+  ['dead', 'retried', 'ready'],
+  ['cancelled', 'retried', 'ready'],
+  ['ready', 'updated', 'ready'],
+  ['ready', 'postponed', 'delayed'],
+  ['delayed', 'updated', 'delayed'],
+  ['delayed', 'postponed', 'delayed'],
+  ['waiting', 'updated', 'waiting'],
 ];
 
 describe('nextState()', () => {

@@ -34,6 +34,8 @@ const NOTHING: Omit<Content, 'now' | 'brokerHost'> = {
   minutes: [],
   clearedMinutes: [],
   usage: [],
+  payloads: [],
+  bulks: [],
 };
 
 /** Takes a lease away that was held to the end: as soon as its handler runs, or behind a takeover in the midst of that. */

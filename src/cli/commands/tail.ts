@@ -1,11 +1,11 @@
 /** `holdfast tail`: what happens to messages, as it happens. */
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import type { EventsOptions, JournalEvent } from '../../api/events.ts';
 import type { Holdfast } from '../../api/holdfast.ts';
 import type { EventKind } from '../../model/command.ts';
 import { systemClock } from '../../model/clock.ts';
 import { jsonText, styled, writeLine, writeNote } from '../output.ts';
-import { addStoreCommand, durationFlag, untilInterrupted } from '../store-command.ts';
+import { addStoreCommand, momentFlag, untilInterrupted } from '../store-command.ts';
 import { withStore } from '../with-store.ts';
 import { momentText, safeText } from '../text.ts';
 import { showBriefly, toJson } from '../values.ts';
@@ -24,18 +24,12 @@ export function addTail(program: Command): void {
     'show what happens to messages, until interrupted',
     'holdfast tail mail --data ./data --since 10m',
   )
-    .option('--since <time>', 'begin in the past: a duration, or a moment such as 2030-01-31T12:00:00Z', readSince)
+    .option('--since <time>', 'begin in the past: a duration, or a moment such as 2030-01-31T12:00:00Z', momentFlag)
     .option('--after <position>', 'go on behind the event with this "position", as --json shows it')
     .option('--kinds <kinds>', 'only what is among these words, with commas between them', readKinds)
     .action((channel: string | undefined, options: TailOptions, command: Command) =>
       withStore(command, (hf) => tail(hf, channel, options)),
     );
-}
-
-function readSince(text: string): number {
-  const at = /^\d{4}-/.test(text) ? Date.parse(text) : systemClock.wallMs() - durationFlag(text);
-  if (Number.isFinite(at)) return at;
-  throw new InvalidArgumentError('It must be a duration, such as 10m, or a moment, such as 2030-01-31T12:00:00Z.');
 }
 
 /** What is no such word, `events` refuses. */

@@ -6,6 +6,7 @@ import { FLOWS } from './invariants/flows.ts';
 import type { Invariant, Judge, Seen, SeenOp, SeenSettle } from './invariants/invariant.ts';
 import { KV } from './invariants/kv.ts';
 import { LEASES } from './invariants/leases.ts';
+import { LIFE } from './invariants/life.ts';
 import { NO_LOSS } from './invariants/no-loss.ts';
 import { ORDER } from './invariants/order.ts';
 import { REST } from './invariants/rest.ts';
@@ -37,6 +38,7 @@ const INVARIANTS: readonly Invariant[] = [
   ...ORDER,
   ...RETRIES,
   ...REST,
+  ...LIFE,
   ...TAKEOVER,
   ...SCHEDULES,
   ...COUNTS,
@@ -49,6 +51,9 @@ export class Checker implements Seen {
   readonly schedules: ScheduleLedger = new ScheduleLedger();
   readonly ops: Map<number, SeenOp> = new Map();
   readonly asked: Map<string, { readonly op: SeenOp; readonly message: ProducedMessage }> = new Map();
+  /** The epochs in which bulks were begun, by their numbers. */
+  readonly bulkNonces: Map<number, string> = new Map();
+  readonly updates: Map<string, Set<string>> = new Map();
   readonly effects: Map<number, SeenOp[]> = new Map();
   readonly settles: Map<number, SeenSettle> = new Map();
   readonly starts: Map<number, HandlerStarted> = new Map();
@@ -73,6 +78,9 @@ export class Checker implements Seen {
     this.previousNow = this.ledger.machineNow;
     if (record.kind === 'commit') this.#committed(record);
     else if (record.kind === 'produce.called') this.#called(record);
+    else if (record.kind === 'update.called') {
+      this.updates.set(record.id, (this.updates.get(record.id) ?? new Set()).add(record.content));
+    }
     this.kv.add(record, this.ledger);
     this.schedules.add(record, this.highestWall);
     for (const { invariant, judge } of this.#judges) {
@@ -84,6 +92,7 @@ export class Checker implements Seen {
 
   #committed({ content, at, nonce }: Extract<SimRecord, { kind: 'commit' }>): void {
     this.ledger.add(content, at);
+    for (const { number } of content.bulks) if (!this.bulkNonces.has(number)) this.bulkNonces.set(number, nonce);
     this.hasSharedMinute = false;
     for (const { number, underWay } of content.channels) {
       if (underWay === undefined) continue;

@@ -10,13 +10,14 @@ import type { Write } from '../../model/records.ts';
 import type { Happening } from '../../model/states.ts';
 import type { UsageCounts } from '../../model/usage.ts';
 import { decode } from '../../codec/bson.ts';
+import { readBulk } from '../../machine/bulks.ts';
 import { readChannel, readPolicyRecord } from '../../machine/channels.ts';
 import { readEndedRecords } from '../../machine/cold.ts';
 import { minuteUnderWay, readMinute, timesEver } from '../../machine/counts.ts';
 import { readJournal } from '../../machine/journal.ts';
 import { readEntry } from '../../machine/kv-records.ts';
 import { KIND, Layout } from '../../machine/layout.ts';
-import { openPack } from '../../machine/pack.ts';
+import { itemOf, openPack } from '../../machine/pack.ts';
 import { readDelayed, readMessage, type StoredMessage } from '../../machine/message-record.ts';
 import { readSchedule, type StoredSchedule } from '../../machine/schedule-record.ts';
 import { PAGE_ORDERS } from '../../machine/pages.ts';
@@ -32,6 +33,9 @@ export interface CommitContent {
   readonly pages: readonly PageContent[];
   readonly delayed: readonly LiveContent[];
   readonly ends: readonly EndContent[];
+  /** Payloads that have taken the place of others. */
+  readonly payloads: readonly { readonly seq: number; readonly content: string }[];
+  readonly bulks: readonly BulkContent[];
   readonly channels: readonly ChannelContent[];
   readonly policies: readonly { readonly number: number; readonly policy: Policy }[];
   readonly sessions: readonly SessionContent[];
@@ -109,11 +113,28 @@ export interface LiveContent {
   readonly attempts: number;
   readonly deaths: number;
   readonly suspect: boolean;
+  /** Its handler was told to end. */
+  readonly isCancelled: boolean;
+  /** Only of delayed messages: when it is due, by which clock. */
+  readonly dueAt: number;
+  readonly dueClock: number;
   readonly token: number;
   readonly session: number;
   readonly claimedAt: number;
   readonly alone: boolean;
   readonly failure: string | undefined;
+}
+
+/** A bulk as far as it is, or is done. */
+export interface BulkContent {
+  readonly number: number;
+  readonly channel: string;
+  readonly action: string;
+  readonly states: readonly string[];
+  /** It ends before it has been everywhere, or asks for more than states. */
+  readonly isLimited: boolean;
+  readonly changed: number;
+  readonly state: string;
 }
 
 export interface EndContent {
@@ -191,6 +212,8 @@ export class CommitReader {
       pages: [],
       delayed: [],
       ends: [],
+      payloads: [],
+      bulks: [],
       channels: [],
       policies: [],
       sessions: [],
@@ -264,7 +287,8 @@ export class CommitReader {
         break;
       case KIND.due: {
         const stored = readDelayed(value);
-        content.delayed.push(liveContent(stored, stored.channel, stored.priority));
+        const live = liveContent(stored, stored.channel, stored.priority);
+        content.delayed.push({ ...live, dueClock: layout.numberAt(key, 0), dueAt: layout.numberAt(key, 1) });
         break;
       }
       case KIND.ended:
@@ -294,9 +318,20 @@ export class CommitReader {
         content.templates.push({ number: layout.numberAt(key, 0), content: canonical(decode(reader.payload)) });
         break;
       }
-      case KIND.pack:
-        readPack(content, layout.numberAt(key, 0), value);
+      case KIND.pack: {
+        const number = layout.numberAt(key, 0);
+        // Packs of replaced payloads have numbers below zero.
+        if (number < 0) readPayloads(content, number, value);
+        else readPack(content, number, value);
         break;
+      }
+      case KIND.bulk: {
+        const { number, channel, state, changed, command } = readBulk(layout.numberAt(key, 0), value);
+        const { action, filter, limit } = command;
+        const isLimited = limit !== undefined || Object.keys(filter).length > 1;
+        content.bulks.push({ number, channel, action, states: filter.states, isLimited, changed, state });
+        break;
+      }
       default:
         break;
     }
@@ -386,6 +421,9 @@ function liveContent(stored: StoredMessage, channel: number, priority: number): 
     attempts,
     deaths: extra?.deaths ?? 0,
     suspect: extra?.suspect ?? false,
+    isCancelled: extra?.cancelled !== undefined,
+    dueAt: 0,
+    dueClock: 0,
     token: lease?.token ?? 0,
     session: lease?.session ?? 0,
     claimedAt: lease?.claimedAt ?? 0,
@@ -402,6 +440,14 @@ function transitionsIn(value: Uint8Array): Transition[] {
     transitions.push({ what: what as Happening, seq, attempt, session });
   }
   return transitions;
+}
+
+function readPayloads(content: Growing<CommitContent>, pack: number, value: Uint8Array): void {
+  const opened = openPack(value);
+  for (const index of opened.indexes) {
+    const payload = BlockReader.payloadOf(itemOf(opened, index) as Uint8Array);
+    content.payloads.push({ seq: pack + index, content: canonical(decode(payload)) });
+  }
 }
 
 /** The version of a pack that holds a whole block; see `machine/pack.ts`. */

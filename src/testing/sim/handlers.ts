@@ -12,6 +12,8 @@ export function handlerOf(worker: Workplace, open: OpenChannel, load: Load): Han
   return async (content, context) => {
     const { id, channel, token, attempt } = context;
     load.running += 1;
+    const running = { id, open };
+    worker.running.add(running);
     sim.record({
       kind: 'handler.started',
       at: sim.time.nowMs,
@@ -31,6 +33,7 @@ export function handlerOf(worker: Workplace, open: OpenChannel, load: Load): Han
       return result;
     } finally {
       load.running -= 1;
+      worker.running.delete(running);
       const returned = how === 'returned' ? canonical(result) : undefined;
       const { name } = process;
       if (process.isAlive)

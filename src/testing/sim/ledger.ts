@@ -5,9 +5,12 @@ import type { Policy } from '../../model/policy.ts';
 import type { Happening } from '../../model/states.ts';
 import type { ChannelContent, CommitContent, ItemContent, LiveContent, Transition } from './commit-content.ts';
 
-export type LedgerState = 'waits' | 'leased' | 'givenUp' | 'completed' | 'dead' | 'cancelled' | 'purged';
+export type LedgerState = 'waits' | 'leased' | 'givenUp' | 'completed' | 'dead' | 'cancelled' | 'purged' | 'removed';
 
 export interface LedgerMessage extends ItemContent {
+  /** As it is now, whatever was produced. */
+  content: string;
+  dueAt: number;
   readonly producedAt: number;
   /** Simulated time of the commit that made it durable. */
   readonly durableAt: number;
@@ -42,6 +45,10 @@ export interface Claim {
   readonly host: string;
   readonly claimedAt: number;
   readonly alone: boolean;
+  /** What was handed out. */
+  readonly content: string;
+  /** Its handler was told to end. */
+  isCancelled: boolean;
   ended: Happening | undefined;
 }
 
@@ -70,7 +77,15 @@ export interface Impossible {
 
 const LEAVES_LEASE: ReadonlySet<Happening> = new Set(['acked', 'nacked', 'released', 'leaseLost', 'snoozed', 'failed']);
 
-const ENDS: ReadonlySet<Happening> = new Set(['acked', 'failed', 'expired', 'cancelled', 'replaced', 'purged']);
+const ENDS: ReadonlySet<Happening> = new Set([
+  'acked',
+  'failed',
+  'expired',
+  'cancelled',
+  'replaced',
+  'purged',
+  'removed',
+]);
 
 export class Ledger {
   readonly messages: Map<number, LedgerMessage> = new Map();
@@ -147,7 +162,15 @@ export class Ledger {
       this.sessions.delete(number);
       this.sessions.set(number, { id, host, plain: 0, suspect: undefined, aloneUntil: at, clearSince: at });
     }
+    for (const { seq, content: payload } of content.payloads) {
+      const message = this.messages.get(seq);
+      if (message !== undefined) message.content = payload;
+    }
     for (const transition of content.transitions) this.#apply(transition, live.get(transition.seq), at);
+    for (const { seq, isCancelled } of live.values()) {
+      const claim = isCancelled ? this.messages.get(seq)?.claims.at(-1) : undefined;
+      if (claim !== undefined) claim.isCancelled = true;
+    }
     for (const { seq, failure } of content.ends) {
       const message = this.messages.get(seq);
       if (message !== undefined) message.failure = failure;
@@ -247,16 +270,23 @@ export class Ledger {
         this.totalsOf(message.channel).produced += 1;
         break;
       case 'redriven':
+      case 'retried':
         Object.assign(message, { state: 'waits', nacks: 0, promoted: true });
         break;
       case 'promoted':
         message.promoted = true;
+        break;
+      case 'postponed':
+        postpone(message, live);
         break;
       case 'givenUp':
         message.state = 'givenUp';
         break;
       case 'due':
       case 'unblocked':
+      case 'updated':
+      case 'progress':
+      case 'logged':
         break;
       default:
         message.state = stateAfter(what);
@@ -301,7 +331,19 @@ export class Ledger {
     const { token = 0, claimedAt = 0, alone = false } = live ?? {};
     const work = this.sessions.get(session);
     const { id: sessionId = '', host = '' } = work ?? {};
-    const claim = { token, attempt, session, sessionId, host, claimedAt, alone, ended: undefined };
+    const { content } = message;
+    const claim: Claim = {
+      token,
+      attempt,
+      session,
+      sessionId,
+      host,
+      claimedAt,
+      alone,
+      content,
+      isCancelled: false,
+      ended: undefined,
+    };
     message.claims.push(claim);
     message.token = token;
     if (work === undefined) return;
@@ -321,12 +363,13 @@ export class Ledger {
     }
   }
 
-  #count(what: Happening, { channel }: LedgerMessage): void {
+  #count(what: Happening, message: LedgerMessage): void {
+    const { channel } = message;
     const totals = this.totalsOf(channel);
     if (what === 'acked') totals.completed += 1;
     else if (what === 'failed' || what === 'expired') totals.dead += 1;
     else if (what === 'cancelled' || what === 'replaced') totals.cancelled += 1;
-    else if (what === 'purged') totals.purged += 1;
+    else if (what === 'purged' || (what === 'removed' && isAlive(message))) totals.purged += 1;
   }
 
   #erase(pack: number, kept: readonly number[]): void {
@@ -338,6 +381,13 @@ export class Ledger {
   }
 }
 
+/** It waits for another time from now on, where that stands in the store; if it is over by now, nothing does. */
+function postpone(message: LedgerMessage, live: LiveContent | undefined): void {
+  message.promoted = live === undefined || live.state !== 'delayed';
+  message.notBefore = live?.dueClock === 0 ? live.dueAt : 0;
+  message.dueAt = live?.dueClock === 1 ? live.dueAt : 0;
+}
+
 export function isAlive({ state }: LedgerMessage): boolean {
   return state === 'waits' || state === 'leased' || state === 'givenUp';
 }
@@ -346,7 +396,7 @@ function stateAfter(what: Happening): LedgerState {
   if (what === 'acked') return 'completed';
   if (what === 'failed' || what === 'expired') return 'dead';
   if (what === 'cancelled' || what === 'replaced') return 'cancelled';
-  return what === 'purged' ? 'purged' : 'waits';
+  return what === 'purged' || what === 'removed' ? what : 'waits';
 }
 
 /** A second, independent statement of what the table of transitions allows. */
@@ -357,6 +407,10 @@ function mayHappen(what: Happening, { state, blockedAt }: LedgerMessage): boolea
   if (what === 'givenUp') return state === 'waits' || state === 'leased';
   if (LEAVES_LEASE.has(what)) return state === 'leased';
   if (what === 'moved' || what === 'redriven') return state === 'dead';
+  const isKept = state === 'completed' || state === 'dead' || state === 'cancelled';
+  if (what === 'retried') return isKept;
+  if (what === 'removed') return isKept || state === 'waits';
+  if (what === 'progress' || what === 'logged') return state === 'leased';
   if (what === 'cancelled' || what === 'blocked') return state === 'waits' || state === 'leased';
   return state === 'waits';
 }

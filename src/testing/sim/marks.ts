@@ -8,8 +8,14 @@ import type { SimRecord } from './records.ts';
 export const MARKS = [
   'a broker is fenced',
   'a broker rebuilds',
+  'a bulk changes messages',
+  'a bulk goes on behind a takeover',
+  'a bulk is stopped',
   'a call is refused for a full backlog',
   'a call is refused for a full disk',
+  'a cancelled handler ends in time',
+  'a cancelled handler is late',
+  'a channel is paused while messages wait',
   'a cold read is overtaken by a write',
   'a child is dead to its parent',
   'a child is waited for by two',
@@ -44,8 +50,11 @@ export const MARKS = [
   'a message is purged',
   'a message is redriven',
   'a message is released',
+  'a message is removed',
   'a message is replaced',
+  'a message is retried',
   'a message is snoozed',
+  'a message is updated',
   'a message moves to the dead letters',
   'a message waits for its children',
   'a message waits for its children over a takeover',
@@ -53,6 +62,7 @@ export const MARKS = [
   'a parent goes on',
   'a minute is counted by two brokers',
   'a minute is over',
+  'a payload is replaced',
   'a process is paused',
   'a process leaves',
   'a produce waits for room',
@@ -94,6 +104,9 @@ const BY_TRANSITION: Readonly<Record<string, Mark>> = {
   promoted: 'a message is promoted',
   purged: 'a message is purged',
   redriven: 'a message is redriven',
+  removed: 'a message is removed',
+  retried: 'a message is retried',
+  updated: 'a message is updated',
   released: 'a message is released',
   replaced: 'a message is replaced',
   snoozed: 'a message is snoozed',
@@ -191,6 +204,19 @@ function commitMarks({ content, nonce }: Extract<SimRecord, { kind: 'commit' }>,
     const isDead = what === 'failed' || what === 'expired';
     if (isDead && (kv.givenUpBy.get(seq) ?? nonce) !== nonce) marks.push('a message is given up between two brokers');
     if (what === 'claimed' && message?.lifo === true) marks.push('lifo goes first');
+    if (claim?.isCancelled === true && (what === 'acked' || what === 'cancelled')) {
+      const isSettled = checker.settles.has(claim.token);
+      marks.push(isSettled ? 'a cancelled handler ends in time' : 'a cancelled handler is late');
+    }
+  }
+  if (content.payloads.length > 0) marks.push('a payload is replaced');
+  for (const { number, paused } of content.channels) {
+    if (paused && !ledger.ready(number).next().done) marks.push('a channel is paused while messages wait');
+  }
+  for (const { number, changed, state } of content.bulks) {
+    if (changed > 0) marks.push('a bulk changes messages');
+    if (state === 'stopped') marks.push('a bulk is stopped');
+    if (checker.bulkNonces.get(number) !== nonce) marks.push('a bulk goes on behind a takeover');
   }
   return marks;
 }

@@ -23,6 +23,7 @@ export type SimRecord =
   | SettleAnswered
   | ManageAnswered
   | ResultCame
+  | UpdateCalled
   | KvCalled
   | KvAnswered
   | FlowCalled
@@ -114,6 +115,15 @@ export interface ManageAnswered extends Timed {
   readonly channel: string;
   readonly id: string | undefined;
   readonly outcome: string;
+}
+
+/** Somebody asks for a message to be something else from now on. */
+export interface UpdateCalled extends Timed {
+  readonly kind: 'update.called';
+  readonly process: string;
+  readonly id: string;
+  /** As canonical text. */
+  readonly content: string;
 }
 
 /** A `request` was answered. */

@@ -4,6 +4,7 @@ import type { Chance } from './chance.ts';
 import { addFlow } from './flow-work.ts';
 import { workOnEntries } from './kv-work.ts';
 import { workOnSchedules } from './schedule-work.ts';
+import { changeLives } from './life-work.ts';
 import type { Content, OpenChannel, Workplace, World } from './world.ts';
 
 export async function useWorker(worker: Workplace): Promise<void> {
@@ -52,6 +53,15 @@ async function act(worker: Workplace, open: OpenChannel): Promise<void> {
       return changeConsumer(worker, open);
     case 14:
       return look(worker, open);
+    case 15:
+    case 16:
+    case 17:
+    case 18:
+    case 19:
+    case 20:
+    case 21:
+    case 22:
+      return changeLives(worker, open);
     default:
       return produceSome(worker, open, 1);
   }

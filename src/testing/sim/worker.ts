@@ -21,7 +21,7 @@ import type { KvAsked } from './records.ts';
 import type { SimMember } from './sim-member.ts';
 import type { SimProcess } from './sim-process.ts';
 import { type Watched, Watcher } from './watcher.ts';
-import type { Content, Load, OpenChannel, Workplace, World } from './world.ts';
+import type { Content, Load, OpenChannel, Running, Workplace, World } from './world.ts';
 
 /** How often a worker looks after its channels when the faults are over. */
 const CARE_MS = 3_000;
@@ -32,6 +32,7 @@ export class Worker implements Workplace {
   readonly member: SimMember;
   readonly chance: Chance;
   readonly channels: Map<string, OpenChannel> = new Map();
+  readonly running: Set<Running> = new Set();
   readonly #watcher = new Watcher(this);
   client: Client | undefined;
   #holdfast: Holdfast | undefined;

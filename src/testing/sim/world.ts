@@ -34,6 +34,12 @@ export interface OpenChannel {
   load: Load;
 }
 
+/** A handler that runs. */
+export interface Running {
+  readonly id: string;
+  readonly open: OpenChannel;
+}
+
 /** Counts the handlers of one consumer, which may outlive it. */
 export interface Load {
   running: number;
@@ -50,6 +56,8 @@ export interface Workplace {
   readonly holdfast: Holdfast | undefined;
   readonly connectedAt: number;
   readonly hasReconnected: boolean;
+  /** What its handlers work on. */
+  readonly running: Set<Running>;
   consume(open: OpenChannel): Promise<void>;
   produce(
     open: OpenChannel,

@@ -10,11 +10,11 @@ export default async function handle(job, context) {
     case 'echo':
       return { value: job.value, process: process.pid, isMainThread, threadId, handled };
     case 'context': {
-      const { id, channel, attempt, token, redelivered, producedAt } = context;
+      const { id, channel, attempt, token, redelivered, producedAt, schedule } = context;
       await context.progress({ half: true });
       await context.log('a line');
       await context.extend('1m');
-      return { id, channel, attempt, token, redelivered, producedAt };
+      return { id, channel, attempt, token, redelivered, producedAt, schedule };
     }
     case 'produce':
       context.tx.produce('thumbs', { of: job.value }, { priority: 3 });

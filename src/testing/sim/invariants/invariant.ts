@@ -45,6 +45,8 @@ export interface Seen {
   readonly ops: ReadonlyMap<number, SeenOp>;
   /** Every message that anybody ever asked to be produced, by id. */
   readonly asked: ReadonlyMap<string, { readonly op: SeenOp; readonly message: ProducedMessage }>;
+  /** What messages were to be changed to, by id. */
+  readonly updates: ReadonlyMap<string, ReadonlySet<string>>;
   /** What handlers produced with their ack, by token. */
   readonly effects: ReadonlyMap<number, readonly SeenOp[]>;
   readonly settles: ReadonlyMap<number, SeenSettle>;
