@@ -246,8 +246,10 @@ export class Ledger {
     if (live !== undefined) message.policy = live.policy;
     if (live?.failure !== undefined) message.failure = live.failure;
     message.touchedAt = at;
-    if (message.blockedAt !== undefined) this.wentOn.push({ what, since: message.blockedAt });
-    message.blockedAt = what === 'blocked' ? at : undefined;
+    if (!CHANGES_NOTHING.has(what)) {
+      if (message.blockedAt !== undefined) this.wentOn.push({ what, since: message.blockedAt });
+      message.blockedAt = what === 'blocked' ? at : undefined;
+    }
     if (ENDS.has(what)) message.endedAt ??= at;
     this.#count(what, message);
     switch (what) {
@@ -400,6 +402,9 @@ function stateAfter(what: Happening): LedgerState {
 }
 
 /** A second, independent statement of what the table of transitions allows. */
+/** What happens to a message that stays where it is. */
+const CHANGES_NOTHING: ReadonlySet<Happening> = new Set<Happening>(['updated', 'progress', 'logged']);
+
 function mayHappen(what: Happening, { state, blockedAt }: LedgerMessage): boolean {
   // What it waits for has failed it.
   if (blockedAt !== undefined && what === 'failed') return true;

@@ -31,6 +31,7 @@ class Graph {
   /** Ids of children that were asked for, by parent. */
   readonly #wanted = new Map<string, Set<string>>();
   readonly #ends = new Map<string, End>();
+  readonly #dead = new Set<string>();
   /** Messages that went on among dead letters: their children's sake is another matter. */
   readonly #moved = new Set<string>();
   readonly waiting: Map<string, { woken: number }> = new Map();
@@ -90,6 +91,7 @@ class Graph {
       case 'claimed':
         return this.waiting.has(id) ? `${id} was claimed while it waits for others` : undefined;
       case 'redriven':
+      case 'retried':
         this.#return(id, looked);
         return undefined;
       case 'moved':
@@ -111,6 +113,8 @@ class Graph {
       return `${id} failed while it waited, and none of its children has failed it`;
     if (this.#moved.has(id)) return undefined;
     this.#ends.set(id, end);
+    if (what === 'failed' || what === 'expired') this.#dead.add(id);
+    else this.#dead.delete(id);
     for (const { parent } of this.#above.get(id) ?? []) looked.add(parent);
     return undefined;
   }
@@ -118,7 +122,21 @@ class Graph {
   #return(id: string, looked: Set<string>): void {
     if (this.#moved.has(id)) return;
     this.#ends.delete(id);
+    // Only a dead message keeps its children.
+    if (!this.#dead.has(id)) this.#part(id);
     for (const { parent } of this.#above.get(id) ?? []) looked.add(parent);
+  }
+
+  /** Nothing of what the message waited for is kept with it. */
+  #part(id: string): void {
+    for (const { child } of this.below.get(id) ?? []) {
+      const above = this.#above.get(child) ?? [];
+      this.#above.set(
+        child,
+        above.filter(({ parent }) => parent !== id),
+      );
+    }
+    this.below.delete(id);
   }
 
   #goOn(id: string, seen: Seen): string | undefined {
@@ -195,7 +213,7 @@ function judgeSeen({ id, token, children }: FlowSeen, graph: Graph, seen: Seen):
       if (graph.hasStrangers(id, seen)) continue;
       return `the handler of ${id} sees ${child}, which is none of its children`;
     }
-    const acked = message.claims.find(({ ended }) => ended === 'acked');
+    const acked = message.claims.findLast(({ ended }) => ended === 'acked');
     if (state === 'completed' && message.moved)
       return `the handler of ${id} sees the dead letter ${child} as completed`;
     if (state === 'completed' && acked === undefined) return `the handler of ${id} sees ${child} as completed`;
