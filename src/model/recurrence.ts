@@ -8,7 +8,8 @@
  * - Every other pattern (such as one for each quarter of an hour) comes at every moment whose local time fits: not in a gap, and twice where the clocks
  *   show the same times twice.
  */
-import { Cron } from 'croner';
+import { createRequire } from 'node:module';
+import type { Cron } from 'croner';
 
 export type Recurrence =
   | {
@@ -123,11 +124,15 @@ const timeZones = new Set<string>();
 const MAX_PATTERNS = 32;
 const patterns = new Map<string, Cron>();
 
+/** Read with the first pattern: most programs have none, and some platforms find packages only when they are asked for. */
+let croner: typeof import('croner') | undefined;
+
 function cronOf({ cron, timeZone }: Extract<Recurrence, { readonly cron: string }>): Cron {
   const name = `${timeZone}\0${cron}`;
   let found = patterns.get(name);
   if (found === undefined) {
-    found = new Cron(cron, { timezone: timeZone, paused: true });
+    croner ??= createRequire(import.meta.url)('croner') as typeof import('croner');
+    found = new croner.Cron(cron, { timezone: timeZone, paused: true });
     const [oldest] = patterns.keys();
     if (patterns.size >= MAX_PATTERNS && oldest !== undefined) patterns.delete(oldest);
   } else {

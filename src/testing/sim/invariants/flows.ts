@@ -111,19 +111,19 @@ class Graph {
     const isWaiting = this.waiting.delete(id);
     if (isWaiting && what === 'failed' && !this.#isFailed(id) && !this.hasStrangers(id, seen))
       return `${id} failed while it waited, and none of its children has failed it`;
-    if (this.#moved.has(id)) return undefined;
-    this.#ends.set(id, end);
     if (what === 'failed' || what === 'expired') this.#dead.add(id);
     else this.#dead.delete(id);
+    if (this.#moved.has(id)) return undefined;
+    this.#ends.set(id, end);
     for (const { parent } of this.#above.get(id) ?? []) looked.add(parent);
     return undefined;
   }
 
   #return(id: string, looked: Set<string>): void {
-    if (this.#moved.has(id)) return;
-    this.#ends.delete(id);
     // Only a dead message keeps its children.
     if (!this.#dead.has(id)) this.#part(id);
+    if (this.#moved.has(id)) return;
+    this.#ends.delete(id);
     for (const { parent } of this.#above.get(id) ?? []) looked.add(parent);
   }
 
