@@ -209,7 +209,7 @@ export class Traffic {
   #inspect(): Command {
     const { below, chance, pick } = this.#dice;
     const channel = this.#channel();
-    switch (below(9)) {
+    switch (below(12)) {
       case 0:
         return { kind: 'inspect', what: 'channels' };
       case 6: {
@@ -239,9 +239,9 @@ export class Traffic {
         return { kind: 'inspect', what: 'overview', after: this.#number(), limit: 1 + below(2_000) };
       case 4:
         return { kind: 'inspect', what: 'message', id: this.#id() };
-      case 6:
+      case 8:
         return { kind: 'inspect', what: 'children', ...this.#lease(), offset: this.#number(), limit: 1 + below(200) };
-      case 7:
+      case 9:
         return {
           kind: 'inspect',
           what: 'flow',

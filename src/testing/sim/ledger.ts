@@ -75,6 +75,9 @@ export interface Impossible {
   readonly was: LedgerState | 'unknown';
 }
 
+/** What happens to a message that stays where it is. */
+const STAYS: ReadonlySet<Happening> = new Set(['updated', 'progress', 'logged']);
+
 const LEAVES_LEASE: ReadonlySet<Happening> = new Set(['acked', 'nacked', 'released', 'leaseLost', 'snoozed', 'failed']);
 
 const ENDS: ReadonlySet<Happening> = new Set([
@@ -246,8 +249,10 @@ export class Ledger {
     if (live !== undefined) message.policy = live.policy;
     if (live?.failure !== undefined) message.failure = live.failure;
     message.touchedAt = at;
-    if (message.blockedAt !== undefined) this.wentOn.push({ what, since: message.blockedAt });
-    message.blockedAt = what === 'blocked' ? at : undefined;
+    if (!STAYS.has(what)) {
+      if (message.blockedAt !== undefined) this.wentOn.push({ what, since: message.blockedAt });
+      message.blockedAt = what === 'blocked' ? at : undefined;
+    }
     if (ENDS.has(what)) message.endedAt ??= at;
     this.#count(what, message);
     switch (what) {
