@@ -42,25 +42,31 @@ export function totalsOf(state: MachineState, channel: Channel): Channel['totals
 
 /** A handler has begun, as far as anybody has said so. */
 export function countStart(state: MachineState, message: Message, lease: Lease): void {
-  if (lease.startedAt !== 0) return;
-  lease.startedAt = state.now;
-  const counts = countsOf(state, message.channel);
-  counts.latency ??= createHistogram();
-  addTime(counts.latency, state.now - readySince(state, message));
-  if (counts.isUnwritten) return;
-  counts.isUnwritten = true;
-  writeSoon(state).channels.push(message.channel);
+  if (lease.startedAt === 0) begin(state, message, lease, countsOf(state, message.channel));
 }
 
 /** A handler has ended, in whatever way; one of which nobody said that it had begun has done so just now. */
 export function countEnd(state: MachineState, message: Message): void {
   const { lease, channel } = message;
   if (lease === undefined || lease.startedAt === UNKNOWN_START) return;
-  countStart(state, message, lease);
   const counts = countsOf(state, channel);
+  if (lease.startedAt === 0) begin(state, message, lease, counts);
   counts.handling ??= createHistogram();
   addTime(counts.handling, state.now - lease.startedAt);
-  state.changes.channels.add(channel);
+  writeCountsSoon(state, channel, counts);
+}
+
+function begin(state: MachineState, message: Message, lease: Lease, counts: ChannelCounts): void {
+  lease.startedAt = state.now;
+  counts.latency ??= createHistogram();
+  addTime(counts.latency, state.now - readySince(state, message));
+  writeCountsSoon(state, message.channel, counts);
+}
+
+function writeCountsSoon(state: MachineState, channel: Channel, counts: ChannelCounts): void {
+  if (counts.isUnwritten) return;
+  counts.isUnwritten = true;
+  writeSoon(state).channels.push(channel);
 }
 
 /** The counts of the minute that it is now. */

@@ -32,6 +32,8 @@ export function noteProduced(times: ProduceTimes, seq: number, now: number): voi
 
 /** When the message with this number was produced; `undefined` for one that is older than all that is known. */
 export function producedAt({ seqs, ats }: ProduceTimes, seq: number): number | undefined {
+  // Where nothing waits, it is one of the newest.
+  if ((seqs[seqs.length - 1] ?? Infinity) <= seq) return ats[ats.length - 1];
   let low = 0;
   let high = seqs.length;
   while (low < high) {

@@ -119,6 +119,11 @@ function middleMs(bucket: number): number {
 /** Keeps only the stretch of buckets that have something. */
 function addCount(histogram: OpenHistogram, bucket: number, count: number): void {
   const { counts } = histogram;
+  const known = counts[bucket - histogram.first];
+  if (known !== undefined) {
+    counts[bucket - histogram.first] = known + count;
+    return;
+  }
   if (counts.length === 0) histogram.first = bucket;
   for (; bucket < histogram.first; histogram.first -= 1) counts.unshift(0);
   const at = bucket - histogram.first;

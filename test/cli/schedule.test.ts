@@ -29,31 +29,32 @@ describe('holdfast schedule', () => {
     expect(await json('schedule', 'ls', '--limit', '1', '--data', folder)).toHaveLength(1);
   });
 
-  test('get, pause, resume, run and rm', async () => {
-    const folder = await fill();
-    const at = ['--data', folder] as const;
+  test('get shows all of one, also when it is paused', async () => {
+    const at = ['--data', await fill()] as const;
     const { output } = await holdfast('schedule', 'get', 'nightly', ...at);
     expect(output).toMatch(/^nightly\n +channel +reports\n +rule +30 2 \* \* \* Europe\/Berlin\n +state +live\n/);
     expect(output).toContain('0 of 9');
     expect(output).toContain('{ size: 12n }');
-    expect(await json('schedule', 'get', 'nightly', ...at)).toMatchObject({
-      message: { size: { '$hf:bigint': '12' } },
-    });
     expect((await holdfast('schedule', 'pause', 'nightly', ...at)).output).toBe('nightly is paused\n');
-    expect(await json('schedule', 'get', 'nightly', ...at)).toMatchObject({ state: 'paused' });
+    const paused = await json('schedule', 'get', 'nightly', ...at);
+    expect(paused).toMatchObject({ state: 'paused', message: { size: { '$hf:bigint': '12' } } });
     expect((await holdfast('schedule', 'resume', 'nightly', ...at)).output).toBe('nightly goes on\n');
+  });
+
+  test('run produces a message that says whose it is', async () => {
+    const at = ['--data', await fill()] as const;
     const { id } = await json<{ id: string }>('schedule', 'run', 'nightly', ...at);
-    expect(await json('get', id, ...at)).toMatchObject({
-      channel: 'reports',
-      schedule: { key: 'nightly', manual: true },
-    });
-    expect((await holdfast('get', id, ...at)).output).toMatch(/\n +schedule +nightly, for \d{4}-/);
+    const [shown, message] = await Promise.all([holdfast('get', id, ...at), json('get', id, ...at)]);
+    expect(message).toMatchObject({ channel: 'reports', schedule: { key: 'nightly', manual: true } });
+    expect(shown.output).toMatch(/\n +schedule +nightly, for \d{4}-/);
+  });
+
+  test('rm forgets one, and nothing can be done to it any more', async () => {
+    const at = ['--data', await fill()] as const;
     expect(await json('schedule', 'rm', 'nightly', ...at)).toEqual({ key: 'nightly', done: 'rm' });
-    for (const action of ['get', 'pause', 'resume', 'run', 'rm']) {
-      expect(await holdfast('schedule', action, 'nightly', ...at)).toMatchObject({
-        code: 1,
-        errors: expect.stringContaining('"nightly"') as string,
-      });
+    const actions = ['get', 'pause', 'resume', 'run', 'rm'];
+    for (const ran of await Promise.all(actions.map((action) => holdfast('schedule', action, 'nightly', ...at)))) {
+      expect(ran).toMatchObject({ code: 1, errors: expect.stringContaining('"nightly"') as string });
     }
   });
 });

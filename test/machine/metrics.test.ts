@@ -4,6 +4,7 @@ import { noteProduced, createProduceTimes, producedAt } from '#holdfast/machine/
 import { bucketOf, countOf, type Histogram, meanMs } from '#holdfast/model/histogram.js';
 import { type ChannelMetrics, NO_TOTALS, summarizeMetrics } from '#holdfast/model/metrics.js';
 import { grantOf } from '#holdfast/model/scopes.js';
+import { applyWrites } from '#holdfast/store/memory.js';
 import { dedupe, type MachineClient, MachineRun } from '../helpers/machine-run.ts';
 import { metricsOf, viewOf } from '../helpers/machine-views.ts';
 
@@ -285,6 +286,26 @@ describe('metrics', () => {
   });
 });
 
+describe('the record of a channel', () => {
+  test('of a version before has no minutes, and counts from then on', () => {
+    const { run, client, mail } = start();
+    client.produce(mail);
+    run.advance(MINUTE_MS);
+    const [entry] = [...run.disk.entries.items(rangeOf(KIND.channel))];
+    if (entry === undefined) throw new Error('There is no record of the channel');
+    // What version 3 has behind version 2: two totals, the minute, its counts, four histograms, the oldest and the newest minute.
+    const { value } = entry;
+    const before = Buffer.from(value.subarray(0, value.length - COUNTS_BYTES));
+    before[0] = 2;
+    applyWrites(run.disk, [{ kind: 'put', key: entry.key, value: before }]);
+    run.reload();
+    expect(viewOf(client, 'mail')).toMatchObject({ ready: 1, totals: { produced: 1, failed: 0, expired: 0 } });
+    expect(mailOf(client).points).toEqual([]);
+    client.produce(mail);
+    expect(countsOf(mailOf(client))).toEqual([[59, { produced: 1 }]]);
+  });
+});
+
 describe('produce times', () => {
   test('say when a message was produced, to a fiftieth of its age, from few numbers', () => {
     const times = createProduceTimes();
@@ -311,7 +332,12 @@ describe('produce times', () => {
   });
 });
 
-const rangeOfMinutes = {
-  from: Buffer.from([...Buffer.from('test\0'), KIND.minutes]),
-  to: Buffer.from([...Buffer.from('test\0'), KIND.minutes + 1]),
-};
+function rangeOf(kind: number): { readonly from: Uint8Array; readonly to: Uint8Array } {
+  const start = [...Buffer.from('test\0')];
+  return { from: Uint8Array.from([...start, kind]), to: Uint8Array.from([...start, kind + 1]) };
+}
+
+const rangeOfMinutes = rangeOf(KIND.minutes);
+
+/** What the counts take in the record of a channel that has produced one message: a minute has 4 bytes. */
+const COUNTS_BYTES = 2 + 4 + 9 + 4 + 2;
