@@ -9,7 +9,7 @@
  *   show the same times twice.
  */
 import { createRequire } from 'node:module';
-import type { Cron } from 'croner';
+import type * as Croner from 'croner';
 
 export type Recurrence =
   | {
@@ -81,7 +81,7 @@ export function checkCron(cron: string, timeZone: string): void {
   if (!cron.trim().startsWith('@') && (fields < 5 || fields > 7)) {
     throw new RangeError(`Cannot use "${cron}" as "cron": it has ${fields} fields; ${ALLOWED}`);
   }
-  let parsed: Cron;
+  let parsed: Croner.Cron;
   try {
     parsed = cronOf({ cron, timeZone });
   } catch (error) {
@@ -122,16 +122,16 @@ const timeZones = new Set<string>();
 
 /** The patterns that were used last: reading one takes longer than finding its next time, and each takes 80 KB. */
 const MAX_PATTERNS = 32;
-const patterns = new Map<string, Cron>();
+const patterns = new Map<string, Croner.Cron>();
 
 /** Read with the first pattern: most programs have none, and some platforms find packages only when they are asked for. */
-let croner: typeof import('croner') | undefined;
+let croner: typeof Croner | undefined;
 
-function cronOf({ cron, timeZone }: Extract<Recurrence, { readonly cron: string }>): Cron {
+function cronOf({ cron, timeZone }: Extract<Recurrence, { readonly cron: string }>): Croner.Cron {
   const name = `${timeZone}\0${cron}`;
   let found = patterns.get(name);
   if (found === undefined) {
-    croner ??= createRequire(import.meta.url)('croner') as typeof import('croner');
+    croner ??= createRequire(import.meta.url)('croner') as typeof Croner;
     found = new croner.Cron(cron, { timezone: timeZone, paused: true });
     const [oldest] = patterns.keys();
     if (patterns.size >= MAX_PATTERNS && oldest !== undefined) patterns.delete(oldest);

@@ -209,16 +209,16 @@ export class Traffic {
   #inspect(): Command {
     const { below, chance, pick } = this.#dice;
     const channel = this.#channel();
-    switch (below(11)) {
+    switch (below(12)) {
       case 0:
         return { kind: 'inspect', what: 'channels' };
-      case 1: {
+      case 6: {
         const [from, to] = [pick([undefined, 0, this.#number()]), pick([undefined, 8.64e15, this.#number()])];
         const stepMs = pick([undefined, 60_000, 86_400_000]);
         const some = { after: this.#number(), limit: 1 + below(2_000), from, to, stepMs };
         return { kind: 'inspect', what: 'metrics', channel: chance(0.5) ? channel : undefined, ...some };
       }
-      case 2: {
+      case 7: {
         const [from, to] = [pick([undefined, -8.64e15, this.#number()]), pick([undefined, 8.64e15, this.#number()])];
         const after = pick([undefined, new Uint8Array(32).fill(below(256))]);
         return {
@@ -231,26 +231,26 @@ export class Traffic {
           after,
         };
       }
-      case 3:
+      case 1:
         return { kind: 'inspect', what: 'tokens' };
-      case 4:
+      case 2:
         return { kind: 'inspect', what: 'channel', channel };
-      case 5:
+      case 3:
         return { kind: 'inspect', what: 'overview', after: this.#number(), limit: 1 + below(2_000) };
-      case 6:
+      case 4:
         return { kind: 'inspect', what: 'message', id: this.#id() };
-      case 7:
-        return { kind: 'inspect', what: 'children', ...this.#lease(), offset: this.#number(), limit: 1 + below(200) };
       case 8:
+        return { kind: 'inspect', what: 'children', ...this.#lease(), offset: this.#number(), limit: 1 + below(200) };
+      case 9:
         return {
           kind: 'inspect',
           what: 'flow',
           id: this.#id(),
-          offset: below(11),
+          offset: below(9),
           limit: 1 + below(2_000),
           depth: below(30),
         };
-      case 9: {
+      case 5: {
         const after = pick([undefined, { at: 0 }, { commit: this.#number(), index: this.#number() }]);
         return {
           kind: 'inspect',
