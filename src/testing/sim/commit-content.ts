@@ -450,25 +450,39 @@ function readPayloads(content: Growing<CommitContent>, pack: number, value: Uint
   }
 }
 
-/** The version of a pack that holds a whole block; see `machine/pack.ts`. */
+/** The versions of a pack that holds a whole block, of one channel or of several; see `machine/pack.ts`. */
 const WHOLE_PACK = 1;
+const FANNED_PACK = 3;
 
 function readPack(content: Growing<CommitContent>, pack: number, value: Uint8Array): void {
   const header = new ByteReader(value);
-  if (header.u8() !== WHOLE_PACK) {
+  const version = header.u8();
+  if (version !== WHOLE_PACK && version !== FANNED_PACK) {
     content.sparsePacks.push({ pack, kept: openPack(value).indexes.map((index) => pack + index) });
     return;
   }
   const producedAt = header.f64();
   const channel = header.varint();
-  const reader = new BlockReader(value, header.at);
-  const items: ItemContent[] = [];
-  for (let i = 0; reader.next(); i++) {
-    const { delayMs, dueAt, priority, lifo, dedupe, schedule } = reader;
-    const text = canonical(decode(reader.payload));
-    const id = messageIdText(reader.id);
-    const undelivered = reader.undelivered ? BlockReader.undeliveredOf(reader.item).map(keyText) : [];
-    items.push({ seq: pack + i, id, content: text, delayMs, dueAt, priority, lifo, dedupe, undelivered, schedule });
-  }
-  content.packs.push({ pack, channel, producedAt, items });
+  const copies = version === FANNED_PACK ? Array.from({ length: header.varint() }, () => header.varint()) : [channel];
+  const { count } = new BlockReader(value, header.at);
+  copies.forEach((each, copy) => {
+    const reader = new BlockReader(value, header.at);
+    const items: ItemContent[] = [];
+    for (let i = 0; reader.next(); i++) {
+      const { delayMs, dueAt, priority, lifo, dedupe, schedule } = reader;
+      const text = canonical(decode(reader.payload));
+      const id = messageIdText(nthId(reader.id, copy));
+      const undelivered = reader.undelivered ? BlockReader.undeliveredOf(reader.item).map(keyText) : [];
+      const seq = pack + copy * count + i;
+      items.push({ seq, id, content: text, delayMs, dueAt, priority, lifo, dedupe, undelivered, schedule });
+    }
+    content.packs.push({ pack, channel: each, producedAt, items });
+  });
+}
+
+/** The id of a copy: its last four bytes count on. */
+function nthId(id: Uint8Array, copy: number): Uint8Array {
+  const bytes = Buffer.from(id);
+  bytes.writeUInt32BE((bytes.readUInt32BE(12) + copy) % 2 ** 32, 12);
+  return bytes;
 }
