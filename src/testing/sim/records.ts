@@ -50,6 +50,9 @@ export interface ProducedMessage {
   readonly content: string;
 }
 
+/** How a call to publish speaks of the topic, in the place of a channel. */
+export const TOPIC_CHANNEL = 'topic';
+
 export interface ProduceCalled extends Timed {
   readonly kind: 'produce.called';
   readonly op: number;

@@ -102,7 +102,7 @@ export function drawScenario(chance: Chance): Scenario {
     // Drawn last, so that everything else of a seed stays what it was.
     scheduleShare: chance.oneOf([0, 0, 0.1, 0.3]),
     flowShare: chance.oneOf([0, 0, 0.1, 0.3]),
-    topicShare: chance.oneOf([0, 0.2]),
+    topicShare: chance.oneOf([0, 0.15, 0.3]),
   };
 }
 

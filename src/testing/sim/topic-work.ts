@@ -2,12 +2,11 @@
 import { messageIdText } from '../../model/message-id.ts';
 import type { Topic } from '../../api/topic.ts';
 import { canonical } from './commit-content.ts';
-import type { ProducedMessage } from './records.ts';
+import { type ProducedMessage, TOPIC_CHANNEL } from './records.ts';
 import type { Content, Workplace } from './world.ts';
 
-/** There is one topic, and this is how records speak of it. */
+/** There is one topic. */
 const TOPIC = 'news';
-export const TOPIC_CHANNEL: string = `topic ${TOPIC}`;
 
 /** More channels than any scenario has. */
 const MOST_COPIES = 8;

@@ -1,5 +1,5 @@
 /** What is published is in every channel that is subscribed, in one commit. */
-import { TOPIC_CHANNEL } from '../topic-work.ts';
+import { TOPIC_CHANNEL } from '../records.ts';
 import type { Invariant } from './invariant.ts';
 
 /** The channels that were subscribed all the time, and at any time, while a publish was under way. */
@@ -11,7 +11,7 @@ interface Under {
 
 export const PUBLISH: readonly Invariant[] = [
   {
-    id: 'S20',
+    id: 'S23',
     says: 'Publish: a message is in every channel that is subscribed at its commit, all of it in that commit, and the receipt says in how many',
     begin: () => {
       let subscribed: ReadonlySet<number> = new Set();
