@@ -21,6 +21,7 @@ import { lifeCases } from './api-conformance-life.ts';
 import { manageCases } from './api-conformance-manage.ts';
 import { produceCases } from './api-conformance-produce.ts';
 import { scheduleCases } from './api-conformance-schedules.ts';
+import { topicCases } from './api-conformance-topics.ts';
 import type { ConformanceCase } from './store-conformance.ts';
 
 /** A store as applications reach it; it may be the same for all cases, which use channels of their own. */
@@ -53,6 +54,7 @@ export function apiConformance(factory: ApiFactory, options: ApiConformanceOptio
     ...lifeCases,
     ...batchCases,
     ...eventCases,
+    ...topicCases,
     ...kvCases,
     ...countsCases,
     ...scheduleCases,

@@ -4,10 +4,11 @@ import { embedded } from './groups/embedded.ts';
 import { kv } from './groups/kv.ts';
 import { socket, tcp } from './groups/processes.ts';
 import { schedules } from './groups/schedules.ts';
+import { talk } from './groups/talk.ts';
 import { takeover } from './groups/takeover.ts';
 import { thread } from './groups/thread.ts';
 
-const GROUPS: readonly Group[] = [embedded, socket, tcp, thread, takeover, kv, schedules];
+const GROUPS: readonly Group[] = [embedded, socket, tcp, thread, takeover, kv, schedules, talk];
 
 export function groupNames(): string[] {
   return GROUPS.map(({ name }) => name);

@@ -55,11 +55,14 @@ const KINDS = [
   ...Array<'declare'>(3).fill('declare'),
   ...(['started', 'holding', 'extend', 'annotate', 'control', 'manage', 'await', 'watch', 'inspect'] as const),
   ...(['inspect', 'createToken', 'revokeToken', 'retainEvents', 'backup'] as const),
+  ...(['declareTopic', 'subscribe', 'subscribe', 'unsubscribe'] as const),
   ...Array<'kvCommit'>(5).fill('kvCommit'),
   ...Array<'kvRead'>(3).fill('kvRead'),
   'kvWatch' as const,
   ...Array<'flow'>(4).fill('flow'),
 ];
+
+const TOPICS = ['t', 'topic'] as const;
 
 export interface Identity {
   readonly session: string;
@@ -192,6 +195,12 @@ export class Traffic {
           scopes: [pick(['server:admin', 'channel:*:produce,read', 'channel:a:consume', 'kv:a:r'])],
           expiresInMs: chance(0.5) ? 1 + below(1_000) : undefined,
         };
+      case 'declareTopic':
+        return { kind: 'declareTopic', ref: this.#ref(), topic: pick(TOPICS) };
+      case 'subscribe':
+        return { kind: 'subscribe', topic: pick(TOPICS), channel: this.#channel(), policy: this.#policy() };
+      case 'unsubscribe':
+        return { kind: 'unsubscribe', topic: pick(TOPICS), channel: this.#channel() };
       case 'retainEvents':
         return { kind: 'retainEvents', count: below(1_000_001), ageMs: below(100_000) };
       case 'revokeToken':

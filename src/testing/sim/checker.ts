@@ -9,6 +9,7 @@ import { LEASES } from './invariants/leases.ts';
 import { LIFE } from './invariants/life.ts';
 import { NO_LOSS } from './invariants/no-loss.ts';
 import { ORDER } from './invariants/order.ts';
+import { PUBLISH } from './invariants/publish.ts';
 import { REST } from './invariants/rest.ts';
 import { RETRIES } from './invariants/retries.ts';
 import { SCHEDULES } from './invariants/schedules.ts';
@@ -36,6 +37,7 @@ const INVARIANTS: readonly Invariant[] = [
   ...FLOWS,
   ...DEDUPE,
   ...ORDER,
+  ...PUBLISH,
   ...RETRIES,
   ...REST,
   ...LIFE,
@@ -123,6 +125,8 @@ export class Checker implements Seen {
       case 'handler.started':
         this.starts.set(record.token, record);
         this.conflicts.delete(record.token);
+        // What it produced before, it has not produced.
+        if (record.isRerun === true) this.effects.delete(record.token);
         break;
       case 'handler.ended':
         if (record.result !== undefined) this.returned.set(record.token, record.result);

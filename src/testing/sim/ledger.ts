@@ -143,10 +143,9 @@ export class Ledger {
     }
     for (const { number, policy } of content.policies) this.policies.set(number, policy);
     for (const { pack, channel, producedAt, items } of content.packs) {
-      this.#bySeqInPack.set(
-        pack,
-        items.map(({ seq }) => seq),
-      );
+      // What was published to several channels is one pack with messages of all of them.
+      const before = this.#bySeqInPack.get(pack) ?? [];
+      this.#bySeqInPack.set(pack, [...before, ...items.map(({ seq }) => seq)]);
       for (const item of items) {
         this.#items.set(item.seq, { item, channel, producedAt });
         this.#packs.set(item.seq, pack);
