@@ -232,12 +232,7 @@ export function retireSome(state: MachineState): void {
 }
 
 /** Cancels a message, and tells the handler that runs. */
-export function cancel(
-  state: MachineState,
-  message: Message,
-  withChildren: boolean,
-  failure: Failure | undefined = undefined,
-): void {
+export function cancel(state: MachineState, message: Message, withChildren: boolean, failure?: Failure): void {
   if (withChildren) takeChildrenAlong(state, message);
   const { lease } = message;
   if (lease !== undefined) {

@@ -209,28 +209,9 @@ export class Traffic {
   #inspect(): Command {
     const { below, chance, pick } = this.#dice;
     const channel = this.#channel();
-    switch (below(9)) {
+    switch (below(11)) {
       case 0:
         return { kind: 'inspect', what: 'channels' };
-      case 6: {
-        const [from, to] = [pick([undefined, 0, this.#number()]), pick([undefined, 8.64e15, this.#number()])];
-        const stepMs = pick([undefined, 60_000, 86_400_000]);
-        const some = { after: this.#number(), limit: 1 + below(2_000), from, to, stepMs };
-        return { kind: 'inspect', what: 'metrics', channel: chance(0.5) ? channel : undefined, ...some };
-      }
-      case 7: {
-        const [from, to] = [pick([undefined, -8.64e15, this.#number()]), pick([undefined, 8.64e15, this.#number()])];
-        const after = pick([undefined, new Uint8Array(32).fill(below(256))]);
-        return {
-          kind: 'inspect',
-          what: 'usage',
-          from,
-          to,
-          token: undefined,
-          channel: pick([undefined, channel]),
-          after,
-        };
-      }
       case 1:
         return { kind: 'inspect', what: 'tokens' };
       case 2:
@@ -250,6 +231,25 @@ export class Traffic {
           limit: 1 + below(2_000),
           depth: below(30),
         };
+      case 8: {
+        const [from, to] = [pick([undefined, 0, this.#number()]), pick([undefined, 8.64e15, this.#number()])];
+        const stepMs = pick([undefined, 60_000, 86_400_000]);
+        const some = { after: this.#number(), limit: 1 + below(2_000), from, to, stepMs };
+        return { kind: 'inspect', what: 'metrics', channel: chance(0.5) ? channel : undefined, ...some };
+      }
+      case 9: {
+        const [from, to] = [pick([undefined, -8.64e15, this.#number()]), pick([undefined, 8.64e15, this.#number()])];
+        const after = pick([undefined, new Uint8Array(32).fill(below(256))]);
+        return {
+          kind: 'inspect',
+          what: 'usage',
+          from,
+          to,
+          token: undefined,
+          channel: pick([undefined, channel]),
+          after,
+        };
+      }
       case 5: {
         const after = pick([undefined, { at: 0 }, { commit: this.#number(), index: this.#number() }]);
         return {
