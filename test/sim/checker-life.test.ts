@@ -36,7 +36,7 @@ describe('the checker', () => {
     const planted = await histories.inAny((history) =>
       plantContent(history, ({ bulks }) => {
         const begun = bulks.some(({ changed, states }) => changed > 0 && !states.includes('leased'));
-        return begun ? { bulks: bulks.map((bulk) => ({ ...bulk, changed: bulk.changed + 1 })) } : undefined;
+        return begun ? { bulks: bulks.map((bulk) => ({ ...bulk, changed: bulk.changed + 1_000 })) } : undefined;
       }),
     );
     expect(found(planted)).toContain('B1');

@@ -94,6 +94,9 @@ class Graph {
       case 'retried':
         this.#return(id, looked);
         return undefined;
+      case 'removed':
+        // One that waited has ended by that; of one that had ended, the end stands.
+        return this.#ends.has(id) ? undefined : this.#end(id, 'purged', looked, seen);
       case 'moved':
         this.#moved.add(id);
         return undefined;
