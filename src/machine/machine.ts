@@ -548,8 +548,8 @@ function applyReading(state: MachineState, session: Session, command: Inspect, v
 /** Whether no other message counts for those that are produced under this name. */
 function isServedAlone(session: Session, ref: number): boolean {
   const target = session.refs.get(ref);
-  // Who is subscribed is known behind the body.
-  if (target === undefined) return !session.topicRefs.has(ref);
+  // Who is subscribed to a topic is known behind the body, and so is what a name with settings stands for.
+  if (target === undefined) return session.refusedRefs.has(ref);
   const { dedupe, maxBacklog } = target.policy.policy;
   return dedupe === undefined && maxBacklog === 0 && !limitsGroups(target.channel);
 }
