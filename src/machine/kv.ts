@@ -25,8 +25,9 @@ import { compute } from './kv-numbers.ts';
 import { KIND, type Layout } from './layout.ts';
 import { readEntry } from './kv-records.ts';
 import { MAX_WATCHED_KEYS, tellWatchers, watchKeys } from './kv-watches.ts';
-import type { ChannelRef, Session } from './memory.ts';
-import { countOf, produceBlocks } from './produce.ts';
+import { limitsGroups, messagesWithoutRoom } from './group-room.ts';
+import type { Channel, ChannelRef, Session } from './memory.ts';
+import { countOf, produceBlocks, UNBOUNDED } from './produce.ts';
 import { type Refused, refusalToProduce } from './rights.ts';
 import { erase, type KvChange, type MachineState, put, type StoredKv } from './state.ts';
 
@@ -97,7 +98,7 @@ export function applyKvCommit(state: MachineState, session: Session, command: Kv
     return {
       kind: 'refused',
       code: 'BACKLOG_FULL',
-      message: `Cannot produce to "${full}": it holds as many messages as it may`,
+      message: `Cannot produce to "${full}": it holds as many messages as it may, or a group of it does`,
     };
   }
   const prepared = prepare(state, command.mutations, view);
@@ -105,7 +106,7 @@ export function applyKvCommit(state: MachineState, session: Session, command: Kv
   const version = write(state, prepared);
   produced.forEach(({ blocks }, i) => {
     const target = targets[i];
-    if (target !== undefined) produceBlocks(state, session, target, blocks, Infinity);
+    if (target !== undefined) produceBlocks(state, session, target, blocks, UNBOUNDED);
   });
   return { kind: 'kvCommitted', version };
 }
@@ -284,12 +285,18 @@ function needOf(
 /** The channel that has no room for what the commit produces to it. */
 function fullChannel({ produced }: KvCommit, targets: readonly (ChannelRef | undefined)[]): string | undefined {
   const counts = new Map<ChannelRef, number>();
+  const grouped = new Map<Channel, Uint8Array[]>();
   produced.forEach(({ blocks }, i) => {
     const target = targets[i];
-    if (target !== undefined && target.policy.policy.maxBacklog !== 0) {
-      counts.set(target, (counts.get(target) ?? 0) + countOf(blocks));
+    if (target === undefined) return;
+    if (target.policy.policy.maxBacklog !== 0) counts.set(target, (counts.get(target) ?? 0) + countOf(blocks));
+    if (limitsGroups(target.channel)) {
+      grouped.set(target.channel, [...(grouped.get(target.channel) ?? []), ...blocks]);
     }
   });
+  for (const [channel, blocks] of grouped) {
+    if (messagesWithoutRoom(channel, blocks).length > 0) return channel.name;
+  }
   for (const [{ channel, policy }, count] of counts) {
     if (backlogOf(channel) + count > policy.policy.maxBacklog) return channel.name;
   }

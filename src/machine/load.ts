@@ -15,7 +15,7 @@ import { readEndedRecords } from './cold.ts';
 import { dropSlot } from './dedupe.ts';
 import { beginAlone } from './dispatch.ts';
 import { JOURNAL_VERSION } from './flush.ts';
-import { addGroup, finishGroup, joinGroup } from './groups.ts';
+import { addGroup, joinGroup, lookAgainAt } from './groups.ts';
 import { readGroup } from './group-record.ts';
 import { KIND, type Kind } from './layout.ts';
 import { scheduleRemoval } from './lifecycle.ts';
@@ -110,7 +110,7 @@ export class Loader {
     }
     for (const channel of state.channels.values()) {
       if (channel.purgeBelow !== 0 || channel.redriveLeft !== 0) state.busyChannels.add(channel);
-      for (const group of channel.groups.values()) finishGroup(state, group);
+      for (const group of channel.groups.values()) lookAgainAt(state, group);
     }
   }
 

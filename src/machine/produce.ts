@@ -7,7 +7,8 @@ import type { DedupeRule } from '../model/policy.ts';
 import type { Channel, ChannelRef, DedupeSlot, DueClock, Message, PolicyRef, Session } from './memory.ts';
 import { backlogOf } from './channel.ts';
 import { findSlot, rewriteSlot, takeSlot } from './dedupe.ts';
-import { groupOf, joinGroup, limitsGroups, roomIn, wantRoom } from './groups.ts';
+import { limitsGroups, messagesWithoutRoom, roomFor, tellWithoutRoom, wantRoom } from './group-room.ts';
+import { joinGroup } from './groups.ts';
 import { KIND } from './layout.ts';
 import { admit, end, releasePack } from './lifecycle.ts';
 import { extraOf } from './message.ts';
@@ -25,11 +26,12 @@ export function applyProduce(
   const { maxBacklog } = policy.policy;
   let room = maxBacklog === 0 ? Infinity : maxBacklog - backlogOf(channel);
   if (command.atomic && room < countOf(command.blocks)) room = 0;
-  if (command.atomic && limitsGroups(channel)) {
-    const full = whatGroupsLack(channel, session, command.blocks);
-    if (full.length > 0) return { kind: 'produced', exceptions: full };
+  const without = command.atomic ? messagesWithoutRoom(channel, command.blocks) : [];
+  if (without.length > 0) {
+    const answer = tellWithoutRoom(channel, session, without);
+    return 'kind' in answer ? answer : { kind: 'produced', exceptions: answer };
   }
-  const exceptions = produceBlocks(state, session, target, command.blocks, room);
+  const exceptions = produceBlocks(state, session, target, command.blocks, { left: room, ofGroups: true });
   if (maxBacklog !== 0 && exceptions.some(({ what }) => what === 'backlogFull')) {
     channel.roomWanted.set(session, maxBacklog);
   }
@@ -38,31 +40,6 @@ export function applyProduce(
   state.nextVersion += countOf(command.blocks);
   state.changes.dirty = true;
   return { kind: 'produced', exceptions, version };
-}
-
-/** Those messages of the blocks for which there is no room in their groups; then none is to be stored. */
-function whatGroupsLack(channel: Channel, session: Session, blocks: readonly Uint8Array[]): ProduceException[] {
-  const room = new Map<string, number>();
-  const full: ProduceException[] = [];
-  let index = 0;
-  for (const block of blocks) {
-    for (const reader = new BlockReader(block); reader.next(); index++) {
-      if (reader.group === '') continue;
-      const left = room.get(reader.group) ?? roomFor(channel, reader.group);
-      room.set(reader.group, left - 1);
-      if (left > 0) continue;
-      full.push({ index, what: 'backlogFull', id: undefined });
-      wantRoom(groupOf(channel, reader.group), session);
-    }
-  }
-  return full;
-}
-
-function roomFor(channel: Channel, key: string): number {
-  const group = channel.groups.get(key);
-  if (group !== undefined) return roomIn(group);
-  const { maxBacklog } = channel.settings.groups;
-  return maxBacklog === 0 ? Infinity : maxBacklog;
 }
 
 /**
@@ -80,19 +57,28 @@ export function wantRoomAgain(state: MachineState, session: Session, { ref }: Pr
   else state.changes.notices.push({ session, notice: { kind: 'room', channel: channel.name } });
 }
 
+/** How many messages the channel may still take, and whether its groups are asked too. */
+interface Room {
+  readonly left: number;
+  readonly ofGroups: boolean;
+}
+
+/** For messages that are never refused for a full backlog, or of which it is known that there is room. */
+export const UNBOUNDED: Room = { left: Infinity, ofGroups: false };
+
 /** Adds as many messages of the blocks as there is room for. */
 export function produceBlocks(
   state: MachineState,
   session: Session,
   target: ChannelRef,
   blocks: readonly Uint8Array[],
-  room: number,
+  { left: room, ofGroups }: Room,
 ): ProduceException[] {
   const exceptions: ProduceException[] = [];
   let index = 0;
   let left = room;
   for (const block of blocks) {
-    const admitted = admitBlock(state, session, target, block, index, left, exceptions);
+    const admitted = admitBlock(state, session, target, block, index, { left, ofGroups }, exceptions);
     left -= admitted.stored;
     index += admitted.count;
   }
@@ -113,13 +99,14 @@ function admitBlock(
   { channel, policy }: ChannelRef,
   block: Uint8Array,
   firstIndex: number,
-  room: number,
+  room: Room,
   exceptions: ProduceException[],
 ): { stored: number; count: number } {
   const reader = new BlockReader(block);
   const pack = state.nextSeq;
   const fingerprints = allocate(reader.count * FINGERPRINT_BYTES);
   const { dedupe: rule } = policy.policy;
+  const boundsGroups = room.ofGroups && limitsGroups(channel);
   state.nextSeq += reader.count;
   // The pack counts as held while its messages are admitted: one may be replaced by a later one of the same block.
   state.packs.set(pack, 2);
@@ -132,13 +119,13 @@ function admitBlock(
       exceptions.push({ index: firstIndex + i, what: 'deduplicated', id: bytesOf((slot as DedupeSlot).id) });
       continue;
     }
-    if (stored >= room) {
+    if (stored >= room.left) {
       exceptions.push({ index: firstIndex + i, what: 'backlogFull', id: undefined });
       continue;
     }
-    if (reader.group !== '' && limitsGroups(channel) && roomFor(channel, reader.group) <= 0) {
+    if (boundsGroups && reader.group !== '' && roomFor(channel, reader.group) <= 0) {
       exceptions.push({ index: firstIndex + i, what: 'backlogFull', id: undefined });
-      wantRoom(groupOf(channel, reader.group), session);
+      wantRoom(channel, reader.group, session);
       continue;
     }
     // One that is refused for want of room may come again under its id, and is to be found in that later pack.

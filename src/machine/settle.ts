@@ -22,7 +22,7 @@ import { amend, end, move } from './lifecycle.ts';
 import { attemptNumber, extraOf, remember } from './message.ts';
 import { encodeNotes, type Notes, notesKey } from './notes.ts';
 import { touchPage } from './pages.ts';
-import { produceBlocks } from './produce.ts';
+import { produceBlocks, UNBOUNDED } from './produce.ts';
 import { type Refused, refusalOnKv, refusalToProduce } from './rights.ts';
 import { type MachineState, put } from './state.ts';
 
@@ -227,7 +227,7 @@ function settleOne(
       for (const part of produced ?? []) {
         const target = session.refs.get(part.ref) as ChannelRef;
         // A follow-up is never refused for a full backlog: that would undo work that is done.
-        produceBlocks(state, session, target, part.blocks, Infinity);
+        produceBlocks(state, session, target, part.blocks, UNBOUNDED);
       }
       end(state, message, 'acked', { result: outcome.result });
       break;

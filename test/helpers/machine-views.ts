@@ -1,5 +1,5 @@
 /** What `inspect` says, for tests of the machine. */
-import type { ChannelView, MessageView } from '#holdfast/model/command.js';
+import type { ChannelView, GroupPage, GroupView, MessageView } from '#holdfast/model/command.js';
 import { parseMessageId } from '#holdfast/model/message-id.js';
 import type { State } from '#holdfast/model/states.js';
 import type { MachineClient } from './machine-run.ts';
@@ -15,6 +15,15 @@ export function messageOf(client: MachineClient, id: string): MessageView | null
 
 export function listOf(client: MachineClient, channel: string, state: State, offset = 0, limit = 100): MessageView[] {
   return valueOf(client, { kind: 'inspect', what: 'list', channel, state, offset, limit }) as MessageView[];
+}
+
+/** The group, or `null` when it has no messages and nothing is kept for it. */
+export function groupOf(client: MachineClient, channel: string, group: string): GroupView | null {
+  return valueOf(client, { kind: 'inspect', what: 'group', channel, group }) as GroupView | null;
+}
+
+export function groupsOf(client: MachineClient, channel: string): readonly GroupView[] {
+  return (valueOf(client, { kind: 'inspect', what: 'groups', channel, after: 0, limit: 1_000 }) as GroupPage).groups;
 }
 
 function valueOf(client: MachineClient, command: Parameters<MachineClient['ask']>[0]): unknown {
