@@ -4,6 +4,7 @@ import type { ItemOptions } from '#holdfast/model/block.js';
 import type { Rate, SettingsPatch } from '#holdfast/model/policy.js';
 import { type Delivered, type MachineClient, MachineRun } from '../helpers/machine-run.ts';
 import { groupOf, viewOf } from '../helpers/machine-views.ts';
+import { brokenRate, type Passed } from '../helpers/rates.ts';
 
 const NAME = 'jobs';
 
@@ -239,37 +240,6 @@ describe('a hold', () => {
   });
 });
 
-/** What a rate promises, of the times and costs of all that it let through. */
-function breaks(rate: Rate, passed: readonly { readonly at: number; readonly cost: number }[]): string | undefined {
-  if (rate.kind === 'bucket') {
-    // In any span, no more than the burst and what comes to it in that time; what is larger than the burst, only alone.
-    for (let from = 0; from < passed.length; from++) {
-      let sum = 0;
-      for (let to = from; to < passed.length; to++) {
-        const { at, cost } = passed[to] as (typeof passed)[number];
-        const since = at - (passed[from] as (typeof passed)[number]).at;
-        const room = rate.burst + (since * rate.count) / rate.perMs - sum;
-        if (Math.min(cost, rate.burst) > room + 1e-6) return `bucket: ${cost} at ${at}, room ${room}`;
-        sum += cost;
-      }
-    }
-    return undefined;
-  }
-  // The windows follow from what went through: debts of large costs run through the windows behind.
-  let start = -Infinity;
-  let debt = 0;
-  for (const { at, cost } of passed) {
-    while (debt > 0 && at >= start + rate.perMs) {
-      start += rate.perMs;
-      debt = Math.max(0, debt - rate.count);
-    }
-    if (debt === 0) start = at;
-    if (debt + Math.min(cost, rate.count) > rate.count) return `window: ${cost} at ${at}, used ${debt} since ${start}`;
-    debt += cost;
-  }
-  return undefined;
-}
-
 describe('a rate', () => {
   const rates = fc.oneof(
     fc.record({
@@ -303,7 +273,7 @@ describe('a rate', () => {
           const { run, client, ref } = started;
           client.window(1, ref, 1_000);
           const costs = new Map<string, number>();
-          const passed: { at: number; cost: number }[] = [];
+          const passed: Passed[] = [];
           const held: Delivered[] = [];
           // The machine stops at each moment at which it has something to do, so the time is looked at there.
           const look = (): void => {
@@ -342,13 +312,13 @@ describe('a rate', () => {
               else client.settle(lease, { kind: 'release' });
             }
             look();
-            const broken = breaks(rate, passed);
+            const broken = brokenRate(rate, passed);
             if (broken !== undefined) throw new Error(broken);
           }
           for (let rounds = 0; rounds < 1_000 && viewOf(client, NAME).ready > 0; rounds++) advance(rate.perMs);
           expect(viewOf(client, NAME).ready).toBe(0);
           expect(produced).toBe(costs.size);
-          expect(breaks(rate, passed)).toBeUndefined();
+          expect(brokenRate(rate, passed)).toBeUndefined();
         }),
         { numRuns: 150 },
       );
