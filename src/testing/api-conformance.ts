@@ -13,6 +13,7 @@ import type { ApiCase } from './api-conformance-tools.ts';
 import { consumeCases } from './api-conformance-consume.ts';
 import { handlerCases } from './api-conformance-handlers.ts';
 import { kvCases } from './api-conformance-kv.ts';
+import { limitCases } from './api-conformance-limits.ts';
 import { manageCases } from './api-conformance-manage.ts';
 import { produceCases } from './api-conformance-produce.ts';
 import type { ConformanceCase } from './store-conformance.ts';
@@ -39,10 +40,12 @@ export interface ApiConformanceOptions {
 /** The cases that hold for every store over every connection. They are independent of each other. */
 export function apiConformance(factory: ApiFactory, options: ApiConformanceOptions = {}): ConformanceCase[] {
   const { handlersMayRepeat = false } = options;
-  return [...produceCases, ...consumeCases, ...handlerCases, ...manageCases, ...kvCases].map(([name, body]) => ({
-    name,
-    run: () => runCase(factory, body, !handlersMayRepeat),
-  }));
+  return [...produceCases, ...consumeCases, ...handlerCases, ...manageCases, ...limitCases, ...kvCases].map(
+    ([name, body]) => ({
+      name,
+      run: () => runCase(factory, body, !handlersMayRepeat),
+    }),
+  );
 }
 
 async function runCase(factory: ApiFactory, body: ApiCase[1], runsOnce: boolean): Promise<void> {

@@ -625,6 +625,15 @@ describe('rules of groups', () => {
     expect(client.take()).toEqual([]);
   });
 
+  test('let the next message go at once when one comes back later, where no order is kept', () => {
+    const started = start({ concurrency: 1, ordered: false });
+    const { client, ref } = started;
+    const [, second] = produce(started, 'aa') as [string, string];
+    client.window(1, ref, 5);
+    client.nack(one(client), 60_000);
+    expect(client.takeIds()).toEqual([second]);
+  });
+
   test('hold for as many at a time as they say', () => {
     const started = start({ concurrency: 2, ordered: false });
     const { run, client, ref } = started;
