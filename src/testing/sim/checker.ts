@@ -4,6 +4,7 @@ import { EFFECTS } from './invariants/effects.ts';
 import type { Invariant, Judge, Seen, SeenOp, SeenSettle } from './invariants/invariant.ts';
 import { KV } from './invariants/kv.ts';
 import { LEASES } from './invariants/leases.ts';
+import { LIMITS } from './invariants/limits.ts';
 import { NO_LOSS } from './invariants/no-loss.ts';
 import { ORDER } from './invariants/order.ts';
 import { REST } from './invariants/rest.ts';
@@ -30,6 +31,7 @@ const INVARIANTS: readonly Invariant[] = [
   ...KV,
   ...DEDUPE,
   ...ORDER,
+  ...LIMITS,
   ...RETRIES,
   ...REST,
   ...TAKEOVER,

@@ -4,12 +4,13 @@ import { ByteReader, textOf } from '../../model/bytes.ts';
 import type { ChannelTotals, Reply } from '../../model/command.ts';
 import type { KvValue } from '../../model/kv.ts';
 import { messageIdText } from '../../model/message-id.ts';
-import type { Policy } from '../../model/policy.ts';
+import type { ChannelSettings, Policy } from '../../model/policy.ts';
 import type { Write } from '../../model/records.ts';
 import { HAPPENINGS, type Happening } from '../../model/states.ts';
 import { decode } from '../../codec/bson.ts';
 import { readChannel, readPolicyRecord } from '../../machine/channels.ts';
 import { readEndedRecords } from '../../machine/cold.ts';
+import { readGroup } from '../../machine/group-record.ts';
 import { readEntry } from '../../machine/kv-records.ts';
 import { KIND, Layout } from '../../machine/layout.ts';
 import { openPack } from '../../machine/pack.ts';
@@ -27,6 +28,8 @@ export interface CommitContent {
   readonly delayed: readonly LiveContent[];
   readonly ends: readonly EndContent[];
   readonly channels: readonly ChannelContent[];
+  /** Groups of which something is kept, or is no more, in the order of the writes. */
+  readonly groups: readonly GroupContent[];
   readonly policies: readonly { readonly number: number; readonly policy: Policy }[];
   readonly sessions: readonly SessionContent[];
   readonly endedSessions: readonly number[];
@@ -74,6 +77,9 @@ export interface ItemContent {
   readonly priority: number;
   readonly lifo: boolean;
   readonly dedupe: string;
+  /** Empty for none. */
+  readonly group: string;
+  readonly cost: number;
   /** Keys of KV that are written when it is given up. */
   readonly undelivered: readonly string[];
 }
@@ -98,6 +104,10 @@ export interface LiveContent {
   readonly session: number;
   readonly claimedAt: number;
   readonly alone: boolean;
+  /** Empty for none. */
+  readonly group: string;
+  /** It keeps the others of its group waiting. */
+  readonly begun: boolean;
   readonly failure: string | undefined;
 }
 
@@ -114,6 +124,16 @@ export interface ChannelContent {
   readonly totals: ChannelTotals;
   /** How many dead messages it keeps; `undefined` for all of them. */
   readonly keepsDead: number | undefined;
+  readonly settings: ChannelSettings;
+  /** Machine time before which a handler wants nothing to be handed out. */
+  readonly heldUntil: number;
+}
+
+export interface GroupContent {
+  readonly channel: number;
+  readonly key: string;
+  readonly paused: boolean;
+  readonly heldUntil: number;
 }
 
 export interface SessionContent {
@@ -158,6 +178,7 @@ export class CommitReader {
       delayed: [],
       ends: [],
       channels: [],
+      groups: [],
       policies: [],
       sessions: [],
       endedSessions: [],
@@ -183,8 +204,14 @@ export class CommitReader {
         break;
       }
       case KIND.channel: {
-        const { number, name, paused, totals, settings } = readChannel(layout.numberAt(key, 0), value);
-        content.channels.push({ number, name, paused, totals, keepsDead: settings.dead.count });
+        const { number, name, paused, totals, settings, gate } = readChannel(layout.numberAt(key, 0), value);
+        const { heldUntil } = gate;
+        content.channels.push({ number, name, paused, totals, keepsDead: settings.dead.count, settings, heldUntil });
+        break;
+      }
+      case KIND.group: {
+        const { key: name, paused, heldUntil } = readGroup(layout.bytesBehind(key, 1), value);
+        content.groups.push({ channel: layout.numberAt(key, 0), key: name, paused, heldUntil });
         break;
       }
       case KIND.policy:
@@ -237,6 +264,10 @@ export class CommitReader {
     } else if (kind === KIND.pack) content.erasedPacks.push(this.layout.numberAt(key, 0));
     else if (kind === KIND.session) content.endedSessions.push(this.layout.numberAt(key, 0));
     else if (kind === KIND.kv) this.#entry(content, key, undefined);
+    else if (kind === KIND.group) {
+      const name = new TextDecoder().decode(this.layout.bytesBehind(key, 1));
+      content.groups.push({ channel: this.layout.numberAt(key, 0), key: name, paused: false, heldUntil: 0 });
+    }
   }
 
   #entry(content: Growing<CommitContent>, key: Uint8Array, stored: StoredContent | undefined): void {
@@ -290,7 +321,7 @@ function pageName(layout: Layout, key: Uint8Array): string {
 }
 
 function liveContent(stored: StoredMessage, channel: number, priority: number): LiveContent {
-  const { seq, order, state, policy, attempts, extra, lease } = stored;
+  const { seq, order, state, policy, attempts, extra, lease, group, begun } = stored;
   return {
     seq,
     channel,
@@ -305,6 +336,8 @@ function liveContent(stored: StoredMessage, channel: number, priority: number): 
     session: lease?.session ?? 0,
     claimedAt: lease?.claimedAt ?? 0,
     alone: lease?.alone ?? false,
+    group,
+    begun,
     failure: extra?.failure?.message,
   };
 }
@@ -338,11 +371,11 @@ function readPack(content: Growing<CommitContent>, pack: number, value: Uint8Arr
   const reader = new BlockReader(value, header.at);
   const items: ItemContent[] = [];
   for (let i = 0; reader.next(); i++) {
-    const { delayMs, dueAt, priority, lifo, dedupe } = reader;
+    const { delayMs, dueAt, priority, lifo, dedupe, group, cost } = reader;
     const text = canonical(decode(reader.payload));
     const id = messageIdText(reader.id);
     const undelivered = reader.undelivered ? BlockReader.undeliveredOf(reader.item).map(keyText) : [];
-    items.push({ seq: pack + i, id, content: text, delayMs, dueAt, priority, lifo, dedupe, undelivered });
+    items.push({ seq: pack + i, id, content: text, delayMs, dueAt, priority, lifo, dedupe, group, cost, undelivered });
   }
   content.packs.push({ pack, channel, producedAt, items });
 }

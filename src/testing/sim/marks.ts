@@ -1,7 +1,8 @@
 /** Coverage marks: states that are worth reaching, so that a simulation that never gets there is found out. */
 import type { Checker } from './checker.ts';
 import type { CommitContent } from './commit-content.ts';
-import type { Claim } from './ledger.ts';
+import type { Happening } from '../../model/states.ts';
+import { type Claim, isAlive } from './ledger.ts';
 import type { SimRecord } from './records.ts';
 
 /** What all seeds together must have reached. */
@@ -15,10 +16,15 @@ export const MARKS = [
   'a commit fails and was not applied',
   'a consumer is drained or closed',
   'a frame comes twice',
+  'a group goes on after a takeover',
+  'a group is full',
+  'a group is paused with messages',
+  'a group waits for one that comes back',
   'a handler ends after its lease was lost',
   'a deposed leader follows',
   'a handler is timed out by the broker',
   'a handler runs again after a conflict',
+  'a handler is told to wait',
   'a handler kills its process',
   'a keepLast message takes over its key',
   'a leader crashes',
@@ -51,6 +57,7 @@ export const MARKS = [
   'a session expires after a takeover',
   'a sum is committed behind a failed commit',
   'a surviving process takes over',
+  'a suspect of a group is delivered alone',
   'a suspect is delivered alone',
   'a transaction gives up',
   'an ack brings messages along',
@@ -89,7 +96,7 @@ export function marksOf(record: SimRecord, checker: Checker): Mark[] {
     case 'commit':
       return commitMarks(record, checker);
     case 'produce.answered':
-      if (record.code === 'BACKLOG_FULL') return ['a call is refused for a full backlog'];
+      if (record.code === 'BACKLOG_FULL') return fullMarks(record.op, checker);
       if (record.code === 'STORE_FULL') return ['a call is refused for a full disk'];
       if (record.code === 'UNKNOWN_OUTCOME') return ['an outcome is unknown'];
       return record.receipts.some(({ deduplicated }) => deduplicated) ? ['a message is deduplicated'] : [];
@@ -97,6 +104,7 @@ export function marksOf(record: SimRecord, checker: Checker): Mark[] {
       if (record.held === undefined) return [];
       if (record.held === 'conflict') return ['a handler runs again after a conflict'];
       if (!record.held) return ['a handler ends after its lease was lost'];
+      if (checker.settles.get(record.token)?.called.outcome === 'hold') return ['a handler is told to wait'];
       return checker.leads.grantedBy(record) === checker.leads.current?.host
         ? []
         : ['a lease is settled across a takeover'];
@@ -121,7 +129,12 @@ function commitMarks({ content, nonce }: Extract<SimRecord, { kind: 'commit' }>,
   for (const { id, host } of ledger.endedSessions) {
     if (host !== leads.predecessor && !leads.isWelcomed(id)) marks.push('a session expires after a takeover');
   }
+  const alive = (channel: number, key: string): boolean =>
+    [...ledger.messages.values()].some((one) => one.channel === channel && one.group === key && isAlive(one));
+  if (content.groups.some(({ channel, key, paused }) => paused && alive(channel, key)))
+    marks.push('a group is paused with messages');
   for (const { what, seq } of content.transitions) {
+    marks.push(...groupMarks(what, seq, checker));
     const mark = BY_TRANSITION[what];
     if (mark !== undefined) marks.push(mark);
     const message = ledger.messages.get(seq);
@@ -143,6 +156,25 @@ function commitMarks({ content, nonce }: Extract<SimRecord, { kind: 'commit' }>,
     if (what === 'claimed' && message?.lifo === true) marks.push('lifo goes first');
   }
   return marks;
+}
+
+function fullMarks(op: number, { ops, ledger }: Checker): Mark[] {
+  const channel = ledger.channelNamed(ops.get(op)?.called.channel ?? '');
+  const isOfGroups = channel !== undefined && channel.settings.groups.maxBacklog !== 0;
+  return ['a call is refused for a full backlog', ...(isOfGroups ? (['a group is full'] as const) : [])];
+}
+
+function groupMarks(what: Happening, seq: number, { ledger, leads }: Checker): Mark[] {
+  const message = ledger.messages.get(seq);
+  if (message === undefined || message.group === '') return [];
+  if (ledger.channels.get(message.channel)?.settings.groups.ordered !== true) return [];
+  if (what === 'nacked' || what === 'snoozed') return ['a group waits for one that comes back'];
+  const [before, last] = message.claims.slice(-2);
+  if (what !== 'claimed' || last === undefined || before === undefined) return [];
+  return [
+    ...(last.alone ? (['a suspect of a group is delivered alone'] as const) : []),
+    ...(leads.isInherited(before) ? (['a group goes on after a takeover'] as const) : []),
+  ];
 }
 
 function lossMarks(
