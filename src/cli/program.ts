@@ -4,6 +4,8 @@ import { Command } from 'commander';
 import { addBackup } from './commands/backup.ts';
 import { addCancel } from './commands/cancel.ts';
 import { addGet } from './commands/get.ts';
+import { addGroups } from './commands/groups.ts';
+import { addLimit } from './commands/limit.ts';
 import { addLs } from './commands/ls.ts';
 import { addPause } from './commands/pause.ts';
 import { addPeek } from './commands/peek.ts';
@@ -33,6 +35,8 @@ const COMMANDS: readonly AddCommand[] = [
   addCancel,
   addPause,
   addResume,
+  addGroups,
+  addLimit,
   addPurge,
   addBackup,
   addRestore,
