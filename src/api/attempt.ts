@@ -6,10 +6,12 @@ import type { CancelTimer } from '../model/clock.ts';
 import type { Delivery, Outcome } from '../model/command.ts';
 import { parseDuration } from '../model/duration.ts';
 import { describe, failureOf } from './failure.ts';
+import { nodesBelow } from './flow.ts';
 import { AttemptContext, type HandlerContext } from './handler-context.ts';
 import { decodeDelivery } from './messages.ts';
 import type { ResolvedChannelOptions } from './options.ts';
 import { EncodedResult, HandlerOutcome } from './outcomes.ts';
+import { producedOf } from './produced.ts';
 import { checkMessage, InvalidMessageError } from './schema.ts';
 import { conflictError, MAX_TRIES } from './transact.ts';
 
@@ -63,12 +65,21 @@ export function attemptRunner(
     try {
       const settlement = settlementOf(await returned);
       if (context.isPlain) return settlement;
+      if (settlement.outcome.kind === 'wait') return await waitWith(context);
       if (settlement.outcome.kind !== 'ack') return await withChecks(settlement, context);
       const { tx } = context;
+      if (context.added.length > 0) throw new TypeError('Cannot end with new children: return waitForChildren()');
       return { outcome: settlement.outcome, produced: await tx.produced(), effects: await tx.entries.effects() };
     } catch (error) {
       return failChecked(error, delivery, context);
     }
+  }
+
+  async function waitWith({ tx, added }: AttemptContext): Promise<Settlement> {
+    const before = await tx.prepared();
+    const { prepared, edges } = await nodesBelow(client, added, before.length);
+    const produced = producedOf([...before, ...prepared]);
+    return { outcome: { kind: 'wait', edges }, produced, effects: await tx.entries.effects() };
   }
 
   /** A handler may have thrown because it read what no longer holds: then it has not failed, and runs again. */
@@ -84,7 +95,8 @@ async function withChecks(settlement: Settlement, { tx }: AttemptContext): Promi
   return checks.length === 0 ? settlement : { ...settlement, effects: { checks, mutations: [] } };
 }
 
-function settlementOf(returned: unknown): Settlement {
+/** How a message is settled whose handler has returned this. @throws TypeError, RangeError for what cannot be stored */
+export function settlementOf(returned: unknown): Settlement {
   if (returned instanceof HandlerOutcome) return settleWith(outcomeOf(returned));
   if (returned instanceof EncodedResult) return ackWith(returned.bytes);
   return returned === undefined ? DONE : ackWith(encode(returned));
@@ -112,12 +124,15 @@ function outcomeOf({ kind, delayMs, reason }: HandlerOutcome): Outcome {
       return { kind: 'fail', failure: { name: 'DeadLettered', message: reason, stack: undefined } };
     case 'died':
       return { kind, failure: { name: 'ProcessDied', message: reason, stack: undefined } };
+    case 'wait':
+      return { kind, edges: [] };
     case 'retry':
       return { kind: 'nack', delayMs, failure: { name: 'Retry', message: reason, stack: undefined } };
   }
 }
 
-function failure(error: unknown, delivery: Delivery, options: ResolvedChannelOptions): Settlement {
+/** How a message is settled whose handler threw. */
+export function failure(error: unknown, delivery: Delivery, options: ResolvedChannelOptions): Settlement {
   const reason = failureOf(error);
   // A message that does not match its schema will not match it the next time either.
   if (error instanceof InvalidMessageError) return settleWith({ kind: 'fail', failure: reason });
@@ -136,7 +151,7 @@ function failure(error: unknown, delivery: Delivery, options: ResolvedChannelOpt
   }
 }
 
-interface HandlerTimer {
+export interface HandlerTimer {
   /** Gives the handler this long from now. */
   readonly restart: (forMs: number) => void;
   /** Rejects when the time is over before the handler has ended. */
@@ -146,7 +161,7 @@ interface HandlerTimer {
 
 const NO_TIMER: HandlerTimer = { restart: () => {}, race: (running) => running, stop: () => {} };
 
-function createTimer(client: Client, work: Work, timeoutMs: number): HandlerTimer {
+export function createTimer(client: Client, work: Pick<Work, 'onStop'>, timeoutMs: number): HandlerTimer {
   if (timeoutMs === 0) return NO_TIMER;
   let cancel: CancelTimer = () => {};
   let expire: (error: Error) => void = () => {};
@@ -168,6 +183,6 @@ function createTimer(client: Client, work: Work, timeoutMs: number): HandlerTime
   return { restart, race: (running) => Promise.race([running, expired]), stop: () => cancel() };
 }
 
-function settleWith(outcome: Outcome): Settlement {
+export function settleWith(outcome: Outcome): Settlement {
   return { outcome, produced: undefined, effects: undefined };
 }

@@ -3,32 +3,56 @@ import type { Client } from '../client/client.ts';
 import type { Ended } from '../client/waits.ts';
 import { CODEC_BSON } from '../codec/bson.ts';
 import type { Answer, ProduceOutcome } from '../client/outbox.ts';
-import type { ChannelView, Command, Control, GroupView, Manage } from '../model/command.ts';
+import type { ChannelView, Command, Control, EventKind, GroupView, Manage } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
+import type { FlowView } from '../model/flow-views.ts';
+import type { BulkAction } from '../model/filter.ts';
 import { type MessageId, messageIdText, parseMessageId } from '../model/message-id.ts';
+import type { ChannelMetrics } from '../model/metrics.ts';
 import type { State } from '../model/states.ts';
 import { attemptRunner, type Handler } from './attempt.ts';
-import { checkConsumeOptions, type Consumer, type ConsumeOptions, createConsumer } from './consumer.ts';
+import { type BatchHandler, batchRunner } from './batch.ts';
+import {
+  type BatchConsumeOptions,
+  checkConsumeOptions,
+  type Consumer,
+  type ConsumeOptions,
+  createConsumer,
+  resolveBatch,
+} from './consumer.ts';
+import { type ChannelEventsOptions, type JournalEvent, readEvents } from './events.ts';
+import { type FlowViewOptions, viewFlow } from './flow.ts';
+import { createNode, type FlowNode, type FlowNodeOptions } from './flow-nodes.ts';
 import { ISOLATE_OPTIONS, type IsolatedConsumeOptions, startPool } from './isolated.ts';
 import { createItem, decodePayload } from './messages.ts';
 import { checkOptionsObject, checkSignal, refuseUnknown } from './checks.ts';
 import { changesRules, type ProduceOptions, type ResolvedChannelOptions, rulesOver } from './options.ts';
 import { type ChannelConfiguration, resolveConfiguration, type RetainOptions } from './settings.ts';
 import { type ChannelGroup, channelGroup, channelGroups } from './groups.ts';
+import { type MetricsOptions, readChannelMetrics } from './metrics.ts';
+import {
+  resolveSchedule,
+  type ScheduleOptions,
+  type ScheduleReceipt,
+  type ScheduleRule,
+  upsertSchedule,
+} from './schedule-options.ts';
 import { checkMessage } from './schema.ts';
+import { type Bulk, type BulkOptions, startBulk } from './bulk.ts';
+import {
+  cancelMessage,
+  type CancelOptions,
+  retryMessage,
+  type RetryOptions,
+  updateMessage,
+  type UpdateOptions,
+} from './life.ts';
+import { type FilterOptions, searchMessages, type SearchOptions, type SearchPage } from './search.ts';
 import { ask, listMessages, type ListOptions, readMessage, type StoredMessage } from './stored.ts';
+import { unlessAborted } from './waiting.ts';
 import type { Prepared } from './produced.ts';
+import type { Receipt } from './receipt.ts';
 import type { TransactionTarget } from './transaction.ts';
-
-/** What a produce gives: the message is stored as safely as `durability` says. */
-export interface Receipt {
-  readonly id: MessageId;
-  readonly channel: string;
-  /** The message was not stored, because the one with this id stands for it. */
-  readonly deduplicated: boolean;
-  /** `memory` survives nothing, `disk` a power cut, `replicated` the loss of a machine. */
-  readonly durability: 'memory' | 'disk' | 'replicated';
-}
 
 export interface RequestOptions extends ProduceOptions {
   /** Ends the waiting; the message goes on. */
@@ -143,6 +167,29 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
   }
 
   /**
+   * Makes a schedule that produces this message again and again, or changes the one of this key: `schedules.upsert` of the instance.
+   *
+   * @throws TypeError, RangeError for a rule, an option or a message that cannot be used; nothing is changed then
+   * @throws InvalidMessageError when the message does not match the schema
+   * @throws HoldfastError `STORE_FULL`, `FORBIDDEN`, `TOO_MANY`, `CLOSED`
+   */
+  async schedule(
+    key: string,
+    rule: ScheduleRule,
+    message: Input,
+    options: ScheduleOptions = {},
+  ): Promise<ScheduleReceipt> {
+    const resolved = resolveSchedule(key, rule, options);
+    const { produce } = resolved;
+    const plain = Object.keys(produce).length === 0;
+    const prepared = await this.#prepare(message, plain ? undefined : produce, false);
+    // Each tick has the same content, and is another message all the same.
+    const dedupe = produce.dedupeKey === undefined ? undefined : prepared.item.options.dedupe;
+    const item = { ...prepared.item, options: { ...prepared.item.options, dedupe } };
+    return upsertSchedule(this.#client, key, this.name, resolved, { ref: prepared.ref, item });
+  }
+
+  /**
    * Runs a handler on the channel's messages until the consumer is drained or closed. An open consumer keeps the
    * process alive. `stopped` rejects with `FORBIDDEN` when the access token does not allow it.
    */
@@ -167,6 +214,21 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
     }
     const run = attemptRunner(this.#client, this.name, this.#options, handler as Handler<unknown, unknown>);
     return createConsumer(this.#client, this.name, this.#plainRef, run, options);
+  }
+
+  /**
+   * Runs a handler on many messages at a time, each with an outcome of its own, until the consumer is drained or closed. What
+   * becomes of each message is as with `consume`; when the process dies, all of a batch that had started are charged a death.
+   *
+   * @throws TypeError, RangeError
+   */
+  async consumeBatch(handler: BatchHandler<Message, Result>, options: BatchConsumeOptions = {}): Promise<Consumer> {
+    if (typeof handler !== 'function') {
+      throw new TypeError('Cannot consume: the handler must be a function; an isolate has one message at a time');
+    }
+    const { rules, rest } = resolveBatch(options);
+    const run = batchRunner(this.#client, this.name, this.#options, handler as BatchHandler<unknown, unknown>);
+    return createConsumer(this.#client, this.name, this.#plainRef, { ...rules, run }, rest);
   }
 
   async #consumeIsolated(module: URL, options: IsolatedConsumeOptions): Promise<Consumer> {
@@ -203,9 +265,26 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
     if (this.#client.failure !== undefined) throw this.#client.failure;
   }
 
+  /**
+   * What happens to this channel and its messages, as `events` of the instance has it.
+   *
+   * @throws TypeError for options that cannot be used
+   */
+  events<const What extends EventKind = EventKind>(
+    options: ChannelEventsOptions<What> = {},
+  ): AsyncGenerator<JournalEvent<What>, never, void> {
+    refuseUnknown(options, ['after', 'kinds', 'signal'], 'events');
+    return readEvents(this.#client, { ...options, channel: this.name });
+  }
+
   /** What the channel holds at one moment. */
   async inspect(): Promise<ChannelView> {
     return (await this.#value({ kind: 'inspect', what: 'channel', channel: this.name })) as ChannelView;
+  }
+
+  /** What happened by the minute over the last day, with how long messages waited and handlers ran. @throws TypeError, RangeError */
+  metrics(options: MetricsOptions = {}): Promise<ChannelMetrics> {
+    return readChannelMetrics(this.#client, this.name, options);
   }
 
   /** A message with its payload, result, errors and history; `undefined` when it is not kept any more. */
@@ -263,13 +342,78 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
   }
 
   /** Stops a message that has not ended; a handler that runs gets its signal. @throws HoldfastError `NOT_FOUND`, `WRONG_STATE` */
-  async cancel(id: MessageId): Promise<void> {
-    await this.#manage(id, 'cancel');
+  cancel(id: MessageId, options?: CancelOptions): Promise<void> {
+    return cancelMessage(this.#client, id, options);
+  }
+
+  /** A message of a flow, with what it waits for; `hf.flow` adds it. @throws TypeError, RangeError for options of the flow */
+  node(message: Input, options?: FlowNodeOptions): FlowNode {
+    return createNode(this, message, options);
+  }
+
+  /** What waits for what below a message; `undefined` when it is not kept any more. */
+  flow(id: MessageId, options?: FlowViewOptions): Promise<FlowView | undefined> {
+    return viewFlow(this.#client, id, options);
+  }
+
+  /**
+   * Brings a message back that has ended, in whatever way; its history goes on, its result is gone, and whoever waits for one from now on
+   * waits for the new one. @throws HoldfastError `NOT_FOUND`, `WRONG_STATE`
+   */
+  retry(id: MessageId, options?: RetryOptions): Promise<void> {
+    return retryMessage(this.#client, id, options);
+  }
+
+  /**
+   * Deletes a message that waits, or that has ended, and gives its dedupe key free. One that a handler has must be cancelled first.
+   *
+   * @throws HoldfastError `NOT_FOUND`, `WRONG_STATE`
+   */
+  async remove(id: MessageId): Promise<void> {
+    await this.#manage(id, 'remove');
+  }
+
+  /**
+   * Changes a message that waits, or when it is handed out.
+   *
+   * @throws TypeError, RangeError for what cannot be used; InvalidMessageError when the message does not match the schema
+   * @throws HoldfastError `NOT_FOUND`; `WRONG_STATE` when a handler has it or it has ended
+   */
+  async update(id: MessageId, options: UpdateOptions<Input>): Promise<void> {
+    checkOptionsObject(options, 'update');
+    const { schema, limits } = this.#options;
+    if (schema !== undefined && 'message' in options) await checkMessage(schema, this.name, options.message);
+    await updateMessage(this.#client, id, options, limits);
+  }
+
+  /** Messages that a filter holds for, a page at a time. */
+  search(options: SearchOptions = {}): Promise<SearchPage<Message>> {
+    return searchMessages(this.#client, this.name, options);
+  }
+
+  /**
+   * Has the broker cancel, promote, update, retry or remove all messages that a filter holds for, as far as they were produced, or had ended,
+   * by now. It does so step by step, while everything else goes on, and after a restart too.
+   *
+   * @throws TypeError, RangeError for what cannot be used; HoldfastError `TOO_MANY` when a hundred of them run
+   */
+  bulk<Action extends BulkAction>(
+    action: Action,
+    filter: FilterOptions,
+    options: BulkOptions<Action> = {} as BulkOptions<Action>,
+  ): Promise<Bulk> {
+    return startBulk(this.#client, this.name, action, filter, options);
   }
 
   /** Makes a delayed message ready now. @throws HoldfastError `NOT_FOUND`, `WRONG_STATE` */
   async promote(id: MessageId): Promise<void> {
     await this.#manage(id, 'promote');
+  }
+
+  /** @internal */
+  checkInstance(client: Client): void {
+    if (client === this.#client) return;
+    throw new TypeError(`Cannot make a schedule for "${this.name}" here: the channel is of another instance`);
   }
 
   /** @internal */
@@ -416,26 +560,4 @@ function untilAborted(
   signal: AbortSignal | undefined,
 ): Promise<Ended> {
   return unlessAborted(ended, stop, signal);
-}
-
-async function unlessAborted<T>(waited: Promise<T>, stop: () => void, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return waited;
-  return new Promise((resolve, reject) => {
-    const abort = (): void => {
-      stop();
-      reject(signal.reason as Error);
-    };
-    if (signal.aborted) return abort();
-    signal.addEventListener('abort', abort, { once: true });
-    waited.then(
-      (value) => {
-        signal.removeEventListener('abort', abort);
-        resolve(value);
-      },
-      (error: Error) => {
-        signal.removeEventListener('abort', abort);
-        reject(error);
-      },
-    );
-  });
 }

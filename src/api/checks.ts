@@ -1,13 +1,18 @@
 /** Checks of what a caller gives, in words that say what is allowed. */
 import { isWellFormed } from '../codec/binary-types.ts';
-import { MAX_LABEL_CHARACTERS } from '../model/block.ts';
+import { MAX_DUE_AT, MAX_LABEL_CHARACTERS } from '../model/block.ts';
 
 /** @throws TypeError, RangeError */
 export function checkLabel(name: string, text: string): void {
+  checkText(name, text, MAX_LABEL_CHARACTERS);
+}
+
+/** Checks a text of 1 to `most` characters. @throws TypeError, RangeError */
+export function checkText(name: string, text: string, most: number): void {
   if (typeof text !== 'string') throw new TypeError(`Cannot use ${typeof text} as "${name}": it must be a text`);
-  if (text.length === 0 || text.length > MAX_LABEL_CHARACTERS || !isWellFormed(text)) {
+  if (text.length === 0 || text.length > most || !isWellFormed(text)) {
     throw new RangeError(
-      `Cannot use ${JSON.stringify(text)} as "${name}": it must have from 1 to ${MAX_LABEL_CHARACTERS} characters, and no half of a surrogate pair`,
+      `Cannot use ${JSON.stringify(text.slice(0, 300))} as "${name}": it must have from 1 to ${most} characters, and no half of a surrogate pair`,
     );
   }
 }
@@ -54,4 +59,12 @@ export function wholeNumber(value: number, name: string, from: number, to: numbe
 export function oneOf<T extends string>(value: T, name: string, allowed: readonly T[]): T {
   if (allowed.includes(value)) return value;
   throw new TypeError(`Cannot use "${String(value)}" as "${name}": it must be one of ${allowed.join(', ')}`);
+}
+
+/** @throws TypeError */
+export function resolveMoment(moment: Date | number | undefined, name: string): number | undefined {
+  if (moment === undefined) return undefined;
+  const isMoment = (typeof moment === 'number' || moment instanceof Date) && Math.abs(Number(moment)) <= MAX_DUE_AT;
+  if (isMoment) return Number(moment);
+  throw new TypeError(`Cannot use "${name}": it must be a valid Date or a time in epoch milliseconds`);
 }

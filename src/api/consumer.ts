@@ -1,6 +1,8 @@
 /** A consumer as its owner sees it. */
 import type { Client } from '../client/client.ts';
 import type { ConsumerOptions as ClientConsumerOptions } from '../client/consumer.ts';
+import type { BatchRules } from '../client/gathering.ts';
+import { type Duration, parseDuration } from '../model/duration.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { deliveredId } from './messages.ts';
 import { checkSignal, refuseUnknown, wholeNumber } from './checks.ts';
@@ -24,10 +26,33 @@ export interface ConsumeOptions {
   readonly onError?: (error: HoldfastError) => void;
 }
 
+/** A batch consumer takes no `concurrency` of messages, but of batches. */
+export interface BatchConsumeOptions extends ConsumeOptions {
+  /** How many messages a batch has at most, up to 1,000. @default 100 */
+  readonly size?: number;
+  /**
+   * With fewer messages than this a batch waits for more, for as long as `wait` says. Raise it where a run of the handler
+   * costs much, whatever it has to do.
+   * @default 1 without `wait`, which takes what there is; with it `size`
+   */
+  readonly minSize?: number;
+  /** How long, from when the first message came. A message that waits so is held, and its handler has not started. */
+  readonly wait?: Duration;
+  /** How many batches run at a time; `size * concurrency` is at most 10,000. @default 1 */
+  readonly concurrency?: number;
+}
+
 export interface Consumer {
   readonly channel: string;
   /** Resolves when the consumer has stopped; rejects with the reason when it has failed. */
   readonly stopped: Promise<void>;
+  /**
+   * Takes no more messages until `resume`, and gives back those not started; other consumers of the channel go on. Running handlers go on,
+   * too. Resolves when no handler will start any more.
+   */
+  pause(): Promise<void>;
+  /** Takes messages again. */
+  resume(): void;
   /** Takes no more messages, gives back those not started, and resolves when running handlers are settled. Safe twice. */
   drain(): Promise<void>;
   /** Stops now: handlers get their signal, and what they work on goes back uncounted. Safe twice. */
@@ -36,6 +61,28 @@ export interface Consumer {
 }
 
 const MAX_CONCURRENCY = 10_000;
+
+const MAX_BATCH_SIZE = 1_000;
+const DEFAULT_BATCH_SIZE = 100;
+
+/** The rules of a batch, and the other options. @throws TypeError, RangeError */
+export function resolveBatch(options: BatchConsumeOptions): { rules: BatchRules; rest: ConsumeOptions } {
+  checkConsumeOptions(options, ['size', 'minSize', 'wait']);
+  const { size = DEFAULT_BATCH_SIZE, minSize, wait, ...rest } = options;
+  wholeNumber(size, 'size', 1, MAX_BATCH_SIZE);
+  if (minSize !== undefined) wholeNumber(minSize, 'minSize', 1, size);
+  if (wait === undefined && minSize !== undefined && minSize > 1) {
+    throw new TypeError('Cannot use "minSize" without "wait": say how long fewer messages are to wait for more');
+  }
+  const concurrency = wholeNumber(options.concurrency ?? 1, 'concurrency', 1, MAX_CONCURRENCY);
+  if (size * concurrency > MAX_CONCURRENCY) {
+    throw new RangeError(
+      `Cannot run ${concurrency} batches of ${size} messages at a time: they may have at most ${MAX_CONCURRENCY} together`,
+    );
+  }
+  const waitMs = wait === undefined ? 0 : parseDuration(wait, 'wait');
+  return { rules: { size, minSize: minSize ?? (wait === undefined ? 1 : size), waitMs }, rest };
+}
 
 /** @throws TypeError for an option that there is not */
 export function checkConsumeOptions(options: ConsumeOptions, others: readonly string[] = []): void {
@@ -75,6 +122,8 @@ export function createConsumer(
   return {
     channel,
     stopped: inner.stopped,
+    pause: () => inner.pause(),
+    resume: () => inner.resume(),
     drain: () => inner.drain(),
     close,
     [Symbol.asyncDispose]: close,

@@ -1,10 +1,15 @@
 /** What a handler gets beside its message. Most handlers use little of it, so its parts are made when they are asked for. */
 import type { Client } from '../client/client.ts';
-import type { StopReason, Work } from '../client/consumer.ts';
+import type { Cancellation, StopReason, Work } from '../client/consumer.ts';
 import { encode } from '../codec/bson.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
 import { HoldfastError } from '../model/errors.ts';
-import { deliveredId } from './messages.ts';
+import type { ChildPage } from '../model/flow-views.ts';
+import { childPage } from './flow.ts';
+import { type ReadChildren, readChildren, type ResultSource } from './flow-children.ts';
+import { type FlowNode, isNode } from './flow-nodes.ts';
+import type { Tick } from '../model/block.ts';
+import { deliveredId, deliveredTick } from './messages.ts';
 import { GatheredTransaction, type Transaction } from './transaction.ts';
 
 /** The context of one attempt at one message. */
@@ -20,7 +25,12 @@ export interface HandlerContext {
   readonly redelivered: boolean;
   /** When the message was produced, in epoch milliseconds. */
   readonly producedAt: number;
-  /** Fires when the handler should stop: cancelled, timed out, lease lost, or the consumer closed. */
+  /** The tick of a schedule that the message is; `undefined` for every other one. */
+  readonly schedule: Tick | undefined;
+  /**
+   * Fires when the handler should stop: cancelled, timed out, lease lost, or the consumer closed. Only of a {@link CancelledError} there is
+   * time left to end well.
+   */
   readonly signal: AbortSignal;
   /** Effects that commit with the ack, all of them or none. */
   readonly tx: Transaction;
@@ -28,6 +38,17 @@ export interface HandlerContext {
   progress(value: unknown): Promise<void>;
   /** Keeps a line with the message: the newest 100, each cut after 1,024 characters. @throws HoldfastError `LEASE_LOST` */
   log(line: string): Promise<void>;
+  /**
+   * The messages that this one has waited for, in the order in which they were added: with a channel only its own, whose
+   * results have its type. Those that are dead or were cancelled are among them, but for `onFailure: 'drop'`.
+   *
+   * @throws HoldfastError `LEASE_LOST`
+   */
+  readonly children: ReadChildren;
+  /** @internal A page of them, still encoded. */
+  childPage(offset: number): Promise<ChildPage>;
+  /** Adds a message that this one waits for, when the handler returns `waitForChildren()`; they commit with that. */
+  readonly addChild: (node: FlowNode) => void;
   /** Moves the end of the handler's time to `duration` from now. @throws HoldfastError `LEASE_LOST` */
   extend(duration: Duration): Promise<void>;
 }
@@ -42,6 +63,26 @@ const REASONS: Readonly<Record<StopReason, string>> = {
   closed: 'the consumer was closed',
 };
 
+/** What most handlers add. */
+const NOTHING_ADDED: FlowNode[] = [];
+/**
+ * The reason of a handler's signal when its message was cancelled and it has some time to end: what it does in time counts, so that an ack
+ * completes the message all the same, and whatever else it comes to is the end of it.
+ */
+export class CancelledError extends HoldfastError {
+  override readonly name = 'CancelledError';
+  /** Why, as whoever cancelled has said. */
+  readonly reason: string;
+  /** How long the handler has from the moment at which its signal fires, in milliseconds. */
+  readonly deadlineMs: number;
+
+  constructor(id: string, { reason, deadlineMs }: Cancellation) {
+    super('CANCELLED', `Handler of message "${id}" must end within ${deadlineMs} ms: ${reason}`);
+    this.reason = reason;
+    this.deadlineMs = deadlineMs;
+  }
+}
+
 export class AttemptContext implements HandlerContext {
   readonly channel: string;
   readonly #client: Client;
@@ -50,18 +91,22 @@ export class AttemptContext implements HandlerContext {
   #transaction: GatheredTransaction | undefined;
   #controller: AbortController | undefined;
   #stopped: StopReason | undefined;
+  #added: FlowNode[] = NOTHING_ADDED;
+  #cancelling: Cancellation | undefined;
 
   constructor(client: Client, channel: string, work: Work, onExtend: (forMs: number) => void) {
     this.#client = client;
     this.channel = channel;
     this.#work = work;
     this.#onExtend = onExtend;
-    this.#stopped = work.stopped;
+    this.#cancelling = work.cancelling;
+    this.#stopped = work.stopped ?? (work.cancelling && 'cancelled');
     work.onStop = this;
   }
 
   /** The consumer says why the handler should stop. */
-  stop(reason: StopReason): void {
+  stop(reason: StopReason, cancelling?: Cancellation): void {
+    if (this.#stopped === undefined) this.#cancelling = cancelling;
     this.#stopped ??= reason;
     this.#controller?.abort(this.#stopError(reason));
   }
@@ -73,7 +118,29 @@ export class AttemptContext implements HandlerContext {
 
   /** Whether there is nothing that is to commit with the ack, or to be checked then. */
   get isPlain(): boolean {
-    return this.#transaction === undefined || this.#transaction.isEmpty;
+    return (this.#transaction === undefined || this.#transaction.isEmpty) && this.#added.length === 0;
+  }
+
+  /** What is to be added below the message. */
+  get added(): readonly FlowNode[] {
+    return this.#added;
+  }
+
+  /** A function of its own, because handlers take their context apart. */
+  get children(): ReadChildren {
+    return <Result>(channel?: ResultSource<Result>) => readChildren((offset) => this.childPage(offset), channel?.name);
+  }
+
+  childPage(offset: number): Promise<ChildPage> {
+    return childPage(this.#client, this.lease, offset);
+  }
+
+  get addChild(): HandlerContext['addChild'] {
+    return (node) => {
+      if (!isNode(node)) throw new TypeError('Cannot add a child: give what node() of its channel returns');
+      if (this.#added === NOTHING_ADDED) this.#added = [];
+      this.#added.push(node);
+    };
   }
 
   get id(): string {
@@ -96,6 +163,10 @@ export class AttemptContext implements HandlerContext {
     return this.#work.delivery.producedAt;
   }
 
+  get schedule(): Tick | undefined {
+    return deliveredTick(this.#work.delivery);
+  }
+
   get signal(): AbortSignal {
     this.#controller ??= new AbortController();
     if (this.#stopped !== undefined) this.#controller.abort(this.#stopError(this.#stopped));
@@ -114,16 +185,16 @@ export class AttemptContext implements HandlerContext {
   async extend(duration: Duration): Promise<void> {
     const forMs = parseDuration(duration, 'duration');
     this.#onExtend(forMs);
-    await this.#held({ kind: 'extend', ...this.#lease, forMs });
+    await this.#held({ kind: 'extend', ...this.lease, forMs });
   }
 
-  get #lease(): { readonly seq: number; readonly token: number } {
+  get lease(): { readonly seq: number; readonly token: number } {
     const { seq, token } = this.#work.delivery;
     return { seq, token };
   }
 
   async #annotate(progress: Uint8Array | undefined, line: string | undefined): Promise<void> {
-    await this.#held({ kind: 'annotate', ...this.#lease, progress, line });
+    await this.#held({ kind: 'annotate', ...this.lease, progress, line });
   }
 
   async #held(command: Parameters<Client['request']>[0]): Promise<void> {
@@ -133,7 +204,13 @@ export class AttemptContext implements HandlerContext {
   }
 
   #stopError(reason: StopReason): HoldfastError {
-    const code = reason === 'closed' ? 'CLOSED' : 'LEASE_LOST';
-    return new HoldfastError(code, `Handler of message "${this.id}" must stop: ${REASONS[reason]}`);
+    if (reason === 'cancelled' && this.#cancelling !== undefined) return new CancelledError(this.id, this.#cancelling);
+    return stopError(`message "${this.id}"`, reason);
   }
+}
+
+/** The reason of a handler's signal. */
+export function stopError(handled: string, reason: StopReason): HoldfastError {
+  const code = reason === 'closed' ? 'CLOSED' : 'LEASE_LOST';
+  return new HoldfastError(code, `Handler of ${handled} must stop: ${REASONS[reason]}`);
 }

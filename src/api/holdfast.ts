@@ -1,6 +1,7 @@
 /** An instance: the channels of one store, seen through one session. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Client } from '../client/client.ts';
+import type { EventKind } from '../model/command.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
 import { type Admin, createAdmin } from './admin.ts';
 import { Channel } from './channel.ts';
@@ -8,9 +9,12 @@ import { type BackupOptions, takeBackup } from './backup.ts';
 import { createKv } from './kv/kv.ts';
 import { type KvLimits, resolveKvOptions } from './kv/limits.ts';
 import type { HoldfastKv } from './kv/types.ts';
+import { addFlow, type FlowOptions, type FlowReceipt } from './flow.ts';
+import type { FlowNode } from './flow-nodes.ts';
 import { type EventsOptions, type JournalEvent, readEvents } from './events.ts';
 import { checkChannelName } from './checks.ts';
 import { type ChannelOptions, resolveChannelOptions } from './options.ts';
+import { createSchedules, type Schedules } from './schedules.ts';
 import { createTokens, type Tokens } from './tokens.ts';
 import { ask } from './stored.ts';
 import { transact } from './transact.ts';
@@ -33,17 +37,22 @@ export interface Holdfast {
   ): Channel<StandardSchemaV1.InferInput<Schema>, StandardSchemaV1.InferOutput<Schema>, Result>;
   /** Values under ordered keys, and a queue: all of Deno.Kv, with its limits where `open` was not told otherwise. */
   readonly kv: HoldfastKv;
+  /** Messages that come again and again, by cron patterns or at intervals: each tick once, whoever leads. */
+  readonly schedules: Schedules;
   /** The names of all channels that the access token may read, in order. */
   channels(): Promise<string[]>;
   /** Access tokens of the space: who may come in from elsewhere, and what that allows. They take `server:admin`. */
   readonly tokens: Tokens;
   /**
-   * What happens to messages, in the order of the commits, each event once, without an end. Events are kept for 24 h, at most
-   * 100,000 of them; who falls behind further hears `trimmed`. A message's state is in the store, not in its events.
+   * What happens to messages and channels, in the order of the commits, each event once, without an end. Events are kept for
+   * 24 h, at most 100,000 of them, unless `admin.retainEvents` says otherwise; who falls behind further hears `trimmed`. A
+   * message's state is in the store, not in its events.
    *
    * @throws TypeError for options that cannot be used
    */
-  events(options?: EventsOptions): AsyncGenerator<JournalEvent, never, void>;
+  events<const What extends EventKind = EventKind>(
+    options?: EventsOptions<What>,
+  ): AsyncGenerator<JournalEvent<What>, never, void>;
   /**
    * A backup of the whole space while it is in use, as the bytes of a file for `restore`. It has everything that was
    * acknowledged before the first part was asked for, and is the state of one moment, that of its last part. The broker
@@ -61,6 +70,18 @@ export interface Holdfast {
    * @throws HoldfastError `CONFLICT` when what it read kept changing; `BACKLOG_FULL`, `FORBIDDEN`; what `work` throws
    */
   transact<Result>(work: (tx: Transaction) => Result | Promise<Result>): Promise<Result>;
+  /**
+   * Adds messages of which some wait for others, in one commit or not at all: at most 10,000 messages of 8 MiB together. A
+   * message waits until all of its children have ended; its handler then reads their results with `context.children()`.
+   *
+   * @param flow what `node()` of a channel returns, with its children; or a list of that
+   * @throws TypeError, RangeError for messages or options that cannot be used, a key that is there twice, an unknown parent,
+   * messages that wait for each other; nothing is stored then
+   * @throws HoldfastError `DUPLICATE` when a message that has children is deduplicated; `BACKLOG_FULL`, whatever `onFull`
+   * says; `NOT_FOUND` for a parent that has ended; `STORE_FULL`, `FORBIDDEN`, `CLOSED`
+   */
+  flow(flow: FlowNode, options?: FlowOptions): Promise<FlowReceipt>;
+  flow(flow: readonly FlowNode[], options?: FlowOptions): Promise<FlowReceipt[]>;
   /** For those who operate the store: looks at everything, and makes no channel. */
   readonly admin: Admin;
   /** What an acknowledged write survives: `memory` nothing, `disk` a power cut, `replicated` the loss of a machine. */
@@ -121,12 +142,14 @@ export function createHoldfast(
       return new Channel<never, never, never>(client, name, resolveChannelOptions(options));
     },
     kv: createKv(client, kvLimits),
+    schedules: createSchedules(client),
     tokens: createTokens(client),
     transact: (work) => transact(client, work),
+    flow: (flow: FlowNode | readonly FlowNode[], options?: FlowOptions) => addFlow(client, flow, options),
     channels: () => ask(client, { kind: 'inspect', what: 'channels' }) as Promise<string[]>,
     admin: createAdmin(client),
     backup: (options: BackupOptions = {}) => takeBackup(client, options),
-    events: (options: EventsOptions = {}) => readEvents(client, options),
+    events: <What extends EventKind>(options: EventsOptions<What> = {}) => readEvents(client, options),
     get durability() {
       return client.durability;
     },

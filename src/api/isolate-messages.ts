@@ -1,13 +1,18 @@
 /** What a consumer and its isolates say to each other: plain data, payloads as BSON. */
 import type { Failure } from '../model/command.ts';
 import type { ErrorCode } from '../model/errors.ts';
+import type { ChildPage } from '../model/flow-views.ts';
 import type { KvMutation, KvRecord } from '../model/kv.ts';
+import type { FlowNodeOptions } from './flow-nodes.ts';
 import type { HandlerContext } from './handler-context.ts';
 import type { ProduceOptions } from './options.ts';
 import type { HandlerOutcome } from './outcomes.ts';
 
 /** What a handler is told beside its message. */
-export type AttemptFacts = Pick<HandlerContext, 'id' | 'channel' | 'attempt' | 'token' | 'redelivered' | 'producedAt'>;
+export type AttemptFacts = Pick<
+  HandlerContext,
+  'id' | 'channel' | 'attempt' | 'token' | 'redelivered' | 'producedAt' | 'schedule'
+>;
 
 export interface LoadOrder {
   readonly kind: 'load';
@@ -39,13 +44,18 @@ export type ContextCall =
   | { readonly kind: 'progress'; readonly value: Uint8Array }
   | { readonly kind: 'log'; readonly line: string }
   | { readonly kind: 'extend'; readonly forMs: number }
+  /** Reads a page of the message's children. */
+  | { readonly kind: 'children'; readonly offset: number }
   /** Reads an entry of KV for the transaction. */
   | { readonly kind: 'get'; readonly key: Uint8Array };
 
-/** What came of a call; `record` only of a `get`. */
-export type CallAnswer =
-  | { readonly refusal: Refusal }
-  | { readonly refusal: undefined; readonly record: KvRecord | undefined };
+/** What came of a call: the entry of a `get`, the page of `children`. */
+export interface CallResult {
+  readonly record?: KvRecord | undefined;
+  readonly page?: ChildPage;
+}
+
+export type CallAnswer = { readonly refusal: Refusal } | { readonly refusal: undefined; readonly result: CallResult };
 
 /** How a handler ended. */
 export type HandlerEnd =
@@ -56,8 +66,19 @@ export type HandlerEnd =
       readonly produced: readonly ProducedByName[];
       readonly mutations: readonly KvMutation[];
     }
+  | {
+      /** It waits for its children. */
+      readonly kind: 'waits';
+      readonly children: readonly ChildByName[];
+      readonly produced: readonly ProducedByName[];
+      readonly mutations: readonly KvMutation[];
+    }
   | { readonly kind: 'outcome'; readonly outcome: Pick<HandlerOutcome, 'kind' | 'delayMs' | 'reason'> }
   | { readonly kind: 'threw'; readonly failure: Failure };
+
+export interface ChildByName extends Omit<ProducedByName, 'options'> {
+  readonly options: FlowNodeOptions;
+}
 
 export interface ProducedByName {
   readonly channel: string;

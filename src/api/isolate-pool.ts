@@ -2,11 +2,11 @@
 import { decode, encode } from '../codec/bson.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { failureOf } from './failure.ts';
-import type { HandlerContext } from './handler-context.ts';
+import { CancelledError, type HandlerContext } from './handler-context.ts';
 import { type Isolate, type IsolateOptions, startIsolate } from './isolate.ts';
-import type { KvRecord } from '../model/kv.ts';
-import type { CallAnswer, ContextCall, FromIsolate, HandlerEnd, Refusal } from './isolate-messages.ts';
-import { EncodedResult, HandlerOutcome } from './outcomes.ts';
+import { createNode } from './flow-nodes.ts';
+import type { CallAnswer, CallResult, ContextCall, FromIsolate, HandlerEnd, Refusal } from './isolate-messages.ts';
+import { EncodedResult, HandlerOutcome, waitForChildren } from './outcomes.ts';
 import type { TransactionTarget } from './transaction.ts';
 
 export interface PoolOptions extends IsolateOptions {
@@ -105,7 +105,7 @@ export class IsolatePool {
 
   async #run(worker: Worker, message: Uint8Array, context: HandlerContext): Promise<HandlerEnd> {
     const { isolate } = worker;
-    const { signal, id, channel, attempt, token, redelivered, producedAt } = context;
+    const { signal, id, channel, attempt, token, redelivered, producedAt, schedule } = context;
     const run = this.#nextRun++;
     const ended = new Promise<HandlerEnd>((end) => {
       worker.running = { run, context, end };
@@ -114,9 +114,11 @@ export class IsolatePool {
     const stop = (): void => {
       const { code, message: why } = signal.reason as HoldfastError;
       isolate.send({ kind: 'stop', run, code, message: why });
-      cancelKill = this.#options.clock.timer(STOP_MS, () => isolate.kill());
+      const stopMs = signal.reason instanceof CancelledError ? signal.reason.deadlineMs : STOP_MS;
+      cancelKill = this.#options.clock.timer(stopMs, () => isolate.kill());
     };
-    isolate.send({ kind: 'run', run, message, facts: { id, channel, attempt, token, redelivered, producedAt } });
+    const facts = { id, channel, attempt, token, redelivered, producedAt, schedule };
+    isolate.send({ kind: 'run', run, message, facts });
     if (signal.aborted) stop();
     else signal.addEventListener('abort', stop, { once: true });
     const died = isolate.ended.then((reason): HandlerEnd => {
@@ -131,18 +133,24 @@ export class IsolatePool {
     }
   }
 
-  #resultOf(end: HandlerEnd, { tx }: HandlerContext): HandlerOutcome | EncodedResult {
+  #resultOf(end: HandlerEnd, context: HandlerContext): HandlerOutcome | EncodedResult {
     if (end.kind === 'threw') throw errorOf(end.failure);
     if (end.kind === 'outcome') return new HandlerOutcome(end.outcome.kind, end.outcome.delayMs, end.outcome.reason);
     for (const { channel, message, options } of end.produced) {
-      const target = this.#options.produces.get(channel);
-      if (target === undefined) {
-        throw new TypeError(`Cannot produce to "${channel}" from an isolate: name its channel in "produces"`);
-      }
-      tx.produce(target, decode(message) as never, options);
+      context.tx.produce(this.#target(channel), decode(message) as never, options);
     }
-    for (const mutation of end.mutations) tx.entries.add(mutation);
-    return new EncodedResult(end.result);
+    for (const mutation of end.mutations) context.tx.entries.add(mutation);
+    if (end.kind === 'returned') return new EncodedResult(end.result);
+    for (const { channel, message, options } of end.children) {
+      context.addChild(createNode(this.#target(channel), decode(message) as never, options));
+    }
+    return waitForChildren();
+  }
+
+  #target(channel: string): TransactionTarget<never> {
+    const target = this.#options.produces.get(channel);
+    if (target !== undefined) return target;
+    throw new TypeError(`Cannot produce to "${channel}" from an isolate: name its channel in "produces"`);
   }
 
   #hear(worker: Worker, message: Extract<FromIsolate, { kind: 'call' | 'ended' }>): void {
@@ -155,20 +163,21 @@ export class IsolatePool {
     const answer = (given: CallAnswer): void => isolate.send({ kind: 'answer', call, answer: given });
     const refuse = (error: unknown): void => answer({ refusal: refusalOf(error) });
     if (running?.run !== run) return refuse(new HoldfastError('LEASE_LOST', 'The handler has ended'));
-    callContext(running.context, what).then((record) => answer({ refusal: undefined, record }), refuse);
+    callContext(running.context, what).then((result) => answer({ refusal: undefined, result }), refuse);
   }
 }
 
-async function callContext(context: HandlerContext, what: ContextCall): Promise<KvRecord | undefined> {
+async function callContext(context: HandlerContext, what: ContextCall): Promise<CallResult> {
   if (what.kind === 'get') {
     const record = await context.tx.entries.read(what.key);
     // A view would take the whole frame along that it stands in.
-    return record && { ...record, bytes: record.bytes.slice() };
+    return { record: record && { ...record, bytes: record.bytes.slice() } };
   }
+  if (what.kind === 'children') return { page: await context.childPage(what.offset) };
   if (what.kind === 'progress') await context.progress(decode(what.value));
   else if (what.kind === 'log') await context.log(what.line);
   else await context.extend(what.forMs);
-  return undefined;
+  return {};
 }
 
 function refusalOf(error: unknown): Refusal {

@@ -1,6 +1,8 @@
 /** Handlers that run in isolates: what they get, and how a consumer is told to run them so. */
 import type { Client } from '../client/client.ts';
 import type { ConsumeOptions } from './consumer.ts';
+import type { FlowChild } from './flow-children.ts';
+import type { FlowNodeOptions } from './flow-nodes.ts';
 import type { HandlerContext } from './handler-context.ts';
 import type { IsolateKind } from './isolate.ts';
 import { IsolatePool } from './isolate-pool.ts';
@@ -19,7 +21,19 @@ export type IsolatedHandler<Message, Result = unknown> = (
 ) => Result | HandlerOutcome | Promise<Result | HandlerOutcome>;
 
 /** The context of an attempt in an isolate: as that of any other, but channels are named, for they are elsewhere. */
-export interface IsolatedContext extends Omit<HandlerContext, 'tx'> {
+export interface IsolatedContext extends Omit<HandlerContext, 'tx' | 'children' | 'childPage' | 'addChild'> {
+  /** The messages that this one has waited for; with the name of a channel only its own. */
+  readonly children: <Result = unknown>(channel?: string) => AsyncGenerator<FlowChild<Result>, void, void>;
+  /**
+   * Adds a message that this one waits for, when the handler returns `waitForChildren()`.
+   *
+   * @param channel the name of one of the channels in the consumer's `produces`
+   */
+  readonly addChild: (
+    channel: string,
+    message: unknown,
+    options?: Omit<FlowNodeOptions, 'children' | 'parents'>,
+  ) => void;
   readonly tx: {
     /**
      * Produces a message in the same commit as the ack.

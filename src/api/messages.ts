@@ -4,7 +4,7 @@ import type { Client } from '../client/client.ts';
 import type { Item } from '../client/outbox.ts';
 import { CODEC_BSON, decode, decodeWithin, encode } from '../codec/bson.ts';
 import { decodeV8 } from '../codec/v8.ts';
-import { BlockReader, DEDUPE_BYTES, type ItemOptions } from '../model/block.ts';
+import { BlockReader, DEDUPE_BYTES, type ItemOptions, type Tick } from '../model/block.ts';
 import type { Delivery } from '../model/command.ts';
 import { parseDuration } from '../model/duration.ts';
 import { HoldfastError } from '../model/errors.ts';
@@ -61,6 +61,11 @@ function hashOf(kind: 'k' | 'p', content: string | Uint8Array): Uint8Array {
 /** The id of a delivered message. */
 export function deliveredId({ bytes, itemStart }: Delivery): string {
   return messageIdText(bytes, itemStart + ITEM_ID_AT);
+}
+
+/** The tick of a schedule that a delivered message is. */
+export function deliveredTick({ bytes, itemStart, itemEnd }: Delivery): Tick | undefined {
+  return BlockReader.scheduleOf(bytes.subarray(itemStart, itemEnd));
 }
 
 /** Behind the flags; see `block.ts`. */

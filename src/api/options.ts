@@ -3,7 +3,7 @@ import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { CodecLimits } from '../codec/bson.ts';
 import type { Backoff } from '../model/backoff.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
-import { MAX_COST, MAX_DUE_AT, MAX_PRIORITY } from '../model/block.ts';
+import { MAX_COST, MAX_PRIORITY } from '../model/block.ts';
 import {
   DEFAULT_DEDUPLICATION_MS,
   DEFAULT_POLICY,
@@ -11,7 +11,7 @@ import {
   type Policy,
   type SettingsPatch,
 } from '../model/policy.ts';
-import { checkChannelName, checkLabel, oneOf, refuseUnknown, wholeNumber } from './checks.ts';
+import { checkChannelName, checkLabel, oneOf, refuseUnknown, resolveMoment, wholeNumber } from './checks.ts';
 import { type GroupOptions, type LimitOptions, resolveConfiguration, type RetainOptions } from './settings.ts';
 
 /**
@@ -189,7 +189,17 @@ const CHANNEL_OPTIONS = [
   'maxPayloadBytes',
 ] as const;
 
-const PRODUCE_OPTIONS = [...RULES, 'delay', 'dueAt', 'priority', 'lifo', 'dedupeKey', 'name', 'group', 'cost'] as const;
+export const PRODUCE_OPTIONS: readonly string[] = [
+  ...RULES,
+  'delay',
+  'dueAt',
+  'priority',
+  'lifo',
+  'dedupeKey',
+  'name',
+  'group',
+  'cost',
+];
 
 /** @throws TypeError, RangeError */
 export function resolveChannelOptions(options: ChannelOptions): ResolvedChannelOptions {
@@ -227,27 +237,31 @@ export function resolveChannelOptions(options: ChannelOptions): ResolvedChannelO
 /** @throws TypeError, RangeError */
 export function checkProduceOptions(options: ProduceOptions): void {
   refuseUnknown(options, PRODUCE_OPTIONS, 'produce');
-  const { priority, dueAt, dedupeKey, lifo, delay } = options;
+  const { dedupeKey } = options;
   if (typeof options.backoff === 'function') {
     throw new TypeError('Cannot use a function as "backoff" of one message: give it to the channel of the consumer');
   }
-  if (priority !== undefined) wholeNumber(priority, 'priority', -MAX_PRIORITY, MAX_PRIORITY);
-  if (dueAt !== undefined && !isMoment(dueAt)) {
-    throw new TypeError('Cannot use "dueAt": it must be a valid Date or a time in epoch milliseconds');
-  }
-  if (dueAt !== undefined && delay !== undefined)
-    throw new TypeError('Cannot use "delay" and "dueAt" together: give one');
+  checkChange(options);
   if (dedupeKey !== undefined && (typeof dedupeKey !== 'string' || dedupeKey === '')) {
     throw new TypeError('Cannot use "dedupeKey": it must be a text that is not empty');
   }
   for (const label of ['name', 'group'] as const) if (options[label] !== undefined) checkLabel(label, options[label]);
   if (options.cost !== undefined) wholeNumber(options.cost, 'cost', 1, MAX_COST);
-  if (lifo !== undefined && typeof lifo !== 'boolean')
-    throw new TypeError('Cannot use "lifo": it must be true or false');
 }
 
-function isMoment(dueAt: Date | number): boolean {
-  return (typeof dueAt === 'number' || dueAt instanceof Date) && Math.abs(Number(dueAt)) <= MAX_DUE_AT;
+/** Checks what says when a message is handed out. @throws TypeError, RangeError */
+export function checkChange({
+  priority,
+  dueAt,
+  delay,
+  lifo,
+}: Pick<ProduceOptions, 'priority' | 'dueAt' | 'delay' | 'lifo'>): void {
+  if (priority !== undefined) wholeNumber(priority, 'priority', -MAX_PRIORITY, MAX_PRIORITY);
+  resolveMoment(dueAt, 'dueAt');
+  if (dueAt !== undefined && delay !== undefined)
+    throw new TypeError('Cannot use "delay" and "dueAt" together: give one');
+  if (lifo !== undefined && typeof lifo !== 'boolean')
+    throw new TypeError('Cannot use "lifo": it must be true or false');
 }
 
 /** Whether the options change the rules of the channel, so that the message needs a policy of its own. */

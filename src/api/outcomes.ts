@@ -12,9 +12,9 @@ export class EncodedResult {
   }
 }
 
-/** What `retry`, `deadLetter`, `snooze` and `rateLimited` give, and what becomes of a handler whose isolate has died. */
+/** What `retry`, `deadLetter`, `snooze`, `rateLimited` and `waitForChildren` give, and what becomes of a handler whose isolate has died. */
 export class HandlerOutcome {
-  readonly kind: 'retry' | 'deadLetter' | 'snooze' | 'holdChannel' | 'holdGroup' | 'died';
+  readonly kind: 'retry' | 'deadLetter' | 'snooze' | 'holdChannel' | 'holdGroup' | 'wait' | 'died';
   readonly delayMs: number | undefined;
   readonly reason: string;
 
@@ -54,6 +54,14 @@ export function rateLimited(duration: Duration, options: { readonly of?: 'channe
   }
   const kind = of === 'group' ? 'holdGroup' : 'holdChannel';
   return new HandlerOutcome(kind, parseDuration(duration, 'rateLimited'), 'The handler was told to wait');
+}
+
+/**
+ * The message waits until all of its children have ended, among them those of `context.addChild`, and comes again then; no
+ * attempt is counted. What `tx` has gathered commits with it. Without a child that has not ended it comes again at once.
+ */
+export function waitForChildren(): HandlerOutcome {
+  return new HandlerOutcome('wait', undefined, 'The handler waits for children');
 }
 
 function checkReason(reason: string): string {

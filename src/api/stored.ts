@@ -59,7 +59,13 @@ export async function listMessages<Message>(
   }
 }
 
-function decodeStored<Message>({ payload, codec, result, progress, ...view }: MessageView): StoredMessage<Message> {
+export function decodeStored<Message>({
+  payload,
+  codec,
+  result,
+  progress,
+  ...view
+}: MessageView): StoredMessage<Message> {
   const stored = { ...view };
   Object.defineProperty(stored, 'message', decoded(codec, payload));
   Object.defineProperty(stored, 'result', decoded(CODEC_BSON, result));

@@ -87,7 +87,12 @@ export class GatheredTransaction implements Transaction {
 
   /** The messages that commit. Rejects when one does not match its channel's schema. */
   async produced(): Promise<Settle['produced']> {
-    if (this.#prepared.length === 0) return undefined;
+    const prepared = await this.prepared();
+    return prepared.length === 0 ? undefined : producedOf(prepared);
+  }
+
+  /** The messages that commit, one by one. Rejects as `produced` does. */
+  async prepared(): Promise<Prepared[]> {
     const ready: Prepared[] = [];
     let bytes = 0;
     for (const prepared of this.#prepared) {
@@ -98,7 +103,7 @@ export class GatheredTransaction implements Transaction {
       }
       ready.push(one);
     }
-    return producedOf(ready);
+    return ready;
   }
 
   get isEmpty(): boolean {

@@ -101,7 +101,8 @@ export class Batches {
     if (this.#lead.reserve.isStale) await this.#lead.reserve.ask();
     if (this.#isOver) return;
     this.look();
-    const { machine } = this.#lead;
+    const { machine, reserve } = this.#lead;
+    machine.hold(reserve.isReached);
     const batch = new Batch(this.#context());
     machine.expireTokens(batch.context);
     this.#sessions.dismissEnded(batch);
@@ -115,6 +116,15 @@ export class Batches {
     this.#flush(batch);
     await this.#commit(batch);
     if (!this.#isOver) await this.#speak(batch);
+  }
+
+  /** Writes what is left to be written before the store is let go. */
+  async finish(): Promise<void> {
+    if (this.#isOver) return;
+    const batch = new Batch(this.#context());
+    this.#lead.machine.finish();
+    this.#flush(batch);
+    await this.#commit(batch);
   }
 
   /** Behind an absence, every client has a whole session timeout to come back: what it has said was not heard. */
@@ -342,7 +352,10 @@ const NOTHING_NEEDED: Need = { keys: [], ranges: [] };
 const FULL_MESSAGE = 'The store has less free space than its reserve; free some, consumers go on meanwhile';
 
 function addsData(command: Command): boolean {
-  if (command.kind !== 'kvCommit') return command.kind === 'produce';
+  if (command.kind === 'upsertSchedule') return true;
+  if (command.kind === 'manageSchedule') return command.action === 'run';
+  if (command.kind === 'update') return command.payload !== undefined;
+  if (command.kind !== 'kvCommit') return command.kind === 'produce' || command.kind === 'flow';
   return command.produced.length > 0 || command.mutations.some(({ kind }) => kind !== 'delete');
 }
 
@@ -350,5 +363,6 @@ function addsData(command: Command): boolean {
 function isOfEntries(command: Command): boolean {
   const { kind } = command;
   if (kind === 'kvRead') return command.ranges.length === 0;
-  return kind === 'kvCommit' || kind === 'kvWatch' || kind === 'settle';
+  if (kind === 'settle') return command.settles.every(({ outcome }) => outcome.kind !== 'wait');
+  return kind === 'kvCommit' || kind === 'kvWatch';
 }

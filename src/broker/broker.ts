@@ -114,7 +114,9 @@ export class Broker {
     await this.#working;
     await this.#loading;
     this.#disconnectAll(CLOSED);
-    if (led) await this.#lead?.store.close();
+    if (!led) return;
+    await this.#batches?.finish().catch((error: unknown) => this.#noteCloseFailure(error));
+    await this.#lead?.store.close();
   }
 
   /** Works under a lead while its machine is still being loaded, and resolves when it is. */

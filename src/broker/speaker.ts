@@ -56,7 +56,7 @@ export class Speaker {
         const to = this.#connectionOf(claimed.session);
         if (to === undefined) continue;
         if (to.isCongested) to.unsaid.push({ kind: 'delivery', claimed });
-        else deliver(to, claimed, this.#packs.get(claimed.pack) ?? (await this.#read(deliveries, i)));
+        else this.#deliver(to, claimed, this.#packs.get(claimed.pack) ?? (await this.#read(deliveries, i)));
         touched.add(to);
       }
       for (const { session, notice } of notices) {
@@ -79,7 +79,7 @@ export class Speaker {
       else if (one.kind === 'notice') connection.notice(one.notice);
       else if (this.#lead.machine.isHeld(one.claimed)) {
         const { claimed } = one;
-        deliver(connection, claimed, this.#packs.get(claimed.pack) ?? (await this.#read([claimed], 0)));
+        this.#deliver(connection, claimed, this.#packs.get(claimed.pack) ?? (await this.#read([claimed], 0)));
       }
     }
     connection.send();
@@ -107,23 +107,27 @@ export class Speaker {
     const first = values[0] as Value;
     return this.#packs.get(missing[0] as number) ?? this.#packs.add(missing[0] as number, first);
   }
-}
 
-function deliver(to: Connection, claimed: Claimed, pack: Pack): void {
-  const itemStart = pack.startOf(claimed.seq - claimed.pack);
-  if (itemStart < 0)
-    throw new HoldfastError('STORE_CORRUPT', `Cannot deliver message ${claimed.seq}: its payload is missing`);
-  to.delivery({
-    consumer: claimed.consumer,
-    seq: claimed.seq,
-    token: claimed.token,
-    attempt: claimed.attempt,
-    redelivered: claimed.redelivered,
-    timeoutMs: claimed.timeoutMs,
-    producedAt: pack.producedAt,
-    codec: pack.codec,
-    bytes: pack.value,
-    itemStart,
-    itemEnd: pack.endOf(claimed.seq - claimed.pack),
-  });
+  #deliver(to: Connection, claimed: Claimed, pack: Pack): void {
+    const itemStart = pack.startOf(claimed.seq - claimed.pack);
+    if (itemStart < 0)
+      throw new HoldfastError('STORE_CORRUPT', `Cannot deliver message ${claimed.seq}: its payload is missing`);
+    const itemEnd = pack.endOf(claimed.seq - claimed.pack);
+    const { consumer, seq, token, attempt, redelivered, timeoutMs } = claimed;
+    const { producedAt, codec, value: bytes } = pack;
+    to.delivery({
+      consumer,
+      seq,
+      token,
+      attempt,
+      redelivered,
+      timeoutMs,
+      producedAt,
+      codec,
+      bytes,
+      itemStart,
+      itemEnd,
+    });
+    this.#lead.machine.delivered(claimed, bytes, itemStart, itemEnd);
+  }
 }

@@ -23,6 +23,7 @@ export function messageJson(stored: StoredMessage<unknown>): unknown {
       ? { progressError: progress.error }
       : progress.is !== undefined && { progress: toJson(progress.is) }),
     ...(failure !== undefined && { failure }),
+    ...(rest.schedule !== undefined && { schedule: rest.schedule }),
     log,
     history,
   };
@@ -54,12 +55,15 @@ export function messageTable(messages: readonly StoredMessage<unknown>[], now: n
 
 /** Everything that is known of a message. */
 export function messageLines(stored: StoredMessage<unknown>, now: number): string[] {
-  const { id, channel, state, priority, attempts, deaths, undecodable, producedAt, dueAt, endedAt, name, group } =
-    stored;
+  const { id, channel, state, priority, attempts, deaths, undecodable, producedAt, dueAt, endedAt } = stored;
+  const { name, group, schedule } = stored;
   const facts: [string, string][] = [
     ['channel', safeText(channel)],
     ...(name === undefined ? [] : [['name', safeText(name)] as [string, string]]),
     ...(group === undefined ? [] : [['group', safeText(group)] as [string, string]]),
+    ...(schedule === undefined
+      ? []
+      : [['schedule', `${safeText(schedule.key)}, for ${momentText(schedule.at)}`] as [string, string]]),
     ['state', stateText(state, state)],
     ['produced', whenText(producedAt, now)],
   ];
@@ -133,7 +137,7 @@ function readValue(read: () => unknown): { readonly is: unknown } | { readonly e
 
 const STATE_STYLES = { ready: 'green', leased: 'cyan', dead: 'red', delayed: 'yellow', waiting: 'yellow' } as const;
 
-function stateText(state: string, cell: string): string {
+export function stateText(state: string, cell: string): string {
   return styled(STATE_STYLES[state as keyof typeof STATE_STYLES] ?? 'gray', cell);
 }
 

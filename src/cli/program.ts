@@ -2,7 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { addBackup } from './commands/backup.ts';
+import { addBulk } from './commands/bulk.ts';
 import { addCancel } from './commands/cancel.ts';
+import { addFlow } from './commands/flow.ts';
 import { addGet } from './commands/get.ts';
 import { addGroups } from './commands/groups.ts';
 import { addLimit } from './commands/limit.ts';
@@ -11,13 +13,18 @@ import { addPause } from './commands/pause.ts';
 import { addPeek } from './commands/peek.ts';
 import { addPurge } from './commands/purge.ts';
 import { addRedrive } from './commands/redrive.ts';
+import { addRemove } from './commands/remove.ts';
 import { addRestore } from './commands/restore.ts';
 import { addResume } from './commands/resume.ts';
 import { addRetry } from './commands/retry.ts';
+import { addSearch } from './commands/search.ts';
 import { addStats } from './commands/stats.ts';
 import { addTail } from './commands/tail.ts';
+import { addSchedule } from './commands/schedule.ts';
 import { addServe } from './commands/serve.ts';
 import { addToken } from './commands/token.ts';
+import { addUsage } from './commands/usage.ts';
+import { addUpdate } from './commands/update.ts';
 import { addWorker } from './commands/worker.ts';
 
 /** Adds one command, or several that belong together, to the program. */
@@ -29,15 +36,22 @@ const COMMANDS: readonly AddCommand[] = [
   addLs,
   addPeek,
   addGet,
+  addFlow,
+  addSearch,
   addTail,
+  addUsage,
   addRetry,
   addRedrive,
   addCancel,
+  addUpdate,
+  addRemove,
+  addBulk,
   addPause,
   addResume,
   addGroups,
   addLimit,
   addPurge,
+  addSchedule,
   addBackup,
   addRestore,
   addToken,

@@ -46,6 +46,13 @@ export function wholeNumberFlag(from: number, to: number): (text: string) => num
   };
 }
 
+/** Reads a flag that is a moment, or how long ago one was. */
+export function momentFlag(text: string): number {
+  const at = /^\d{4}-/.test(text) ? Date.parse(text) : systemClock.wallMs() - durationFlag(text);
+  if (Number.isFinite(at)) return at;
+  throw new InvalidArgumentError('It must be a duration, such as 10m, or a moment, such as 2030-01-31T12:00:00Z.');
+}
+
 /** Reads a flag that is a duration. */
 export function durationFlag(text: string): number {
   try {

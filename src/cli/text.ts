@@ -84,7 +84,7 @@ export function countText(count: number): string {
 const SIZES = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
 
 /** A rate as the command `limit` takes it: `100/1m`. */
-export function rateText(rate: Rate | null): string {
+export function limitText(rate: Rate | null): string {
   if (rate === null) return 'any';
   const burst = rate.kind === 'bucket' && rate.burst !== rate.count ? `, ${countText(rate.burst)} at once` : '';
   return `${rate.count}/${durationText(rate.perMs)}${burst}${rate.kind === 'window' ? ', by windows' : ''}`;

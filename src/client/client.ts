@@ -5,7 +5,7 @@
  * opens its consumers again.
  */
 import type { CancelTimer, Clock } from '../model/clock.ts';
-import type { Command, Delivery, Notice, Reply, Settle } from '../model/command.ts';
+import type { Command, Delivery, Notice, Reply, Settle, Together } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { MessageIdSource } from '../model/message-id.ts';
 import type { Policy, SettingsPatch } from '../model/policy.ts';
@@ -145,6 +145,14 @@ export class Client {
     this.#outbox.settle(settle, answer);
     if (this.#outbox.isAmple) this.#flush();
     else this.#flushSoon();
+  }
+
+  /** Settles messages of a batch in one, with what they bring along in common. */
+  async settleTogether(settles: readonly Settle[], together: Together): Promise<Settled[]> {
+    const reply = await this.request({ kind: 'settle', settles, together });
+    if (reply.kind !== 'settled') throw refusal(reply);
+    const [lost, conflicts] = [new Set(reply.lost), new Set(reply.conflicts)];
+    return settles.map((_, i) => (lost.has(i) ? 'lost' : conflicts.has(i) ? 'conflict' : 'done'));
   }
 
   /** Sends a note in passing. */
@@ -288,6 +296,11 @@ export class Client {
       case 'revoked':
         for (const consumer of this.#consumers.values()) consumer.revoke(notice.token, notice.reason);
         break;
+      case 'cancelling': {
+        const { token, deadlineMs, reason } = notice;
+        for (const consumer of this.#consumers.values()) consumer.cancel(token, { deadlineMs, reason });
+        break;
+      }
       case 'consumerRefused':
         this.#consumers.get(notice.consumer)?.fail(new HoldfastError(notice.code, notice.message));
         break;

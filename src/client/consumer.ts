@@ -5,9 +5,10 @@
  * broker. How many in advance follows from how long the handler takes, so that a slow one keeps none from others.
  */
 import type { Clock } from '../model/clock.ts';
-import type { Command, Delivery, LeaseKey, Reply, Settle } from '../model/command.ts';
+import type { Command, Delivery, LeaseKey, Reply, Settle, Together } from '../model/command.ts';
 import type { HoldfastError } from '../model/errors.ts';
 import { conflictPauseMs } from './conflicts.ts';
+import { type BatchRules, Gathering } from './gathering.ts';
 import type { Answer, Settled } from './outbox.ts';
 
 export interface ConsumerOptions {
@@ -15,9 +16,22 @@ export interface ConsumerOptions {
   /** Messages held in advance; `auto` follows the handler's speed. */
   readonly prefetch: number | 'auto';
   /** Runs the handler and says how to settle. Never rejects. */
-  readonly run: (delivery: Delivery, work: Work) => Settlement | Promise<Settlement>;
+  readonly run: RunOne | RunBatch;
   /** A message was settled too late: it is somebody else's, or it has ended. */
   readonly onLeaseLost: (delivery: Delivery) => void;
+}
+
+export type RunOne = (delivery: Delivery, work: Work) => Settlement | Promise<Settlement>;
+
+/** A handler of many messages at a time. `concurrency` counts batches then. */
+export interface RunBatch extends BatchRules {
+  readonly run: (works: readonly Work[]) => Promise<BatchSettlement>;
+}
+
+/** How the messages of a batch are to be settled, in their order, and what they bring along in common, if they are to be one. */
+export interface BatchSettlement {
+  readonly settlements: readonly Settlement[];
+  readonly together: Together | undefined;
 }
 
 /** How a handler's message is to be settled. */
@@ -26,6 +40,12 @@ export type Settlement = Pick<Settle, 'outcome' | 'produced' | 'effects'>;
 /** Why a running handler should stop. */
 export type StopReason = 'cancelled' | 'timeout' | 'leaseLost' | 'closed';
 
+/** How long the handler of a cancelled message has to end, and why it was cancelled. */
+export interface Cancellation {
+  readonly deadlineMs: number;
+  readonly reason: string;
+}
+
 /** A message that is held, as its handler sees it. */
 export interface Work {
   readonly delivery: Delivery;
@@ -33,8 +53,10 @@ export interface Work {
   readonly conflicts: number;
   /** Set once; the first reason counts. */
   readonly stopped: StopReason | undefined;
-  /** Told when it is set. */
-  onStop: { stop(reason: StopReason): void } | undefined;
+  /** Its handler is to end soon; what it does until then counts. */
+  readonly cancelling: Cancellation | undefined;
+  /** Told when one of the two is set. */
+  onStop: { stop(reason: StopReason, cancelling?: Cancellation): void } | undefined;
 }
 
 /** What the consumer needs of its client. */
@@ -45,6 +67,8 @@ export interface ConsumerClient {
   started(work: HeldMessage, isTimed: boolean): void;
   /** The answer says whether the lease was still held. */
   settle(settle: Settle, answer: Answer<Settled>): void;
+  /** Settles them all in one. */
+  settleTogether(settles: readonly Settle[], together: Together): Promise<Settled[]>;
 }
 
 export interface Consumer {
@@ -54,12 +78,18 @@ export interface Consumer {
   deliver(delivery: Delivery): void;
   /** A lease was taken back by the broker. */
   revoke(token: number, reason: StopReason): void;
+  /** A message is cancelled, and its handler has some time to end. */
+  cancel(token: number, cancellation: Cancellation): void;
   /** All leases it has. */
   leases(): LeaseKey[];
   /** The session is gone and all leases with it. */
   loseAll(): void;
   /** The client has failed for good. */
   fail(error: HoldfastError): void;
+  /** Claims no more, and gives back what has not started; resolves when nothing more will start. */
+  pause(): Promise<void>;
+  /** Claims again. */
+  resume(): void;
   /** Claims no more, gives back what has not started, and resolves when all running handlers are settled. */
   drain(): Promise<void>;
   /** Stops at once: handlers get their signal, and everything is given back. */
@@ -96,6 +126,10 @@ class ClientConsumer implements Consumer {
   readonly #number: number;
   readonly #ref: number;
   readonly #options: ConsumerOptions;
+  readonly #runOne: RunOne | undefined;
+  readonly #batches: RunBatch | undefined;
+  readonly #gathering: Gathering | undefined;
+  #isPumpDue = false;
   readonly #buffer: Delivery[] = [];
   /** Messages that are held, by token: waiting, running, or settled without an answer yet. */
   readonly #held = new Map<number, HeldMessage>();
@@ -104,6 +138,7 @@ class ClientConsumer implements Consumer {
   #window: number;
   #meanMs = AHEAD_MS;
   #phase: 'open' | 'draining' | 'stopped' = 'open';
+  #isPaused = false;
   #draining: Promise<void> | undefined;
   /** What its handlers do is given up. */
   #isClosed = false;
@@ -118,7 +153,14 @@ class ClientConsumer implements Consumer {
     this.#ref = ref;
     this.#options = options;
     this.#onStopped = onStopped;
-    this.#window = options.concurrency + (options.prefetch === 'auto' ? 0 : options.prefetch);
+    const { run } = options;
+    if (typeof run === 'function') {
+      this.#runOne = run;
+    } else {
+      this.#batches = run;
+      this.#gathering = new Gathering(client.clock, run, () => this.#pump());
+    }
+    this.#window = this.#atOnce + (options.prefetch === 'auto' ? 0 : options.prefetch);
     this.stopped = new Promise((resolve, reject) => {
       this.#resolveStopped = resolve;
       this.#rejectStopped = reject;
@@ -127,8 +169,13 @@ class ClientConsumer implements Consumer {
     this.stopped.catch(() => {});
   }
 
+  /** How many messages its handlers have at a time, at most. */
+  get #atOnce(): number {
+    return this.#options.concurrency * (this.#batches?.size ?? 1);
+  }
+
   get window(): number {
-    return this.#phase === 'open' ? this.#window : 0;
+    return this.#phase === 'open' && !this.#isPaused ? this.#window : 0;
   }
 
   open(): void {
@@ -145,9 +192,15 @@ class ClientConsumer implements Consumer {
 
   deliver(delivery: Delivery): void {
     if (this.#phase === 'stopped' || this.#held.has(delivery.token)) return;
-    this.#held.set(delivery.token, new HeldMessage(this, delivery));
+    const work = new HeldMessage(this, delivery);
+    this.#held.set(delivery.token, work);
     this.#buffer.push(delivery);
-    if (this.#phase === 'open') this.#pump();
+    // It was on its way when the consumer was paused: somebody else may have it.
+    if (this.#isPaused) return this.#giveBack();
+    if (this.#phase !== 'open') return;
+    if (this.#gathering === undefined) return this.#pump();
+    work.cameAt = this.#client.clock.monotonicMs();
+    this.#pumpSoon();
   }
 
   revoke(token: number, reason: StopReason): void {
@@ -160,6 +213,17 @@ class ClientConsumer implements Consumer {
       this.#held.delete(token);
     }
     work.stop(reason);
+  }
+
+  cancel(token: number, cancellation: Cancellation): void {
+    const work = this.#held.get(token);
+    if (work === undefined || work.settling) return;
+    work.cancel(cancellation);
+    const waiting = this.#buffer.indexOf(work.delivery);
+    if (waiting < 0) return;
+    // No handler has begun, and none will: given back, the message is cancelled.
+    this.#buffer.splice(waiting, 1);
+    this.#release(work);
   }
 
   leases(): LeaseKey[] {
@@ -175,11 +239,28 @@ class ClientConsumer implements Consumer {
   fail(error: HoldfastError): void {
     if (this.#phase === 'stopped') return;
     this.loseAll();
+    this.#gathering?.stop();
     this.#phase = 'stopped';
     this.#onQuiet();
     if (error.code === 'CLOSED') this.#resolveStopped();
     else this.#rejectStopped(error);
     this.#onStopped();
+  }
+
+  async pause(): Promise<void> {
+    if (this.#isPaused || this.#phase !== 'open') return;
+    this.#isPaused = true;
+    this.#giveBack();
+    // With the answer, every delivery that was on its way has arrived.
+    await this.#client
+      .request({ kind: 'window', consumer: this.#number, ref: this.#ref, size: 0 })
+      .catch(ignoreFailure);
+  }
+
+  resume(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    if (this.#phase === 'open') this.#ask();
   }
 
   drain(): Promise<void> {
@@ -204,17 +285,23 @@ class ClientConsumer implements Consumer {
   async #drain(): Promise<void> {
     if (this.#phase === 'stopped') return;
     this.#phase = 'draining';
+    this.#gathering?.stop();
     // With the answer, every delivery that was on its way has arrived, and none will follow.
     await this.#client
       .request({ kind: 'window', consumer: this.#number, ref: this.#ref, size: 0 })
       .catch(ignoreFailure);
-    for (const { token } of this.#buffer.splice(0)) this.#release(this.#held.get(token) as HeldMessage);
+    this.#giveBack();
     await this.#quiet();
     // `fail` may have come in between.
     if ((this.#phase as string) === 'stopped') return;
     this.#phase = 'stopped';
     this.#resolveStopped();
     this.#onStopped();
+  }
+
+  /** Gives back what waits for a handler. */
+  #giveBack(): void {
+    for (const { token } of this.#buffer.splice(0)) this.#release(this.#held.get(token) as HeldMessage);
   }
 
   #quiet(): Promise<void> {
@@ -234,19 +321,111 @@ class ClientConsumer implements Consumer {
   }
 
   #pump(): void {
-    while (this.#running < this.#options.concurrency && this.#phase === 'open') {
+    const runOne = this.#runOne;
+    if (runOne === undefined) return this.#pumpBatches();
+    while (this.#running < this.#options.concurrency && this.#phase === 'open' && !this.#isPaused) {
       const delivery = this.#buffer.shift();
       if (delivery === undefined) return;
-      this.#run(this.#held.get(delivery.token) as HeldMessage);
+      this.#run(this.#held.get(delivery.token) as HeldMessage, runOne);
     }
   }
 
-  #run(work: HeldMessage): void {
+  /** When all deliveries of a frame are here: the first of them alone would make a batch of one. */
+  #pumpSoon(): void {
+    if (this.#isPumpDue) return;
+    this.#isPumpDue = true;
+    this.#client.clock.defer(() => {
+      this.#isPumpDue = false;
+      this.#pump();
+    });
+  }
+
+  #pumpBatches(): void {
+    while (this.#running < this.#options.concurrency && this.#phase === 'open') {
+      const first = this.#held.get(this.#buffer[0]?.token ?? 0);
+      const count = this.#gathering?.enough(this.#buffer.length, first?.cameAt ?? 0) ?? 0;
+      if (count === 0) return;
+      this.#runBatch(this.#buffer.splice(0, count).map(({ token }) => this.#held.get(token) as HeldMessage));
+    }
+  }
+
+  /** Runs the handler of many; `works` has at least one. */
+  #runBatch(works: readonly HeldMessage[]): void {
+    this.#running += 1;
+    const isTimed = works.some(({ delivery }) => delivery.timeoutMs !== 0);
+    works.forEach((work, i) => this.#client.started(work, isTimed && i === works.length - 1));
+    const startedAt = this.#client.clock.monotonicMs();
+    void (this.#batches as RunBatch).run(works).then((settled) => {
+      this.#batchEnded(works, settled);
+      this.#handlerEnded(startedAt);
+      this.#pump();
+    });
+  }
+
+  #batchEnded(works: readonly HeldMessage[], { settlements, together }: BatchSettlement): void {
+    const held: HeldMessage[] = [];
+    works.forEach((work, i) => {
+      // A consumer that was closed meanwhile has given the message back already.
+      if (this.#held.get(work.delivery.token) !== work || work.settling) return;
+      if (work.stopped !== undefined) this.#giveUp(work);
+      else if (together === undefined) this.#settle(work, settlements[i] as Settlement);
+      else held.push(work);
+    });
+    if (together === undefined || held.length === 0) return;
+    // What they bring along was made for all of them.
+    if (held.length < works.length) return this.#batchAgain(held);
+    void this.#settleTogether(held, settlements, together);
+  }
+
+  async #settleTogether(
+    works: readonly HeldMessage[],
+    settlements: readonly Settlement[],
+    together: Together,
+  ): Promise<void> {
+    for (const work of works) work.settling = true;
+    this.#unsettled += works.length;
+    const settles = works.map(({ delivery: { seq, token } }, i) => {
+      return { seq, token, ...(settlements[i] as Settlement), produced: undefined, effects: undefined };
+    });
+    const settled = await this.#client
+      .settleTogether(settles, together)
+      // Whether it had its effect is unknown; if not, the messages come again.
+      .catch(() => works.map((): Settled => 'lost'));
+    // As long as it is not known whether some run again, nothing is quiet.
+    this.#running += 1;
+    const again = works.filter((work, i) => this.#endSettling(work, settled[i] as Settled));
+    if (this.#running > 0) this.#running -= 1;
+    if (again.length > 0) this.#batchAgain(again);
+    else this.#quietNow();
+  }
+
+  /** Runs the handler of many once more, with those that are left. */
+  #batchAgain(works: readonly HeldMessage[]): void {
+    for (const work of works) work.conflicts += 1;
+    const [first] = works as [HeldMessage];
+    const pauseMs = conflictPauseMs(first.conflicts, (first.delivery.token * GOLDEN_RATIO) % 1);
+    if (pauseMs === 0) return this.#runBatch(works);
+    this.#running += 1;
+    this.#client.clock.timer(pauseMs, () => {
+      if (this.#running > 0) this.#running -= 1;
+      const left = works.filter((work) => this.#mayRun(work));
+      for (const work of works) if (!left.includes(work)) this.#giveUp(work);
+      if (left.length > 0) this.#runBatch(left);
+      else this.#pump();
+    });
+  }
+
+  /** Whether a message is still there for its handler. */
+  #mayRun(work: HeldMessage): boolean {
+    return this.#held.get(work.delivery.token) === work && !work.settling && work.stopped === undefined;
+  }
+
+  #run(work: HeldMessage, run: RunOne = this.#runOne as RunOne): void {
     const { delivery } = work;
     this.#running += 1;
     this.#client.started(work, delivery.timeoutMs !== 0);
     const startedAt = this.#client.clock.monotonicMs();
-    const settlement = this.#options.run(delivery, work);
+    const settlement = run(delivery, work);
     if (settlement instanceof Promise) {
       void settlement.then((settled) => {
         this.#ended(work, settled, startedAt);
@@ -268,6 +447,10 @@ class ClientConsumer implements Consumer {
         this.#options.onLeaseLost(delivery);
       }
     }
+    this.#handlerEnded(startedAt);
+  }
+
+  #handlerEnded(startedAt: number): void {
     if (this.#running > 0) this.#running -= 1;
     this.#meanMs += (this.#client.clock.monotonicMs() - startedAt - this.#meanMs) * SMOOTHING;
     if (this.#phase === 'open') this.#adapt();
@@ -282,15 +465,25 @@ class ClientConsumer implements Consumer {
   }
 
   settled(work: HeldMessage, settled: Settled): void {
+    if (!this.#endSettling(work, settled)) return;
+    if (this.#batches === undefined) this.#again(work);
+    else this.#batchAgain([work]);
+  }
+
+  /** Takes in what became of a settle. @returns whether its handler is to run again */
+  #endSettling(work: HeldMessage, settled: Settled): boolean {
     const { delivery } = work;
     this.#unsettled -= 1;
     if (settled === 'conflict' && work.stopped === undefined && this.#held.get(delivery.token) === work) {
       work.settling = false;
-      return this.#isClosed ? this.#release(work) : this.#again(work);
+      if (!this.#isClosed && work.cancelling === undefined) return true;
+      this.#release(work);
+      return false;
     }
     this.#held.delete(delivery.token);
     this.#quietNow();
     if (settled !== 'done') this.#options.onLeaseLost(delivery);
+    return false;
   }
 
   /** Runs the handler once more: what it read does not hold any more, and nothing of it has counted. */
@@ -303,7 +496,7 @@ class ClientConsumer implements Consumer {
     this.#running += 1;
     this.#client.clock.timer(pauseMs, () => {
       if (this.#running > 0) this.#running -= 1;
-      if (this.#held.get(token) === work && !work.settling && work.stopped === undefined) this.#run(work);
+      if (this.#mayRun(work)) this.#run(work);
       else this.#giveUp(work);
     });
   }
@@ -320,10 +513,11 @@ class ClientConsumer implements Consumer {
 
   /** Follows the handler's speed in steps, so that the broker hears of it rarely. */
   #adapt(): void {
-    const { concurrency, prefetch } = this.#options;
-    if (prefetch !== 'auto') return;
-    const ahead = Math.min(Math.floor((concurrency * AHEAD_MS) / Math.max(this.#meanMs, 0.001)), MAX_AHEAD);
-    const wanted = concurrency + ahead;
+    const { prefetch } = this.#options;
+    if (prefetch !== 'auto' || this.#isPaused) return;
+    const atOnce = this.#atOnce;
+    const ahead = Math.min(Math.floor((atOnce * AHEAD_MS) / Math.max(this.#meanMs, 0.001)), MAX_AHEAD);
+    const wanted = atOnce + ahead;
     if (wanted > this.#window * 1.5 || wanted < this.#window / 2 || (ahead === 0 && this.#window > wanted)) {
       this.#window = wanted;
       this.#ask();
@@ -338,7 +532,10 @@ class HeldMessage implements Work, Answer<Settled> {
   /** Its outcome is on the way to the broker. */
   settling = false;
   conflicts = 0;
+  /** When it came, by the monotonic clock, where that matters: for a batch. */
+  cameAt = 0;
   stopped: StopReason | undefined;
+  cancelling: Cancellation | undefined;
   onStop: Work['onStop'];
 
   constructor(consumer: ClientConsumer, delivery: Delivery) {
@@ -350,6 +547,12 @@ class HeldMessage implements Work, Answer<Settled> {
     if (this.stopped !== undefined) return;
     this.stopped = reason;
     this.onStop?.stop(reason);
+  }
+
+  cancel(cancellation: Cancellation): void {
+    if (this.stopped !== undefined || this.cancelling !== undefined) return;
+    this.cancelling = cancellation;
+    this.onStop?.stop('cancelled', cancellation);
   }
 
   resolve(settled: Settled): void {

@@ -36,6 +36,8 @@ export class Waits {
   readonly #awaited = new Map<string, { readonly id: Uint8Array; readonly waiting: Set<(ended: Ended) => void> }>();
   readonly #room = new Map<string, (() => void)[]>();
   readonly #wanted = new Map<string, Set<() => void>>();
+  /** By the number of the bulk. */
+  readonly #bulks = new Map<number, Set<() => void>>();
   /** By the number of the watch. */
   readonly #kvWatches = new Map<number, () => void>();
   #nextKvWatch = 1;
@@ -50,7 +52,8 @@ export class Waits {
 
   /** Whether nobody waits for the broker. */
   get isEmpty(): boolean {
-    return this.#awaited.size + this.#wanted.size + this.#kvWatches.size + this.#events.length === 0;
+    const { size: bulks } = this.#bulks;
+    return this.#awaited.size + this.#wanted.size + this.#kvWatches.size + bulks + this.#events.length === 0;
   }
 
   /** Waits for the end of a message. `registered` says that the broker was told together with the produce. */
@@ -157,8 +160,29 @@ export class Waits {
     return { watch, stop };
   }
 
+  /**
+   * Resolves when a bulk has ended, or may have: whoever waits looks again. To be called before the look at which the broker was asked to
+   * tell.
+   */
+  bulkEnd(bulk: number): { readonly ended: Promise<void>; readonly stop: () => void } {
+    const waiting = this.#bulks.get(bulk) ?? new Set();
+    this.#bulks.set(bulk, waiting);
+    let stop = (): void => {};
+    const ended = new Promise<void>((resolve) => {
+      stop = () => {
+        waiting.delete(stop);
+        if (waiting.size === 0 && this.#bulks.get(bulk) === waiting) this.#bulks.delete(bulk);
+        this.#onChange();
+        resolve();
+      };
+      waiting.add(stop);
+    });
+    this.#onChange();
+    return { ended, stop };
+  }
+
   /** The broker has said something that somebody may wait for. */
-  notice(notice: Exclude<Notice, { kind: 'revoked' | 'consumerRefused' }>): void {
+  notice(notice: Exclude<Notice, { kind: 'revoked' | 'cancelling' | 'consumerRefused' }>): void {
     switch (notice.kind) {
       case 'room':
         // The refusal may have come in the same frame, and whoever got it is about to wait.
@@ -179,6 +203,9 @@ export class Waits {
       case 'kvChanged':
         this.#kvWatches.get(notice.watch)?.();
         break;
+      case 'bulkEnded':
+        for (const stop of this.#bulks.get(notice.bulk) ?? []) stop();
+        break;
     }
   }
 
@@ -194,6 +221,7 @@ export class Waits {
   renew(): void {
     for (const channel of this.#room.keys()) this.#announceRoom(channel);
     for (const changed of this.#kvWatches.values()) changed();
+    for (const waiting of this.#bulks.values()) for (const stop of waiting) stop();
     this.#announceEvents();
   }
 

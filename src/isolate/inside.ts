@@ -2,13 +2,17 @@
 import { decode, encode } from '../codec/bson.ts';
 import { parseDuration } from '../model/duration.ts';
 import { HoldfastError } from '../model/errors.ts';
-import type { KvRecord } from '../model/kv.ts';
+import type { ChildPage } from '../model/flow-views.ts';
 import { failureOf } from '../api/failure.ts';
 import { MAX_PROGRESS_BYTES } from '../api/handler-context.ts';
 import type { IsolatedContext, IsolatedHandler } from '../api/isolated.ts';
+import { readChildren } from '../api/flow-children.ts';
+import { createNode } from '../api/flow-nodes.ts';
 import type {
   AttemptFacts,
   CallAnswer,
+  CallResult,
+  ChildByName,
   ContextCall,
   FromIsolate,
   HandlerEnd,
@@ -44,10 +48,11 @@ export function serve(say: Say, loading: (order: LoadOrder) => void): (message: 
   const run = async (number: number, message: Uint8Array, facts: AttemptFacts): Promise<void> => {
     const controller = new AbortController();
     current = { run: number, controller };
-    const call = (what: ContextCall): Promise<KvRecord | undefined> => calls.make(number, what);
+    const call = (what: ContextCall): Promise<CallResult> => calls.make(number, what);
     const gathered: Gathered = {
       produced: [],
-      entries: new TransactionEntries((key) => call({ kind: 'get', key })),
+      children: [],
+      entries: new TransactionEntries(async (key) => (await call({ kind: 'get', key })).record),
     };
     const context = contextOf(facts, controller.signal, gathered, call);
     say({
@@ -78,6 +83,7 @@ export function serve(say: Say, loading: (order: LoadOrder) => void): (message: 
 /** What a handler has gathered to commit with its ack. */
 interface Gathered {
   readonly produced: ProducedByName[];
+  readonly children: ChildByName[];
   readonly entries: TransactionEntries;
 }
 
@@ -85,14 +91,16 @@ async function endOf(
   handler: IsolatedHandler<unknown, unknown>,
   message: Uint8Array,
   context: IsolatedContext,
-  { produced, entries: { mutations } }: Gathered,
+  { produced, children, entries: { mutations } }: Gathered,
 ): Promise<HandlerEnd> {
   try {
     const returned = await handler(decode(message), context);
     if (returned instanceof HandlerOutcome) {
+      if (returned.kind === 'wait') return { kind: 'waits', children, produced, mutations };
       const { kind, delayMs, reason } = returned;
       return { kind: 'outcome', outcome: { kind, delayMs, reason } };
     }
+    if (children.length > 0) throw new TypeError('Cannot end with new children: return waitForChildren()');
     return { kind: 'returned', result: returned === undefined ? undefined : encode(returned), produced, mutations };
   } catch (error) {
     return { kind: 'threw', failure: failureOf(error) };
@@ -102,8 +110,8 @@ async function endOf(
 function contextOf(
   facts: AttemptFacts,
   signal: AbortSignal,
-  { produced, entries }: Gathered,
-  call: (what: ContextCall) => Promise<unknown>,
+  { produced, children, entries }: Gathered,
+  call: (what: ContextCall) => Promise<CallResult>,
 ): IsolatedContext {
   return {
     ...facts,
@@ -119,6 +127,13 @@ function contextOf(
       delete: (key) => entries.delete(key),
       sum: (key, n) => entries.sum(key, n),
     },
+    children: (channel) => readChildren(async (offset) => pageOf(await call({ kind: 'children', offset })), channel),
+    addChild(channel, message, options = {}) {
+      checkChannelName(channel);
+      // What else is wrong with them is found here as well, where the handler can catch it.
+      createNode({ name: channel, prepare: notHere }, message, options);
+      children.push({ channel, message: encode(message), options });
+    },
     async progress(value) {
       await call({ kind: 'progress', value: encode(value, { maxBytes: MAX_PROGRESS_BYTES }) });
     },
@@ -132,12 +147,20 @@ function contextOf(
   };
 }
 
+function pageOf({ page }: CallResult): ChildPage {
+  return page ?? { children: [], next: undefined };
+}
+
+function notHere(): never {
+  throw new TypeError('Cannot prepare a message in an isolate');
+}
+
 /** Calls of a handler's context that the consumer has not answered yet. */
 class Calls {
   readonly #say: Say;
   readonly #waiting = new Map<
     number,
-    { readonly resolve: (record: KvRecord | undefined) => void; readonly reject: (error: Error) => void }
+    { readonly resolve: (result: CallResult) => void; readonly reject: (error: Error) => void }
   >();
   #next = 1;
 
@@ -145,7 +168,7 @@ class Calls {
     this.#say = say;
   }
 
-  make(run: number, what: ContextCall): Promise<KvRecord | undefined> {
+  make(run: number, what: ContextCall): Promise<CallResult> {
     const call = this.#next++;
     return new Promise((resolve, reject) => {
       this.#waiting.set(call, { resolve, reject });
@@ -156,7 +179,7 @@ class Calls {
   answered(call: number, answer: CallAnswer): void {
     const waiting = this.#waiting.get(call);
     this.#waiting.delete(call);
-    if (answer.refusal === undefined) return waiting?.resolve(answer.record);
+    if (answer.refusal === undefined) return waiting?.resolve(answer.result);
     const { code, name, message } = answer.refusal;
     waiting?.reject(
       code === undefined ? Object.assign(new Error(message), { name }) : new HoldfastError(code, message),

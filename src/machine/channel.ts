@@ -1,4 +1,5 @@
 /** A channel: how it is made, and what it counts. */
+import { NO_TOTALS } from '../model/metrics.ts';
 import type { ChannelSettings } from '../model/policy.ts';
 import type { EndedState } from '../model/states.ts';
 import type { Channel, EndedList, Gate } from './memory.ts';
@@ -21,7 +22,8 @@ export function createChannel(number: number, name: string, settings: ChannelSet
     paused: false,
     purgeBelow: 0,
     redriveLeft: 0,
-    totals: { produced: 0, completed: 0, dead: 0, cancelled: 0, purged: 0, redelivered: 0, deduplicated: 0 },
+    totals: { ...NO_TOTALS },
+    counts: undefined,
     ready: new OrderedIndex(compareClaimOrder),
     grouped: new OrderedIndex(compareClaimOrder),
     suspects: new OrderedIndex(compareClaimOrder),

@@ -4,6 +4,7 @@ import { HoldfastError } from '../model/errors.ts';
 import { type ChannelSettings, DEFAULT_SETTINGS, patched, type Policy, type SettingsPatch } from '../model/policy.ts';
 import type { Channel, PolicyRef } from './memory.ts';
 import { createChannel, MAX_CHANNEL_NAME_CHARACTERS } from './channel.ts';
+import { readCounts, writeCounts } from './counts.ts';
 import { KIND } from './layout.ts';
 import { type MachineState, put } from './state.ts';
 
@@ -13,8 +14,9 @@ const MAX_POLICIES = 100_000;
 
 const POLICY_VERSION = 1;
 
-/** Version 2 has limits, and what a rate has let through. */
-const CHANNEL_VERSION = 2;
+/** Version 2 has limits, and what a rate has let through; version 3 has what is counted by the minute. */
+const CHANNEL_VERSION = 3;
+const WITH_LIMITS = 2;
 
 const scratch = new ByteWriter(512);
 const encoder = new TextEncoder();
@@ -38,6 +40,7 @@ export function findOrCreateChannel(state: MachineState, name: string): Channel 
 }
 
 export function addChannel(state: MachineState, channel: Channel): void {
+  if (channel.counts !== undefined && channel.counts.newest !== 0) state.oldMinutes.add(channel);
   state.channels.set(channel.name, channel);
   state.channelNumbers.set(channel.number, channel);
 }
@@ -106,6 +109,7 @@ export function encodeChannel(channel: Channel): Uint8Array {
   const { concurrency, rate, groups } = settings;
   record.text(JSON.stringify({ concurrency, rate, groups }));
   for (const field of [gate.used, gate.usedAt, gate.heldUntil]) record.f64(field);
+  writeCounts(record, channel);
   return record.finish();
 }
 
@@ -120,10 +124,12 @@ export function readChannel(number: number, value: Uint8Array): Channel {
   for (const total of TOTALS) channel.totals[total] = reader.varint();
   const retention = readRetention(reader);
   channel.settings = { ...DEFAULT_SETTINGS, ...retention };
-  if ((value[0] ?? 0) < CHANNEL_VERSION) return channel;
+  const [version = 0] = value;
+  if (version < WITH_LIMITS) return channel;
   channel.settings = patched(channel.settings, JSON.parse(reader.text()) as SettingsPatch);
   const [used, usedAt, heldUntil] = [reader.f64(), reader.f64(), reader.f64()];
   Object.assign(channel.gate, { used, usedAt, heldUntil });
+  if (version >= CHANNEL_VERSION) readCounts(reader, channel);
   return channel;
 }
 

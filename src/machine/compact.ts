@@ -2,11 +2,15 @@
  * Compaction: when few messages of a pack are left, say a dead one that is kept for a month, the payloads of the
  * others go. It waits a while first, because most packs are soon gone altogether.
  */
+import { BlockReader } from '../model/block.ts';
 import type { ColdView, Need } from './cold.ts';
 import { KIND } from './layout.ts';
 import { keptMessage, newestEnd } from './manage.ts';
-import { encodeSparsePack, openPack } from './pack.ts';
+import { encodeItems, itemOf, openPack } from './pack.ts';
 import { type MachineState, put } from './state.ts';
+
+/** What was replaced and stands elsewhere. */
+const NOTHING = new Uint8Array();
 
 /** A record this small is not worth writing again. */
 const SMALL_BYTES = 2_048;
@@ -34,6 +38,13 @@ export function applyCompaction(state: MachineState, view: ColdView): void {
     const end = newestEnd(state, at, ends);
     return end !== undefined && keptMessage(state, end) !== undefined;
   });
-  if (kept.length === 0 || kept.length === pack.indexes.length) return;
-  put(state, key, encodeSparsePack(pack, kept));
+  if (kept.length === 0) return;
+  let isSmaller = kept.length < pack.indexes.length;
+  const items = kept.map((index) => {
+    const item = itemOf(pack, index) as Uint8Array;
+    if (!state.payloadPacks.has(number + index)) return { index, item };
+    isSmaller ||= BlockReader.payloadOf(item).length > 0;
+    return { index, item: BlockReader.withPayload(item, NOTHING) };
+  });
+  if (isSmaller) put(state, key, encodeItems(pack.producedAt, pack.channel, pack.codec, items));
 }

@@ -20,7 +20,16 @@ export function queueConsumer(state: MachineState, consumer: Consumer): void {
 export function applyWindow(state: MachineState, session: Session, { channel }: ChannelRef, command: Window): void {
   let consumer = session.consumers.get(command.consumer);
   if (consumer === undefined) {
-    consumer = { number: command.consumer, session, channel, size: 0, handlers: 0, held: 0, queued: false };
+    consumer = {
+      number: command.consumer,
+      session,
+      channel,
+      usage: undefined,
+      size: 0,
+      handlers: 0,
+      held: 0,
+      queued: false,
+    };
     for (const message of session.held.values()) {
       if (message.lease?.consumer === consumer.number) consumer.held += 1;
     }
@@ -93,6 +102,7 @@ export function forgetSession(state: MachineState, session: Session): void {
   state.journalReaders.delete(session);
   endWatches(state, session);
   stopWantingRoom(session);
+  for (const { watchers } of state.runningBulks) watchers.delete(session);
   state.lone.delete(session);
   for (const channel of state.channels.values()) {
     channel.roomWanted.delete(session);

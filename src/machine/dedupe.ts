@@ -37,6 +37,12 @@ export function takeSlot(
   state.changes.slots.add(slot);
 }
 
+/** Gives the key of a message free that is deleted, unless another one has it by now. */
+export function freeKey(state: MachineState, channel: Channel, hash: string, seq: number): void {
+  const slot = hash === '' ? undefined : channel.dedupe.get(hash);
+  if (slot?.seq === seq && slot.nextSeq === 0) dropSlot(state, slot);
+}
+
 /** Gives a key free. */
 export function dropSlot(state: MachineState, slot: DedupeSlot): void {
   slot.channel.dedupe.delete(slot.hash);

@@ -1,12 +1,15 @@
 /** Dispatch: hands ready messages to consumers that have room, in claim order, consumers taking turns. */
 import type { Channel, Consumer, Lease, Message, Session } from './memory.ts';
+import { totalsOf } from './counts.ts';
 import { queueConsumer } from './consumers.ts';
 import { opensAt, pass, wakeGate } from './gates.ts';
 import { isGroupOpen, nextInTurn } from './groups.ts';
 import { lend } from './lifecycle.ts';
 import { attemptNumber, costOf } from './message.ts';
+import { payloadPackOf } from './payloads.ts';
 import { hasRoom, isClear, isKeptFree } from './session.ts';
 import type { MachineState } from './state.ts';
+import { usageOf } from './usage.ts';
 
 /** Serves every channel that may have something to hand out. */
 export function dispatch(state: MachineState): void {
@@ -182,6 +185,7 @@ function distance(session: Session): number {
 
 function claim(state: MachineState, message: Message, consumer: Consumer, alone: boolean): Lease {
   const { session } = consumer;
+  const usage = usageOf(state, session, consumer.channel, consumer);
   const lease: Lease = {
     token: state.nextToken++,
     session,
@@ -189,6 +193,8 @@ function claim(state: MachineState, message: Message, consumer: Consumer, alone:
     claimedAt: Math.floor(state.now),
     alone,
     started: false,
+    startedAt: 0,
+    usage,
     deadlineAt: 0,
   };
   const redelivered = message.deliveries > 0;
@@ -201,19 +207,17 @@ function claim(state: MachineState, message: Message, consumer: Consumer, alone:
     pass(channel.gate, channel.settings.rate, costOf(message), state.now);
     state.changes.channels.add(channel);
   }
-  if (redelivered) {
-    message.channel.totals.redelivered += 1;
-    state.changes.channels.add(message.channel);
-  }
+  if (redelivered) totalsOf(state, message.channel).redelivered += 1;
   state.changes.deliveries.push({
     session,
     consumer: consumer.number,
     seq: message.seq,
-    pack: message.pack,
+    pack: payloadPackOf(state, message),
     token: lease.token,
     attempt: attemptNumber(message),
     redelivered,
     timeoutMs: message.policy.policy.timeoutMs,
+    usage,
   });
   return lease;
 }

@@ -1,20 +1,9 @@
-/**
- * Reading the journal: what happened to messages, in the order of the commits.
- *
- * ```
- * journal = version(u8) at(f64) count(varint) entry*
- * entry   = what(u8) seq(varint) packBack(varint) channel(varint) attempt(varint) session(varint)
- * ```
- *
- * An entry has no message id, which memory does not have either: it is read from the message's pack, as long as that is
- * kept or remembered.
- */
-import { ByteReader } from '../model/bytes.ts';
-import type { EventPage, EventPosition, EventView, Inspect, Reply } from '../model/command.ts';
+/** Reading the journal: what happened to messages and channels, in the order of the commits. */
+import type { EventFilter, EventKind, EventPage, EventPosition, EventView, Inspect, Reply } from '../model/command.ts';
 import { messageIdText } from '../model/message-id.ts';
 import { hasRight, rightsOn } from '../model/scopes.ts';
-import { type Happening, HAPPENINGS } from '../model/states.ts';
 import type { ColdView, Need } from './cold.ts';
+import { isWanted, type JournalEntry, readJournal } from './journal.ts';
 import { KIND } from './layout.ts';
 import type { Session } from './memory.ts';
 import { itemOf, openPack, type Pack } from './pack.ts';
@@ -26,21 +15,23 @@ type ReadEvents = Extract<Inspect, { what: 'events' }>;
 const MAX_EVENTS = 1_000;
 const MAX_SCANNED = 10_000;
 
-interface JournalEntry {
-  readonly index: number;
+/** An entry at its place. */
+interface FoundEntry extends JournalEntry {
   readonly next: EventPosition;
   readonly at: number;
-  readonly what: Happening;
-  readonly seq: number;
-  readonly pack: number;
-  readonly channel: string;
-  readonly attempt: number;
-  readonly session: number;
+  readonly name: string;
 }
+
+/** How many different filters of a session are told apart while it waits; with more it hears of everything. */
+const MAX_FILTERS = 32;
+
+const EVERYTHING: EventFilter = { channel: undefined, channels: undefined, kinds: undefined };
+
+const decoder = new TextDecoder();
 
 /** The entries that answer a command, and where the next one goes on. */
 interface Part {
-  readonly entries: readonly JournalEntry[];
+  readonly entries: readonly FoundEntry[];
   readonly next: EventPosition;
 }
 
@@ -54,7 +45,8 @@ export function planEvents(
   const { entries } = read(state, session, command, start, view);
   const keys = lackingRecords(state, command, start, view, entries.length);
   if (keys.length > 0) return { keys, ranges: [] };
-  const packs = new Set(entries.map(({ pack }) => pack).filter((pack) => view.pack(pack) === undefined));
+  const named = entries.filter(({ ofChannel }) => !ofChannel);
+  const packs = new Set(named.map(({ pack }) => pack).filter((pack) => view.pack(pack) === undefined));
   return packs.size === 0 ? undefined : { keys: [], ranges: [], packs: [...packs] };
 }
 
@@ -66,7 +58,7 @@ export function applyEvents(state: MachineState, session: Session, command: Read
   const start = startOf(state, after);
   const { entries, next } = read(state, session, command, start, view);
   const isEnd = recordsFrom(state, next.commit).length === 0;
-  if (isEnd) state.journalReaders.add(session);
+  if (isEnd) awaitMore(state, session, command.filter);
   const packs = new Map<number, Pack | undefined>();
   const page: EventPage = {
     events: entries.map((entry) => viewEntry(entry, packs, view)),
@@ -136,46 +128,62 @@ function recordsFrom({ journal }: MachineState, commit: number): JournalRecord[]
 function read(
   state: MachineState,
   { grant }: Session,
-  { channel, limit }: ReadEvents,
+  { filter, limit }: ReadEvents,
   start: EventPosition,
   view: ColdView,
 ): Part {
-  const entries: JournalEntry[] = [];
-  const mayRead = (name: string): boolean => grant.isAdmin || hasRight(rightsOn(grant, name), 'read');
+  const entries: FoundEntry[] = [];
+  // Without a name, they are the events of all channels that the session may read; with one its right is known by now.
+  const mayRead = (name: string): boolean =>
+    grant.isAdmin || filter.channel !== undefined || hasRight(rightsOn(grant, name), 'read');
+  const isGiven = memoized((name, what) => mayRead(name) && isWanted(filter, name, what));
   let next = start;
   for (const record of recordsFrom(state, start.commit)) {
     const value = view.get(keyOf(state, record))?.value;
     if (value === undefined) break;
-    for (const entry of readRecord(state, record, value)) {
-      if (record.commit === start.commit && entry.index < start.index) continue;
+    let index = 0;
+    for (const entry of readJournal(value)) {
+      index += 1;
+      if (record.commit === start.commit && index <= start.index) continue;
       if (entries.length >= Math.min(limit, MAX_EVENTS)) return { entries, next };
-      next = entry.next;
-      if (channel === undefined ? mayRead(entry.channel) : entry.channel === channel) entries.push(entry);
+      next = index < record.entries ? { commit: record.commit, index } : { commit: record.commit + 1, index: 0 };
+      const name = state.channelNumbers.get(entry.channel)?.name ?? '';
+      if (isGiven(name, entry.what)) entries.push({ ...entry, next, at: Math.floor(record.at), name });
     }
     next = { commit: record.commit + 1, index: 0 };
   }
   return { entries, next };
 }
 
-function* readRecord(state: MachineState, { commit }: JournalRecord, value: Uint8Array): Generator<JournalEntry> {
-  const reader = new ByteReader(value, 1);
-  const at = Math.floor(reader.f64());
-  const count = reader.varint();
-  for (let index = 0; index < count; index++) {
-    const what = HAPPENINGS[reader.u8()] as Happening;
-    const seq = reader.varint();
-    const pack = seq - reader.varint();
-    const channel = state.channelNumbers.get(reader.varint())?.name ?? '';
-    const next = index + 1 < count ? { commit, index: index + 1 } : { commit: commit + 1, index: 0 };
-    yield { index, next, at, what, seq, pack, channel, attempt: reader.varint(), session: reader.varint() };
-  }
+/** Of ten thousand entries most have the same few channels and kinds. */
+function memoized(test: (name: string, what: EventKind) => boolean): (name: string, what: EventKind) => boolean {
+  const known = new Map<string, Map<EventKind, boolean>>();
+  return (name, what) => {
+    let kinds = known.get(name);
+    if (kinds === undefined) known.set(name, (kinds = new Map()));
+    let answer = kinds.get(what);
+    if (answer === undefined) kinds.set(what, (answer = test(name, what)));
+    return answer;
+  };
 }
 
-function viewEntry(
-  { next, at, what, seq, pack: number, channel, attempt, session }: JournalEntry,
-  packs: Map<number, Pack | undefined>,
-  view: ColdView,
-): EventView {
+/** Lets the session hear when one of these events comes. It may read in several ways at a time. */
+function awaitMore({ journalReaders }: MachineState, session: Session, filter: EventFilter): void {
+  const filters = journalReaders.get(session) ?? [];
+  journalReaders.set(session, filters.length < MAX_FILTERS ? [...filters, filter] : [EVERYTHING]);
+}
+
+function viewEntry(entry: FoundEntry, packs: Map<number, Pack | undefined>, view: ColdView): EventView {
+  const { next, at, what, ofChannel, seq, pack: number, name, attempt, session, detail } = entry;
+  const isProgress = what === 'progress';
+  const rest = {
+    channel: name,
+    attempt,
+    session: session === 0 ? undefined : session,
+    progress: isProgress ? detail : undefined,
+    note: isProgress || detail === undefined ? undefined : decoder.decode(detail),
+  };
+  if (ofChannel) return { next, at, what, ofChannel, id: undefined, ...rest };
   let pack = packs.get(number);
   if (pack === undefined && !packs.has(number)) {
     const value = view.pack(number)?.value;
@@ -183,8 +191,7 @@ function viewEntry(
     packs.set(number, pack);
   }
   const item = pack === undefined ? undefined : itemOf(pack, seq - number);
-  const id = item === undefined ? undefined : messageIdText(item, 1);
-  return { next, at, what, id, channel, attempt, session: session === 0 ? undefined : session };
+  return { next, at, what, ofChannel, id: item === undefined ? undefined : messageIdText(item, 1), ...rest };
 }
 
 function keyOf({ layout }: MachineState, { commit }: JournalRecord): Uint8Array {

@@ -3,6 +3,7 @@ import { ByteWriter } from '../model/bytes.ts';
 import type { Write } from '../model/records.ts';
 import type { Page } from './memory.ts';
 import { encodeChannel } from './channels.ts';
+import { flushJournal } from './journal.ts';
 import { encodeEntry } from './kv-records.ts';
 import { encodeGroup, groupKeyBytes } from './group-record.ts';
 import { isWorthKeeping } from './groups.ts';
@@ -11,13 +12,7 @@ import { ENDED_VERSION, MESSAGE_VERSION, writeEnded, writeMessage } from './mess
 import { dropPage, PAGE_ORDERS } from './pages.ts';
 import { encodeMeta, encodeSession, encodeSlots } from './records.ts';
 import { type ClaimedMessage, type MachineState, resetChanges, type SessionNotice } from './state.ts';
-
-/** How much of the past the journal keeps. */
-export const JOURNAL_ENTRIES = 100_000;
-export const JOURNAL_AGE_MS = 86_400_000;
-
-/** Version 2 names the pack and the channel of each message. */
-export const JOURNAL_VERSION = 2;
+import { putUsage } from './usage.ts';
 
 /** Large results go into records of their own, so that none outgrows what a store takes. */
 const ENDED_PART_BYTES: number = 64 * 1024;
@@ -39,6 +34,7 @@ export function flush(state: MachineState): Flushed {
   const { deliveries, notices, packs, writes } = changes;
   if (isDirty(state)) {
     const commit = state.nextCommit++;
+    takeUnwritten(state);
     flushPages(state, writes);
     flushEnds(state, writes, commit);
     flushSlots(state, writes, commit);
@@ -55,6 +51,21 @@ export function flush(state: MachineState): Flushed {
   }
   resetChanges(changes);
   return { writes, packs, deliveries, notices };
+}
+
+/** Writes what was counted since the last commit. */
+function takeUnwritten(state: MachineState): void {
+  const { unwritten, changes } = state;
+  for (const channel of unwritten.channels) changes.channels.add(channel);
+  for (const usage of unwritten.usage) {
+    usage.isUnwritten = false;
+    putUsage(state, usage);
+  }
+  for (const { counts } of changes.channels) if (counts !== undefined) counts.isUnwritten = false;
+  if (unwritten.writeAt === Infinity) return;
+  unwritten.channels = [];
+  unwritten.usage = [];
+  unwritten.writeAt = Infinity;
 }
 
 export function isDirty({ changes }: MachineState): boolean {
@@ -131,32 +142,4 @@ function flushKv({ layout, changes }: MachineState, writes: Write[]): void {
     const key = layout.bytesKey(KIND.kv, bytes);
     writes.push(record === undefined ? { kind: 'delete', key } : { kind: 'put', key, value: encodeEntry(record) });
   }
-}
-
-function flushJournal(state: MachineState, writes: Write[], commit: number): void {
-  const { journal, journalEntries } = state.changes;
-  if (journalEntries > 0) {
-    const record = scratch;
-    record.clear();
-    record.u8(JOURNAL_VERSION);
-    record.f64(state.now);
-    record.varint(journalEntries);
-    record.raw(journal.take());
-    writes.push({ kind: 'put', key: state.layout.key(KIND.journal, commit), value: record.finish() });
-    state.journal.push({ commit, at: state.now, entries: journalEntries });
-    state.journalEntries += journalEntries;
-    for (const session of state.journalReaders) state.changes.notices.push({ session, notice: { kind: 'events' } });
-    state.journalReaders.clear();
-  }
-  // What is being loaded is older than what is here by now.
-  if (state.isLoading) return;
-  let trimmed = 0;
-  for (const oldest of state.journal) {
-    if (state.journalEntries <= JOURNAL_ENTRIES && oldest.at + JOURNAL_AGE_MS > state.now) break;
-    writes.push({ kind: 'delete', key: state.layout.key(KIND.journal, oldest.commit) });
-    state.journalEntries -= oldest.entries;
-    state.journalTrimmed = oldest.commit;
-    trimmed += 1;
-  }
-  if (trimmed > 0) state.journal.splice(0, trimmed);
 }

@@ -17,20 +17,24 @@ import { HoldfastError } from '../model/errors.ts';
 import { hasRight, rightsOn } from '../model/scopes.ts';
 import { viewTokens } from './access-tokens.ts';
 import type { Channel, Group, Message, Session } from './memory.ts';
-import { readyCount } from './channel.ts';
 import { type ColdView, lastEnd, locate, type Location, type Need } from './cold.ts';
 import { KIND } from './layout.ts';
 import { opensAt } from './gates.ts';
+import { attemptOfEnd, LAST_HAPPENING } from './lifecycle.ts';
 import { keptMessage } from './manage.ts';
+import { applyMetrics, planMetrics } from './metrics.ts';
 import { attemptNumber, rulesOf } from './message.ts';
 import { notesKey, readNotes } from './notes.ts';
 import { itemOf, openPack } from './pack.ts';
+import { payloadPackOf } from './payloads.ts';
 import { refusalFor } from './rights.ts';
-import { oldestReadyMs } from './ready-times.ts';
+import { applyInspectSchedule, planInspectSchedule } from './schedules.ts';
 import type { EndedRecord, MachineState } from './state.ts';
+import { countReads, usageOf } from './usage.ts';
+import { viewChannel } from './view-channel.ts';
 
-/** What is read here; events are read in `events.ts`. */
-type InspectState = Exclude<Inspect, { what: 'events' }>;
+/** What is read here; the others have files of their own. */
+export type InspectState = Exclude<Inspect, { what: 'events' | 'usage' | 'children' | 'flow' | 'search' | 'bulks' }>;
 
 /** How many messages one `list` may ask for. */
 export const MAX_LIST = 100;
@@ -45,13 +49,20 @@ const MAX_GROUPS = 1_000;
 const LIST_STEP = 16;
 
 /** What an inspection needs from the store, or `undefined` when it has it. */
-export function planInspect(state: MachineState, command: InspectState, view: ColdView): Need | undefined {
+export function planInspect(
+  state: MachineState,
+  session: Session,
+  command: InspectState,
+  view: ColdView,
+): Need | undefined {
   if (command.what === 'message') {
     const located = locate(state.layout, command.id, view);
     if (!('found' in located)) return located;
     return located.found === undefined ? undefined : missing(state, [located.found], view);
   }
-  return command.what === 'list' ? missingOfList(state, listed(state, command), view) : undefined;
+  if (command.what === 'schedule' || command.what === 'schedules') return planInspectSchedule(state, command, view);
+  if (command.what === 'metrics') return planMetrics(state, session, command, view);
+  return command.what === 'list' ? missingFor(state, listed(state, command), view) : undefined;
 }
 
 export function applyInspect(state: MachineState, session: Session, command: InspectState, view: ColdView): Reply {
@@ -85,11 +96,29 @@ export function applyInspect(state: MachineState, session: Session, command: Ins
       const at = 'found' in located ? located.found : undefined;
       const shown = at === undefined ? undefined : viewMessage(state, at, view);
       if (shown === undefined) return { kind: 'value', value: null };
-      return refusalFor(session, shown.channel, 'look at', 'read') ?? { kind: 'value', value: shown };
+      const refusal = refusalFor(session, shown.channel, 'look at', 'read');
+      if (refusal === undefined) countShown(state, session, [shown]);
+      return refusal ?? { kind: 'value', value: shown };
     }
-    case 'list':
-      return { kind: 'value', value: viewList(state, listed(state, command), view) };
+    case 'schedule':
+    case 'schedules':
+      return applyInspectSchedule(state, session, command, view);
+    case 'list': {
+      const messages = viewList(state, listed(state, command), view);
+      countShown(state, session, messages);
+      return { kind: 'value', value: messages };
+    }
+    case 'metrics':
+      return applyMetrics(state, session, command, view);
   }
+}
+
+/** All of one channel. */
+function countShown(state: MachineState, session: Session, messages: readonly MessageView[]): void {
+  const channel = state.channels.get(messages[0]?.channel ?? '');
+  if (channel === undefined) return;
+  const bytes = messages.reduce((sum, { payload, result }) => sum + payload.length + (result?.length ?? 0), 0);
+  countReads(state, usageOf(state, session, channel, { usage: undefined }), messages.length, bytes);
 }
 
 function readableChannels({ channels }: MachineState, { grant }: Session): string[] {
@@ -117,29 +146,9 @@ function viewList(state: MachineState, locations: readonly Location[], view: Col
     const message = viewMessage(state, at, view);
     if (message === undefined) continue;
     views.push(message);
-    bytes += message.payload.length + (message.result?.length ?? 0);
+    bytes += bytesOfView(message);
   }
   return views;
-}
-
-function viewChannel(state: MachineState, channel: Channel): ChannelView {
-  return {
-    channel: channel.name,
-    ready: readyCount(channel),
-    delayed: channel.delayed.size,
-    leased: channel.leased.size,
-    waiting: channel.waiting.size,
-    completed: channel.ended.completed.messages.size,
-    dead: channel.ended.dead.messages.size,
-    cancelled: channel.ended.cancelled.messages.size,
-    totals: { ...channel.totals },
-    paused: channel.paused,
-    consumers: channel.consumers,
-    oldestReadyMs: oldestReadyMs(state, channel),
-    groups: channel.groups.size,
-    heldMs: Math.ceil(opensAt(channel.gate, channel.settings.rate, 1, state.now) - state.now),
-    settings: channel.settings,
-  };
 }
 
 function viewGroups(state: MachineState, channel: Channel | undefined, after: number, limit: number): GroupPage {
@@ -193,15 +202,19 @@ function listed(state: MachineState, command: Extract<Inspect, { what: 'list' }>
   }
 }
 
+/** What counts where an answer is cut. */
+export function bytesOfView({ payload, result }: MessageView): number {
+  return payload.length + (result?.length ?? 0);
+}
+
 /** The records that the views of these messages still lack, a few at a time until they fill a list. */
-function missingOfList(state: MachineState, locations: readonly Location[], view: ColdView): Need | undefined {
+export function missingFor(state: MachineState, locations: readonly Location[], view: ColdView): Need | undefined {
   for (let from = 0; from < locations.length; from += LIST_STEP) {
     const step = locations.slice(0, from + LIST_STEP);
     const need = missing(state, step, view);
     if (need !== undefined) return need;
     const messages = viewList(state, step, view);
-    if (messages.reduce((sum, { payload, result }) => sum + payload.length + (result?.length ?? 0), 0) >= LIST_BYTES)
-      return undefined;
+    if (messages.reduce((sum, message) => sum + bytesOfView(message), 0) >= LIST_BYTES) return undefined;
   }
   return undefined;
 }
@@ -213,8 +226,9 @@ function missing(state: MachineState, locations: readonly Location[], view: Cold
   const ranges = new Map<number, ReturnType<typeof layout.range>>();
   const notes: Uint8Array[] = [];
   for (const at of locations) {
-    const pack = layout.key(KIND.pack, at.pack);
-    if (view.get(pack) === undefined) keys.set(at.pack, pack);
+    const number = payloadPackOf(state, at);
+    const pack = layout.key(KIND.pack, number);
+    if (view.get(pack) === undefined) keys.set(number, pack);
     const ends = layout.range(KIND.ended, at.pack);
     if (!state.messages.has(at.seq) && view.range(ends) === undefined) ranges.set(at.pack, ends);
     const note = notesKey(layout, at);
@@ -224,21 +238,23 @@ function missing(state: MachineState, locations: readonly Location[], view: Cold
   return { keys: [...keys.values(), ...notes], ranges: [...ranges.values()] };
 }
 
-function viewMessage(state: MachineState, at: Location, view: ColdView): MessageView | undefined {
+/** All that is known of a message. */
+export function viewMessage(state: MachineState, at: Location, view: ColdView): MessageView | undefined {
   const { layout } = state;
-  const pack = view.get(layout.key(KIND.pack, at.pack))?.value;
+  const number = payloadPackOf(state, at);
+  const pack = view.get(layout.key(KIND.pack, number))?.value;
   const live = state.messages.get(at.seq);
   const end = live === undefined ? lastEnd(at, view.range(layout.range(KIND.ended, at.pack)) ?? []) : undefined;
   if (live === undefined && (end === undefined || keptMessage(state, end) === undefined)) return undefined;
   if (pack === undefined)
     throw new HoldfastError('STORE_CORRUPT', `Cannot show message ${at.seq}: its payload is missing`);
   const { progress, log } = readNotes(view.get(notesKey(layout, at))?.value);
-  const { producedAt, ...item } = readItem(pack, at);
+  const { producedAt, ...item } = readItem(pack, at.seq, number);
   const parts = live === undefined ? viewEnded(state, end as EndedRecord, producedAt) : viewLive(live, producedAt);
   return { ...parts, ...item, producedAt, progress, log };
 }
 
-type Item = Pick<MessageView, 'id' | 'codec' | 'payload' | 'producedAt' | 'name' | 'group'>;
+type Item = Pick<MessageView, 'id' | 'codec' | 'payload' | 'producedAt' | 'name' | 'group' | 'schedule'>;
 type Parts = Omit<MessageView, keyof Item | 'progress' | 'log'>;
 
 function viewLive(message: Message, producedAt: number): Parts {
@@ -264,11 +280,9 @@ function isPutOff({ state, dueAt }: Message): boolean {
   return state === 'delayed' || (state === 'waiting' && dueAt !== 0);
 }
 
-const LAST_HAPPENING = { completed: 'acked', dead: 'failed', cancelled: 'cancelled' } as const;
-
 function viewEnded(state: MachineState, end: EndedRecord, producedAt: number): Parts {
   const ended = end.state as NonNullable<EndedRecord['state']>;
-  const attempt = end.attempts + (end.extra?.deaths ?? 0) + (ended === 'completed' ? 1 : 0);
+  const attempt = attemptOfEnd(end);
   const claimed = end.claimedAt !== 0 && ended === 'completed' ? [entry(end.claimedAt, 'claimed', attempt)] : [];
   return {
     channel: (state.channelNumbers.get(end.channel) as Channel).name,
@@ -294,12 +308,13 @@ function entry(at: number, what: HistoryEntry['what'], attempt: number): History
   return { at, what, attempt, note: undefined };
 }
 
-function readItem(value: Value, at: Location): Item {
+function readItem(value: Value, seq: number, number: number): Item {
   const pack = openPack(value);
   const { producedAt, codec } = pack;
-  const item = itemOf(pack, at.seq - at.pack);
+  const item = itemOf(pack, seq - number);
   if (item === undefined)
-    throw new HoldfastError('STORE_CORRUPT', `Cannot show message ${at.seq}: its payload is missing`);
+    throw new HoldfastError('STORE_CORRUPT', `Cannot show message ${seq}: its payload is missing`);
   const { name, group } = BlockReader.labelsOf(item);
-  return { id: messageIdText(item, 1), codec, payload: BlockReader.payloadOf(item), producedAt, name, group };
+  const schedule = BlockReader.scheduleOf(item);
+  return { id: messageIdText(item, 1), codec, payload: BlockReader.payloadOf(item), producedAt, name, group, schedule };
 }

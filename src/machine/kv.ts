@@ -19,17 +19,16 @@ import {
   versionstampOf,
 } from '../model/kv.ts';
 import type { Entry, KeyRange } from '../model/records.ts';
-import { backlogOf } from './channel.ts';
 import type { ColdView, Need } from './cold.ts';
 import { compute } from './kv-numbers.ts';
 import { KIND, type Layout } from './layout.ts';
 import { readEntry } from './kv-records.ts';
 import { MAX_WATCHED_KEYS, tellWatchers, watchKeys } from './kv-watches.ts';
-import { limitsGroups, messagesWithoutRoom } from './group-room.ts';
-import type { Channel, ChannelRef, Session } from './memory.ts';
-import { countOf, produceBlocks, UNBOUNDED } from './produce.ts';
+import type { Session } from './memory.ts';
+import { fullChannel, produceBlocks } from './produce.ts';
 import { type Refused, refusalToProduce } from './rights.ts';
 import { erase, type KvChange, type MachineState, put, type StoredKv } from './state.ts';
+import { countKvReads, countKvWrites } from './usage.ts';
 
 /** How many entries one sweep deletes. */
 const SWEEP_LIMIT = 500;
@@ -61,6 +60,7 @@ export function planKvEffects(
 
 export function applyKvRead(
   state: MachineState,
+  session: Session,
   { keys, ranges }: Pick<KvRead, 'keys' | 'ranges'>,
   view: ColdView,
 ): Reply {
@@ -70,7 +70,9 @@ export function applyKvRead(
     return { kind: 'refused', code: 'TOO_MANY', message };
   }
   const budget = { left: KV_ANSWER_BYTES };
-  return { kind: 'kvRead', entries, pages: ranges.map((range) => readPage(state, range, view, budget)) };
+  const pages = ranges.map((range) => readPage(state, range, view, budget));
+  countKvReads(state, session, entries, pages);
+  return { kind: 'kvRead', entries, pages };
 }
 
 export function applyKvWatch(state: MachineState, session: Session, { watch, keys }: KvWatch, view: ColdView): Reply {
@@ -81,7 +83,7 @@ export function applyKvWatch(state: MachineState, session: Session, { watch, key
       message: `Cannot watch: a session watches at most ${MAX_WATCHED_KEYS} keys`,
     };
   }
-  return applyKvRead(state, { keys, ranges: [] }, view);
+  return applyKvRead(state, session, { keys, ranges: [] }, view);
 }
 
 export function applyKvCommit(state: MachineState, session: Session, command: KvCommit, view: ColdView): Reply {
@@ -93,20 +95,21 @@ export function applyKvCommit(state: MachineState, session: Session, command: Kv
     if (refusal !== undefined) return refusal;
   }
   if (!checksHold(state, command.checks, view)) return { kind: 'kvConflict' };
-  const full = fullChannel(command, targets);
+  const full = fullChannel(session, produced);
   if (full !== undefined) {
     return {
       kind: 'refused',
       code: 'BACKLOG_FULL',
-      message: `Cannot produce to "${full}": it holds as many messages as it may, or a group of it does`,
+      message: `Cannot produce to "${full}": it holds as many messages as it may`,
     };
   }
   const prepared = prepare(state, command.mutations, view);
   if ('kind' in prepared) return prepared;
   const version = write(state, prepared);
+  countKvWrites(state, session, command.mutations);
   produced.forEach(({ blocks }, i) => {
     const target = targets[i];
-    if (target !== undefined) produceBlocks(state, session, target, blocks, UNBOUNDED);
+    if (target !== undefined) produceBlocks(state, session, target, blocks, Infinity, { isUnbounded: true });
   });
   return { kind: 'kvCommitted', version };
 }
@@ -280,27 +283,6 @@ function needOf(
     .map((key) => state.layout.bytesKey(KIND.kv, key))
     .filter((key) => view.get(key) === undefined);
   return missing.length + ranges.length === 0 ? undefined : { keys: missing, ranges };
-}
-
-/** The channel that has no room for what the commit produces to it. */
-function fullChannel({ produced }: KvCommit, targets: readonly (ChannelRef | undefined)[]): string | undefined {
-  const counts = new Map<ChannelRef, number>();
-  const grouped = new Map<Channel, Uint8Array[]>();
-  produced.forEach(({ blocks }, i) => {
-    const target = targets[i];
-    if (target === undefined) return;
-    if (target.policy.policy.maxBacklog !== 0) counts.set(target, (counts.get(target) ?? 0) + countOf(blocks));
-    if (limitsGroups(target.channel)) {
-      grouped.set(target.channel, [...(grouped.get(target.channel) ?? []), ...blocks]);
-    }
-  });
-  for (const [channel, blocks] of grouped) {
-    if (messagesWithoutRoom(channel, blocks).length > 0) return channel.name;
-  }
-  for (const [{ channel, policy }, count] of counts) {
-    if (backlogOf(channel) + count > policy.policy.maxBacklog) return channel.name;
-  }
-  return undefined;
 }
 
 /** The key with the versionstamp as its last part, a text, see `model/kv-key.ts`. */

@@ -21,7 +21,14 @@
  * | notes | seq | progress and log of a message |
  * | kv | key of the entry | an entry of KV |
  * | kvExpiry | time, key of the entry | nothing: the entry expires then |
+ * | minutes | channel, minute | what the channel counted in a minute that is over |
+ * | usage | day, access token, channel, commit | what the token has done there, as one broker has counted it |
+ * | template | schedule | the block with a schedule's message |
+ * | schedule | schedule | when it ticks, and how often it has |
  * | group | channel, key of the group | its own rules, its pause, and what its rate has let through |
+ * | flow | see `flow-records.ts` | what waits for what |
+ * | journalBounds | | how much of the past the journal keeps, where somebody has said so |
+ * | bulk | number | what is done to many messages, and how far that is |
  *
  * Everything before `ids` is read at open, and kinds from {@link SECOND_BODY} on; what stands between is read when it is needed. To
  * change a record, raise its version byte, keep reading the old one, and write the new one only; to change a key, take a new kind.
@@ -45,7 +52,14 @@ export const KIND = {
   notes: 12,
   kv: 13,
   kvExpiry: 14,
+  template: 15,
+  minutes: 28,
+  usage: 29,
+  schedule: 32,
+  flow: 33,
   group: 37,
+  journalBounds: 38,
+  bulk: 36,
 } as const;
 
 export type Kind = (typeof KIND)[keyof typeof KIND];

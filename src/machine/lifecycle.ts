@@ -9,6 +9,7 @@ import { type EndedState, type Happening, type LiveState, nextState, type State 
 import type { Channel, DueClock, EndedList, EndedMessage, Extra, Lease, Message, PolicyRef } from './memory.ts';
 import { backlogOf } from './channel.ts';
 import { findOrCreateChannel, internPolicy } from './channels.ts';
+import { totalsOf } from './counts.ts';
 import { queueConsumer, releaseFrom } from './consumers.ts';
 import { dropSlot, rewriteSlot } from './dedupe.ts';
 import {
@@ -23,15 +24,21 @@ import {
 } from './groups.ts';
 import { KIND } from './layout.ts';
 import { attemptNumber, extraOf, remember } from './message.ts';
+import { endNode, forgetNode, hasFlows, returnNode } from './flow-graph.ts';
 import { encodeDelayed } from './message-record.ts';
 import { notesKey } from './notes.ts';
+import { releasePack } from './packs.ts';
 import { addToPage, removeFromPage, touchPage } from './pages.ts';
+import { noteProduced } from './produce-times.ts';
+import { tickEnded } from './schedule-times.ts';
+import { releasePayload } from './payloads.ts';
 import { isClear } from './session.ts';
 import { type EndedRecord, erase, journal, type MachineState, put } from './state.ts';
 
 /** Puts a message that was just made into its place. */
 export function admit(state: MachineState, message: Message): void {
   state.messages.set(message.seq, message);
+  noteProduced(state.produceTimes, message.seq, state.now);
   enter(state, message);
   journal(state, 'produced', message, 0, 0);
 }
@@ -57,19 +64,34 @@ export function lend(state: MachineState, message: Message, lease: Lease): void 
 
 /** Moves a live message to another live state; `change` sets what the new state needs. */
 export function move(state: MachineState, message: Message, happening: Happening, change: MoveTo): void {
+  // Its handler was to end, and has; for a cancelled message nothing follows.
+  if (message.extra?.cancelled !== undefined) return end(state, message, 'cancelled', {});
   const next = step(message, happening);
   const session = message.lease?.session.number ?? 0;
   leave(state, message);
   message.state = next;
   message.order = change.order ?? message.order;
+  message.priority = change.priority ?? message.priority;
   // Without a new place it goes back to where it stood, as if it had never been away.
   if (change.dueAt !== undefined || change.order !== undefined) message.dueAt = change.dueAt ?? state.now;
   message.dueClock = change.dueClock ?? 0;
   enter(state, message);
-  journal(state, happening, message, attemptNumber(message), session);
+  journal(state, happening, message, attemptNumber(message), session, whyOf(happening, message.extra?.failure));
+}
+
+const encoder = new TextEncoder();
+
+/** What the journal says of a failure, in UTF-16 units. */
+const MAX_WHY_CHARACTERS = 200;
+
+/** Why a message has failed, for those who hear of it: it may be gone when they look. */
+function whyOf(happening: Happening, failure: Failure | undefined): Uint8Array | undefined {
+  if (failure === undefined || (happening !== 'nacked' && happening !== 'failed')) return undefined;
+  return encoder.encode(failure.message.slice(0, MAX_WHY_CHARACTERS));
 }
 
 export interface MoveTo {
+  readonly priority?: number;
   readonly order?: number;
   readonly dueAt?: number;
   /** @default machine time */
@@ -96,7 +118,8 @@ export interface EndOutcome {
 }
 
 /** Ends a message for good. */
-export function end(state: MachineState, message: Message, happening: Happening, outcome: EndOutcome): void {
+export function end(state: MachineState, message: Message, what: Happening, outcome: EndOutcome): void {
+  const happening = message.extra?.cancelled === undefined || what === 'acked' ? what : 'cancelled';
   const next = nextState(message.state, happening);
   if (next !== 'completed' && next !== 'dead' && next !== 'cancelled') throw illegal(message.state, happening);
   if (next === 'dead' && message.extra?.undelivered === true && message.extra.givenUp === undefined) {
@@ -104,13 +127,19 @@ export function end(state: MachineState, message: Message, happening: Happening,
   }
   const { channel, lease } = message;
   const claimedAt = lease?.claimedAt ?? 0;
-  channel.totals[next] += 1;
-  state.changes.channels.add(channel);
+  const totals = totalsOf(state, channel);
+  totals[next] += 1;
+  if (happening === 'expired') totals.expired += 1;
   const attempt = outcome.attempt ?? attemptNumber(message);
-  journal(state, happening, message, attempt, lease?.session.number ?? 0);
+  const why = whyOf(happening, outcome.failure ?? message.extra?.failure);
+  journal(state, happening, message, attempt, lease?.session.number ?? 0, why);
   leave(state, message);
   quitGroup(state, message);
   if (outcome.failure !== undefined) extraOf(message).failure = outcome.failure;
+  if (message.extra?.cancelled !== undefined) {
+    if (next === 'cancelled') message.extra.failure = cancellation(message.extra.cancelled);
+    message.extra.cancelled = undefined;
+  }
   if (next === 'dead' && message.policy.policy.deadLetter !== undefined) {
     remember(message, { at: state.now, what: happening, attempt, note: message.extra?.failure?.message });
     return moveToDeadLetters(state, message, message.policy.policy.deadLetter);
@@ -133,6 +162,8 @@ export function end(state: MachineState, message: Message, happening: Happening,
     group: message.group?.key ?? '',
   };
   recordEnd(state, record);
+  if (hasFlows(state))
+    endNode(state, message, { state: next, commit: state.nextCommit, isMoved: false, why: record.failure?.message });
   const { seq, pack, second, endedAt } = record;
   keep(state, channel.ended[next], { seq, pack, second, endedAt });
   tellWaiters(state, message.seq, next, outcome.result, record.failure);
@@ -152,8 +183,24 @@ function giveUp(state: MachineState, message: Message, why: 'failed' | 'expired'
   move(state, message, 'givenUp', {});
 }
 
-/** Brings a dead message back; its attempts are counted anew, its history goes on. */
-export function admitAgain(state: MachineState, channel: Channel, policy: PolicyRef, record: EndedRecord): void {
+/** Why a message was cancelled, where somebody has said so, as what became of its last attempt. */
+export function cancellation(reason: string): Failure {
+  return { name: 'Cancelled', message: reason, stack: undefined };
+}
+
+/**
+ * Brings an ended message back; its history goes on, and its result is gone.
+ *
+ * @param keepsAttempts what has failed counts on, and is not counted anew
+ */
+export function admitAgain(
+  state: MachineState,
+  channel: Channel,
+  policy: PolicyRef,
+  record: EndedRecord,
+  happening: 'redriven' | 'retried',
+  keepsAttempts: boolean,
+): void {
   const { seq, pack, second, priority } = record;
   const message: Message = {
     seq,
@@ -167,15 +214,26 @@ export function admitAgain(state: MachineState, channel: Channel, policy: Policy
     order: state.nextSeq++,
     dueAt: state.now,
     dueClock: 0,
-    attempts: 0,
+    attempts: keepsAttempts ? record.attempts : 0,
     deliveries: 1,
     lease: undefined,
     extra: record.extra,
   };
   const extra = extraOf(message);
+  const attempt = attemptOfEnd(record);
+  if (record.state === 'completed' && record.claimedAt !== 0) {
+    remember(message, { at: record.claimedAt, what: 'claimed', attempt, note: undefined });
+  }
+  if (record.state !== undefined) {
+    remember(message, {
+      at: record.endedAt,
+      what: LAST_HAPPENING[record.state],
+      attempt,
+      note: record.failure?.message,
+    });
+  }
   Object.assign(extra, {
-    deaths: 0,
-    undecodable: 0,
+    ...(!keepsAttempts && { deaths: 0, undecodable: 0 }),
     givenUp: undefined,
     dedupe: '',
     suspect: false,
@@ -183,62 +241,60 @@ export function admitAgain(state: MachineState, channel: Channel, policy: Policy
     expiresAt: 0,
     charges: [],
   });
-  remember(message, { at: state.now, what: 'redriven', attempt: 0, note: undefined });
+  remember(message, { at: state.now, what: happening, attempt: 0, note: undefined });
   state.messages.set(seq, message);
   state.changes.channels.add(channel);
   enter(state, message);
-  journal(state, 'redriven', message, 0, 0);
+  journal(state, happening, message, 0, 0);
+  returnNode(state, message);
+}
+
+/** What stands last in the history of a message that has ended so. */
+export const LAST_HAPPENING: Readonly<Record<EndedState, Happening>> = {
+  completed: 'acked',
+  dead: 'failed',
+  cancelled: 'cancelled',
+};
+
+/** The 1-based number of the attempt that ended a message. */
+export function attemptOfEnd({ attempts, extra, state }: EndedRecord): number {
+  return attempts + (extra?.deaths ?? 0) + (state === 'completed' ? 1 : 0);
 }
 
 /** Deletes a message that waits, without a trace but for the counters. */
-export function drop(state: MachineState, message: Message): void {
-  if (message.state === 'leased') throw illegal(message.state, 'purged');
-  journal(state, 'purged', message, 0, 0);
+export function drop(state: MachineState, message: Message, happening: 'purged' | 'removed' = 'purged'): void {
+  if (message.state === 'leased') throw illegal(message.state, happening);
+  journal(state, happening, message, 0, 0);
   leave(state, message);
   quitGroup(state, message);
   state.messages.delete(message.seq);
-  message.channel.totals.purged += 1;
-  state.changes.channels.add(message.channel);
+  totalsOf(state, message.channel).purged += 1;
   // Its pack may outlive it, and nothing would tell a later broker of the notes.
   if (message.extra?.annotated === true) erase(state, notesKey(state.layout, message));
-  if (message.extra?.returned === true) {
-    recordEnd(state, { ...forgottenRecord(message), endedAt: state.now });
-  }
+  if (message.extra?.returned === true) recordRemoval(state, message, message.channel);
   tellWaiters(state, message.seq, undefined, undefined, undefined);
+  endNode(state, message, { state: 'cancelled', commit: 0, isMoved: false, why: 'It was purged' });
   afterLeavingBacklog(state, message);
+  releasePayload(state, message.seq);
   releasePack(state, message.pack, message.second);
+}
+
+/** Deletes a message that has ended, though its time has not come. */
+export function remove(state: MachineState, list: EndedList, message: EndedMessage): void {
+  const channel = state.channelNumbers.get(list.channel) as Channel;
+  journal(state, 'removed', { ...message, channel }, 0, 0);
+  // Its pack may outlive it, and so would the records of its end and of its notes.
+  recordRemoval(state, message, channel);
+  if (state.annotatedPacks.has(message.pack)) erase(state, notesKey(state.layout, message));
+  forget(state, list, message);
 }
 
 /** Takes a message out of what is kept of the past. */
 export function forget(state: MachineState, list: EndedList, message: EndedMessage): void {
   list.messages.remove(message);
+  forgetNode(state, message.seq);
+  releasePayload(state, message.seq);
   releasePack(state, message.pack, message.second);
-}
-
-/** A pack is written smaller when so many messages of it are left, and still are after this time. */
-const COMPACT_AT: readonly number[] = [1, 8];
-const COMPACT_AFTER_MS = 60_000;
-
-/** Says that one message of a pack is gone; the last one takes the pack and all its records along. */
-export function releasePack(state: MachineState, pack: number, second: number): void {
-  const left = state.packs.get(pack);
-  if (left !== undefined) {
-    if (left === 2) state.packs.delete(pack);
-    else state.packs.set(pack, left - 1);
-    if (COMPACT_AT.includes(left - 1)) state.compactions.push({ pack, at: state.now + COMPACT_AFTER_MS });
-    return;
-  }
-  const { layout, changes } = state;
-  erase(state, layout.key(KIND.pack, pack));
-  erase(state, layout.key(KIND.ids, second, pack));
-  // Ends of this pack that were not written yet must not appear after the clear.
-  changes.ended.delete(pack);
-  const ended = layout.range(KIND.ended, pack);
-  changes.writes.push({ kind: 'clear', from: ended.from, to: ended.to });
-  if (state.annotatedPacks.delete(pack)) {
-    const notes = layout.range(KIND.notes, pack);
-    changes.writes.push({ kind: 'clear', from: notes.from, to: notes.to });
-  }
 }
 
 /** Adds an ended message to what is kept, and removes the oldest one when that is one too many. */
@@ -322,22 +378,28 @@ function recordEnd(state: MachineState, record: EndedRecord): void {
   state.changes.bytes += 32 + (record.result?.length ?? 0);
 }
 
-function forgottenRecord(message: Message): Omit<EndedRecord, 'endedAt'> {
-  return {
-    seq: message.seq,
-    pack: message.pack,
-    second: message.second,
+/** Says that what older records tell of a message does not hold any more. */
+function recordRemoval(
+  state: MachineState,
+  { seq, pack, second }: Omit<EndedMessage, 'endedAt'>,
+  channel: Channel,
+): void {
+  recordEnd(state, {
+    seq,
+    pack,
+    second,
+    endedAt: state.now,
     state: undefined,
-    channel: message.channel.number,
-    policy: message.policy.number,
-    priority: message.priority,
+    channel: channel.number,
+    policy: 0,
+    priority: 0,
     claimedAt: 0,
-    attempts: message.attempts,
+    attempts: 0,
     result: undefined,
     failure: undefined,
     extra: undefined,
     group: '',
-  };
+  });
 }
 
 /** The message goes on in another channel, under the same id, with its attempts counted anew. */
@@ -346,6 +408,7 @@ function moveToDeadLetters(state: MachineState, message: Message, name: string):
   // Whoever waits for a result waits in vain: what the dead-letter channel makes of the message is another matter.
   tellWaiters(state, message.seq, 'dead', undefined, extra.failure);
   stopWaiters(state, message.seq);
+  endNode(state, message, { state: 'dead', commit: 0, isMoved: true, why: extra.failure?.message });
   remember(message, { at: state.now, what: 'moved', attempt: 0, note: `from ${message.channel.name}` });
   afterLeavingBacklog(state, message);
   const origin = message.channel;
@@ -363,17 +426,19 @@ function moveToDeadLetters(state: MachineState, message: Message, name: string):
   extra.expiresAt = 0;
   extra.givenUp = undefined;
   extra.charges = [];
-  message.channel.totals.produced += 1;
-  state.changes.channels.add(message.channel).add(origin);
+  totalsOf(state, message.channel).produced += 1;
+  state.changes.channels.add(origin);
   enter(state, message);
   journal(state, 'moved', message, 0, 0);
 }
 
-/** What follows when a message no longer counts as backlog: its key comes free, and there is room. */
+/** What follows when a message no longer counts as backlog: its key comes free, its schedule goes on, and there is room. */
 function afterLeavingBacklog(state: MachineState, message: Message): void {
+  if (state.schedules.running.size > 0) tickEnded(state, message.seq);
   const { channel } = message;
   const hash = message.extra?.dedupe ?? '';
   if (hash !== '') handOverKey(state, message, hash);
+  if (backlogOf(channel) === 0) state.emptied.add(channel);
   for (const [session, limit] of channel.roomWanted) {
     if (backlogOf(channel) >= limit) continue;
     channel.roomWanted.delete(session);

@@ -11,18 +11,23 @@ import type { Entry } from '../model/records.ts';
 import { addAccessToken, readAccessToken } from './access-tokens.ts';
 import type { Channel, EndedMessage, Lease, Message, Session } from './memory.ts';
 import { addChannel, addPolicy, readChannel, readPolicyRecord } from './channels.ts';
+import { addBulk } from './bulks.ts';
 import { readEndedRecords } from './cold.ts';
+import { UNKNOWN_START } from './counts.ts';
 import { dropSlot } from './dedupe.ts';
 import { beginAlone } from './dispatch.ts';
-import { JOURNAL_VERSION } from './flush.ts';
+import { finishFlows, loadFlow } from './flow-load.ts';
 import { addGroup, joinGroup, lookAgainAt } from './groups.ts';
 import { readGroup } from './group-record.ts';
+import { isReadable, readJournalBounds, readJournalHead } from './journal.ts';
 import { KIND, type Kind } from './layout.ts';
 import { scheduleRemoval } from './lifecycle.ts';
 import { readDelayed, readMessage, type StoredMessage } from './message-record.ts';
 import { forgetSession } from './consumers.ts';
 import { findPage, PAGE_ORDERS, pageFor } from './pages.ts';
 import { readMeta, readSession, readSlots } from './records.ts';
+import { readSchedule } from './schedule-record.ts';
+import { addSchedule } from './schedules.ts';
 import type { EndedRecord, JournalRecord, MachineState } from './state.ts';
 import { closeSession, detachSession, loseLeases } from './timers.ts';
 
@@ -63,6 +68,7 @@ export class Loader {
     const state = this.#state;
     this.#host = host ?? '';
     this.#firstCommit = state.nextCommit;
+    state.usage.since = state.nextCommit;
     state.isLoading = true;
     state.now = Math.max(state.now, now);
     // On a store that can lose its last commits, tokens of this epoch must still be above those of the one before.
@@ -93,6 +99,7 @@ export class Loader {
     for (const record of this.#journal) state.journal.push(record);
     for (const record of since) state.journal.push(record);
     this.#keepEnded();
+    finishFlows(state);
     for (const [seq, count] of state.packs) if (count === 1) state.packs.delete(seq);
     const over = new Set([...this.#over, ...state.endedWhileLoading.splice(0)]);
     for (const session of over) {
@@ -146,12 +153,10 @@ export class Loader {
       case KIND.journal: {
         const commit = layout.numberAt(key, 0);
         if (commit >= this.#firstCommit) return;
-        const reader = new ByteReader(value, 1);
-        const at = reader.f64();
-        const entries = reader.varint();
+        const { at, entries } = readJournalHead(value);
         this.#journal.push({ commit, at, entries });
         // Events cannot be told from a record of an earlier version.
-        if (value[0] !== JOURNAL_VERSION) state.journalTrimmed = commit;
+        if (!isReadable(value)) state.journalTrimmed = commit;
         state.journalEntries += entries;
         return;
       }
@@ -159,6 +164,15 @@ export class Loader {
         const channel = known(state.channelNumbers.get(layout.numberAt(key, 0)), 'channel');
         return addGroup(state, channel, readGroup(layout.bytesBehind(key, 1), value));
       }
+      case KIND.schedule:
+        return addSchedule(state, readSchedule(layout.numberAt(key, 0), value));
+      case KIND.flow:
+        return loadFlow(state, key, value);
+      case KIND.journalBounds:
+        state.journalBounds = readJournalBounds(value);
+        return;
+      case KIND.bulk:
+        return addBulk(state, layout.numberAt(key, 0), value);
       default:
         throw new HoldfastError('STORE_CORRUPT', `Cannot load a record of kind ${kind}`);
     }
@@ -201,7 +215,7 @@ export class Loader {
   }
 
   #restore(stored: StoredMessage, channel: Channel, priority: number, dueAt: number, dueClock: 0 | 1): Message {
-    const { policyNumbers, messages, packs, expiries, annotatedPacks } = this.#state;
+    const { policyNumbers, messages, packs, expiries, annotatedPacks, payloadPacks } = this.#state;
     const message: Message = {
       seq: stored.seq,
       pack: stored.pack,
@@ -219,12 +233,14 @@ export class Loader {
       lease: undefined,
       extra: stored.extra,
     };
+    this.#state.newestSecond = Math.max(this.#state.newestSecond, message.second);
     messages.set(message.seq, message);
     if (message.group !== undefined && stored.begun) message.group.begun = message;
     packs.set(message.pack, (packs.get(message.pack) ?? 0) + 1);
     if (message.extra !== undefined) {
       if (message.extra.expiresAt !== 0) expiries.add(message);
       if (message.extra.annotated) annotatedPacks.add(message.pack);
+      if (message.extra.payloadPack !== 0) payloadPacks.set(message.seq, message.extra.payloadPack);
     }
     return message;
   }
@@ -233,7 +249,7 @@ export class Loader {
     if (stored === undefined) throw new HoldfastError('STORE_CORRUPT', 'Cannot read a lease: it is missing');
     const { session: number, ...rest } = stored;
     const session = known(this.#sessions.get(number), 'session');
-    const lease: Lease = { ...rest, session };
+    const lease: Lease = { ...rest, session, startedAt: UNKNOWN_START, usage: undefined };
     message.lease = lease;
     message.channel.leased.add(message);
     if (message.group !== undefined) message.group.running += 1;
@@ -273,9 +289,12 @@ export class Loader {
       if (record.state === undefined || state.messages.has(record.seq)) continue;
       const { seq, pack, second, endedAt } = record;
       const ended: EndedMessage = { seq, pack, second, endedAt };
+      state.newestSecond = Math.max(state.newestSecond, second);
       known(state.channelNumbers.get(record.channel), 'channel').ended[record.state].messages.add(ended);
       state.packs.set(pack, (state.packs.get(pack) ?? 0) + 1);
       if (record.extra?.annotated === true) state.annotatedPacks.add(pack);
+      const payloadPack = record.extra?.payloadPack ?? 0;
+      if (payloadPack !== 0) state.payloadPacks.set(seq, payloadPack);
     }
     this.#ends.clear();
     for (const channel of state.channels.values()) {

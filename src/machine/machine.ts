@@ -7,13 +7,14 @@
  * `nextWake` has come, `dispatch` when a batch is complete, and `flush` for what to write and, once that is
  * durable, to say.
  */
-import type { Command, Reply, Request, TokenView } from '../model/command.ts';
+import type { Command, Inspect, Reply, Request, Together, TokenView } from '../model/command.ts';
 import { type ErrorCode, HoldfastError } from '../model/errors.ts';
 import { secondOf } from '../model/block.ts';
 import type { Key, KeyRange } from '../model/records.ts';
 import { rightsOn } from '../model/scopes.ts';
 import { applyCreateToken, applyRevokeToken, expireTokens, tokenState } from './access-tokens.ts';
 import { applyAwait, planAwait } from './awaiting.ts';
+import { applyBulk, applyStopBulk, inspectBulks } from './bulks.ts';
 import { findOrCreateChannel, internPolicy } from './channels.ts';
 import { nextChore } from './chores.ts';
 import { type ColdView, type Need, NOTHING_COLD, type RangePart } from './cold.ts';
@@ -21,20 +22,28 @@ import { applyWindow, openSession, type Proof } from './consumers.ts';
 import { dispatch } from './dispatch.ts';
 import { limitsGroups } from './group-room.ts';
 import { applyEvents, planEvents } from './events.ts';
+import { applyFlowView, planFlowView } from './flow-views.ts';
+import { applyFlow, planFlow, planNodes, settleFlows } from './flows.ts';
 import { flush, type Flushed, isDirty, pendingBytes } from './flush.ts';
 import { applyInspect, planInspect } from './inspect.ts';
 import { applyKvCommit, applyKvRead, applyKvWatch, planKvEffects, planKvRead } from './kv.ts';
+import { applyRetainEvents } from './journal.ts';
 import { KIND } from './layout.ts';
 import { Loader } from './load.ts';
-import { applyControl, applyControlGroup, applyManage, planManage } from './manage.ts';
+import { applyControl, applyControlGroup } from './manage.ts';
 import type { AccessToken, Session } from './memory.ts';
 import { notesKey, readNotes } from './notes.ts';
 import { applyProduce, wantRoomAgain } from './produce.ts';
 import { type Refused, refusalOf, refusalOn, refusalToProduce } from './rights.ts';
+import { applyManageSchedule, applyUpsertSchedule, planManageSchedule } from './schedules.ts';
+import { applySearch, planSearch } from './search.ts';
 import { confirmAnswers, keepAnswer, MAX_CONSUMERS, MAX_REFS, MAX_UNCONFIRMED_ANSWERS } from './session.ts';
 import { applyAnnotate, applyExtend, applyHolding, applySettle, applyStarted, heldMessage } from './settle.ts';
+import { applyManage, applyUpdate, planSingle } from './single.ts';
 import { type ClaimedMessage, createState, type MachineState, type SessionEnd } from './state.ts';
 import { applyTick, awaitSessions, closeSession, detachSession, nextWake, type WakeTimes } from './timers.ts';
+import { countDelivery } from './usage.ts';
+import { applyUsage, planUsage } from './usage-report.ts';
 
 /** What comes in with a command from the world outside. */
 export interface Context {
@@ -90,8 +99,8 @@ export class Machine {
 
   /** All that the machine has in the store by now; what is to come has keys of its own. */
   get everythingSoFar(): KeyRange[] {
-    const { layout, nextSeq, nextCommit, now } = this.#state;
-    return layout.everythingBefore(nextSeq, nextCommit, secondOf(now) + 1);
+    const { layout, nextSeq, nextCommit, newestSecond, now } = this.#state;
+    return layout.everythingBefore(nextSeq, nextCommit, Math.max(secondOf(now), newestSecond) + 1);
   }
 
   loader(): Loader {
@@ -163,23 +172,31 @@ export class Machine {
     if (request !== 0 && request <= session.applied && isRemembered(command)) return undefined;
     switch (command.kind) {
       case 'manage':
-        return planManage(this.#state, command, view);
+      case 'update':
+        return planSingle(this.#state, command, view);
       case 'inspect':
-        return command.what === 'events'
-          ? planEvents(this.#state, session, command, view)
-          : planInspect(this.#state, command, view);
+        return planReading(this.#state, session, command, view);
       case 'await':
         return planAwait(this.#state, command, view);
+      case 'manageSchedule':
+        return planManageSchedule(this.#state, command, view);
       case 'kvRead':
         return planKvRead(this.#state, command, view);
       case 'kvWatch':
         return planKvRead(this.#state, { keys: command.keys, ranges: [] }, view);
       case 'kvCommit':
         return planKvEffects(this.#state, [command], view);
+      case 'flow':
+        return planFlow(this.#state, session, command, view);
       case 'settle':
+        for (const { outcome, produced = [] } of command.settles) {
+          if (outcome.kind !== 'wait' || outcome.edges.length === 0) continue;
+          const need = planNodes(this.#state, session, { produced, edges: outcome.edges }, view);
+          if (need !== undefined) return need;
+        }
         return planKvEffects(
           this.#state,
-          command.settles.map(({ effects }) => effects),
+          [command.together?.effects, ...command.settles.map(({ effects }) => effects)],
           view,
         );
       case 'annotate': {
@@ -260,7 +277,12 @@ export class Machine {
     applyTick(this.#state, context.random);
     const chore = nextChore(this.#state);
     // What is due may have changed since the view was read; then this work waits for the next tick.
-    if (chore?.plan(view) === undefined) chore?.apply(view);
+    if (chore?.plan(view) === undefined) chore?.apply(view, context.random);
+  }
+
+  /** Ticks of schedules wait as long as the store has no room for new messages. */
+  hold(isFull: boolean): void {
+    this.#state.schedules.isHeld = isFull;
   }
 
   nextWake(): WakeTimes {
@@ -270,6 +292,7 @@ export class Machine {
   /** Hands ready messages to consumers with room; the deliveries are in the next flush. */
   dispatch(context: Context): void {
     this.#setTime(context);
+    settleFlows(this.#state);
     dispatch(this.#state);
   }
 
@@ -280,6 +303,16 @@ export class Machine {
 
   flush(): Flushed {
     return flush(this.#state);
+  }
+
+  /** A delivery was sent, with this item of a pack. */
+  delivered(claimed: ClaimedMessage, bytes: Uint8Array, itemStart: number, itemEnd: number): void {
+    countDelivery(this.#state, claimed, bytes, itemStart, itemEnd);
+  }
+
+  /** Nothing follows but a last flush: what was counted without a commit belongs into it. */
+  finish(): void {
+    if (this.#state.unwritten.writeAt !== Infinity) this.#state.changes.dirty = true;
   }
 
   /** Whether the session still has this lease. */
@@ -344,7 +377,7 @@ export class Machine {
       case 'settle': {
         const unknown = unknownTarget(
           session,
-          command.settles.flatMap(({ produced }) => produced ?? []),
+          [command.together ?? NO_EFFECTS, ...command.settles].flatMap(({ produced }) => produced ?? []),
         );
         return unknown ?? applySettle(state, session, command, context.random, view);
       }
@@ -361,26 +394,38 @@ export class Machine {
         return applyControlGroup(state, command);
       case 'manage':
         return applyManage(state, session, command, view);
+      case 'update':
+        return applyUpdate(state, session, command, view);
       case 'await':
         return applyAwait(state, session, command, view);
+      case 'bulk':
+        return applyBulk(state, session, command);
+      case 'stopBulk':
+        return applyStopBulk(state, session, command);
       case 'watch':
         return this.#watch(session, command.channel);
       case 'backup':
         return { kind: 'refused', code: 'PROTOCOL', message: 'A backup is not for the machine' };
       case 'kvRead':
-        return applyKvRead(state, command, view);
+        return applyKvRead(state, session, command, view);
       case 'kvWatch':
         return applyKvWatch(state, session, command, view);
       case 'kvCommit':
         return unknownTarget(session, command.produced) ?? applyKvCommit(state, session, command, view);
+      case 'flow':
+        return unknownTarget(session, command.produced) ?? applyFlow(state, session, command, view);
       case 'inspect':
-        return command.what === 'events'
-          ? applyEvents(state, session, command, view)
-          : applyInspect(state, session, command, view);
+        return applyReading(state, session, command, view);
+      case 'upsertSchedule':
+        return unknownTarget(session, [command]) ?? applyUpsertSchedule(state, session, command, context.random);
+      case 'manageSchedule':
+        return applyManageSchedule(state, session, command, context.random, view);
       case 'createToken':
         return applyCreateToken(state, command);
       case 'revokeToken':
         return applyRevokeToken(state, command);
+      case 'retainEvents':
+        return applyRetainEvents(state, command);
     }
   }
 
@@ -388,7 +433,12 @@ export class Machine {
     try {
       const channel = findOrCreateChannel(this.#state, command.channel);
       const policy = internPolicy(this.#state, command.policy);
-      session.refs.set(command.ref, { channel, policy, rights: rightsOn(session.grant, channel.name) });
+      session.refs.set(command.ref, {
+        channel,
+        policy,
+        rights: rightsOn(session.grant, channel.name),
+        usage: undefined,
+      });
       session.refusedRefs.delete(command.ref);
       if (command.settings !== undefined) {
         const { channel: name } = command;
@@ -433,7 +483,45 @@ export { NOTHING_COLD };
 export { openPack, type Pack } from './pack.ts';
 export type { ClaimedMessage as Claimed, ColdView, Flushed, Loader, Need, Proof, RangePart, Session, SessionEnd };
 
+const NO_EFFECTS: Together = { produced: undefined, effects: undefined };
+
 const DONE: Reply = { kind: 'done' };
+
+function planReading(state: MachineState, session: Session, command: Inspect, view: ColdView): Need | undefined {
+  switch (command.what) {
+    case 'children':
+    case 'flow':
+      return planFlowView(state, session, command, view);
+    case 'events':
+      return planEvents(state, session, command, view);
+    case 'search':
+      return planSearch(state, session, command, view);
+    case 'usage':
+      return planUsage(state, command, view);
+    case 'bulks':
+      return undefined;
+    default:
+      return planInspect(state, session, command, view);
+  }
+}
+
+function applyReading(state: MachineState, session: Session, command: Inspect, view: ColdView): Reply {
+  switch (command.what) {
+    case 'children':
+    case 'flow':
+      return applyFlowView(state, session, command, view);
+    case 'events':
+      return applyEvents(state, session, command, view);
+    case 'search':
+      return applySearch(state, session, command, view);
+    case 'usage':
+      return applyUsage(state, command, view);
+    case 'bulks':
+      return inspectBulks(state, session, command);
+    default:
+      return applyInspect(state, session, command, view);
+  }
+}
 
 /** Whether no other message counts for those that are produced under this name. */
 function isServedAlone(session: Session, ref: number): boolean {
@@ -445,7 +533,10 @@ function isServedAlone(session: Session, ref: number): boolean {
 
 /** Commands with an effect that must not happen twice; the others may be repeated at will. */
 function isRemembered({ kind }: Command): boolean {
-  const changesMessages = kind === 'produce' || kind === 'settle' || kind === 'annotate' || kind === 'kvCommit';
+  if (kind === 'upsertSchedule' || kind === 'manageSchedule') return true;
+  const changesMessages =
+    kind === 'produce' || kind === 'flow' || kind === 'settle' || kind === 'annotate' || kind === 'kvCommit';
+  if (kind === 'update' || kind === 'bulk' || kind === 'stopBulk') return true;
   return (
     changesMessages || kind === 'control' || kind === 'controlGroup' || kind === 'manage' || kind === 'createToken'
   );

@@ -1,16 +1,16 @@
-/** Acts on channels and on single messages: pause, purge, redrive, retain; cancel, promote. */
-import type { Control, ControlGroup, Manage, Reply } from '../model/command.ts';
+/** Acts on channels and groups: pause, purge, redrive, configure. */
+import type { Control, ControlGroup, Reply } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { type GroupRules, patched } from '../model/policy.ts';
-import type { Entry } from '../model/records.ts';
-import type { Channel, EndedMessage, Message, Session } from './memory.ts';
+import { compareKeys, type Entry } from '../model/records.ts';
+import type { Channel, EndedList, EndedMessage } from './memory.ts';
 import { readyCount } from './channel.ts';
-import { type ColdView, lastEnd, locate, type Need } from './cold.ts';
+import { encodeChannel } from './channels.ts';
+import { type ColdView, lastEnd, type Need } from './cold.ts';
 import { changeGroup, groupOf } from './groups.ts';
 import { KIND } from './layout.ts';
-import { admitAgain, end, move, scheduleRemoval } from './lifecycle.ts';
-import { refusalFor } from './rights.ts';
-import type { EndedRecord, MachineState } from './state.ts';
+import { admitAgain, scheduleRemoval } from './lifecycle.ts';
+import { type EndedRecord, journalChannel, type MachineState } from './state.ts';
 
 const DONE: Reply = { kind: 'done' };
 
@@ -27,6 +27,9 @@ export function applyControl(state: MachineState, command: Control): Reply {
   switch (command.action) {
     case 'pause':
     case 'resume':
+      if (channel.paused !== (command.action === 'pause')) {
+        journalChannel(state, command.action === 'pause' ? 'paused' : 'resumed', channel);
+      }
       channel.paused = command.action === 'pause';
       state.dispatchable.add(channel);
       return DONE;
@@ -42,7 +45,12 @@ export function applyControl(state: MachineState, command: Control): Reply {
       return { kind: 'value', value: dead };
     }
     case 'configure':
-      if (command.settings !== undefined) channel.settings = patched(channel.settings, command.settings);
+      if (command.settings !== undefined) {
+        const before = encodeChannel(channel);
+        channel.settings = patched(channel.settings, command.settings);
+        // A process that starts says again what holds.
+        if (compareKeys(before, encodeChannel(channel)) !== 0) journalChannel(state, 'configured', channel);
+      }
       state.dispatchable.add(channel);
       if (channel.groups.size > 0) state.regrouping.set(channel, 0);
       for (const list of Object.values(channel.ended)) {
@@ -98,7 +106,7 @@ export function applyRedrive(state: MachineState, channel: Channel, view: ColdVi
     const ends = view.range(state.layout.range(KIND.ended, message.pack));
     // Others have left since the records were asked for, and this one has moved up: it is for the next step.
     if (ends === undefined) continue;
-    redrive(state, channel, message, newestEnd(state, message, ends));
+    bringBack(state, channel.ended.dead, message, newestEnd(state, message, ends), 'redriven');
     channel.redriveLeft -= 1;
   }
   if (dead.length > 0 && channel.redriveLeft > 0) return;
@@ -106,34 +114,6 @@ export function applyRedrive(state: MachineState, channel: Channel, view: ColdVi
   state.changes.channels.add(channel);
   state.changes.dirty = true;
   if (channel.purgeBelow === 0) state.busyChannels.delete(channel);
-}
-
-export function planManage(state: MachineState, command: Manage, view: ColdView): Need | undefined {
-  const located = locate(state.layout, command.id, view);
-  if (!('found' in located)) return located;
-  if (located.found === undefined || state.messages.has(located.found.seq)) return undefined;
-  const ends = state.layout.range(KIND.ended, located.found.pack);
-  return view.range(ends) === undefined ? { keys: [], ranges: [ends] } : undefined;
-}
-
-export function applyManage(state: MachineState, session: Session, command: Manage, view: ColdView): Reply {
-  const located = locate(state.layout, command.id, view);
-  const at = 'found' in located ? located.found : undefined;
-  if (at === undefined) return notFound();
-  const message = state.messages.get(at.seq);
-  if (message !== undefined) {
-    const refusal = refusalFor(session, message.channel.name, command.action, 'admin');
-    return refusal ?? manageLive(state, message, command.action);
-  }
-  const record = lastEnd(at, view.range(state.layout.range(KIND.ended, at.pack)) ?? []);
-  const kept = record === undefined ? undefined : keptMessage(state, record);
-  if (kept === undefined || record?.state === undefined) return notFound();
-  const channel = state.channelNumbers.get(record.channel) as Channel;
-  const refusal = refusalFor(session, channel.name, command.action, 'admin');
-  if (refusal !== undefined) return refusal;
-  if (command.action !== 'redrive' || record.state !== 'dead') return wrongState(command.action, record.state);
-  redrive(state, channel, kept, record);
-  return DONE;
 }
 
 /** The newest record of a message's end: one that is not written yet, or the last of those that were. */
@@ -153,38 +133,27 @@ export function keptMessage(state: MachineState, record: EndedRecord): EndedMess
   return candidate?.seq === record.seq ? candidate : undefined;
 }
 
-function manageLive(state: MachineState, message: Message, action: Manage['action']): Reply {
-  if (action === 'promote' && message.state === 'delayed') {
-    move(state, message, 'promoted', { order: state.nextSeq++ });
-    return DONE;
-  }
-  if (action !== 'cancel') return wrongState(action, message.state);
-  const { lease } = message;
-  if (lease !== undefined) {
-    const notice = { kind: 'revoked', seq: message.seq, token: lease.token, reason: 'cancelled' } as const;
-    state.changes.notices.push({ session: lease.session, notice });
-  }
-  end(state, message, 'cancelled', {});
-  return DONE;
-}
-
 function nextDead(channel: Channel): EndedMessage[] {
   return channel.ended.dead.messages.slice(0, Math.min(REDRIVE_STEP, channel.redriveLeft));
 }
 
-function redrive(state: MachineState, channel: Channel, message: EndedMessage, record: EndedRecord | undefined): void {
+/** Brings an ended message back, whose record is that of its end. */
+export function bringBack(
+  state: MachineState,
+  list: EndedList,
+  message: EndedMessage,
+  record: EndedRecord | undefined,
+  happening: 'redriven' | 'retried',
+  keepsAttempts: boolean = false,
+): void {
   const policy = record === undefined ? undefined : state.policyNumbers.get(record.policy);
   if (record === undefined || policy === undefined) {
-    throw new HoldfastError('BROKER_FAILED', `Cannot redrive message ${message.seq}: the record of its end is missing`);
+    throw new HoldfastError(
+      'BROKER_FAILED',
+      `Cannot bring message ${message.seq} back: the record of its end is missing`,
+    );
   }
-  channel.ended.dead.messages.remove(message);
-  admitAgain(state, channel, policy, record);
-}
-
-function notFound(): Reply {
-  return { kind: 'refused', code: 'NOT_FOUND', message: 'No message has this id any more' };
-}
-
-function wrongState(action: string, is: string): Reply {
-  return { kind: 'refused', code: 'WRONG_STATE', message: `Cannot ${action} a message that is ${is}` };
+  list.messages.remove(message);
+  const channel = state.channelNumbers.get(list.channel) as Channel;
+  admitAgain(state, channel, policy, record, happening, keepsAttempts);
 }

@@ -2,10 +2,14 @@
  * What the machine keeps in memory: messages that have not ended, small and of one shape, never with their
  * payload; channels, sessions and dedupe keys. Plain data that refers to each other, hence one file.
  */
+import type { ScanPosition } from '../model/filter.ts';
+import type { Bulk, BulkView } from '../model/life.ts';
 import type { ChannelTotals, Failure, HistoryEntry, Reply } from '../model/command.ts';
+import type { Histogram, OpenHistogram } from '../model/histogram.ts';
 import type { ChannelSettings, GroupRules, Policy } from '../model/policy.ts';
 import type { Grant, RightSet } from '../model/scopes.ts';
 import type { EndedState, LiveState } from '../model/states.ts';
+import type { UsageCounts } from '../model/usage.ts';
 import type { OrderedIndex } from './ordered-index.ts';
 
 export interface Message {
@@ -97,6 +101,10 @@ export interface Lease {
   /** The message was a suspect when it was claimed, so it was given to a session that held nothing but others like it. */
   readonly alone: boolean;
   started: boolean;
+  /** In machine time; 0 while nobody has said so, -1 where nobody knows any more, as it may have been under another broker. */
+  startedAt: number;
+  /** Where what its session does with the message is counted. */
+  usage: Usage | undefined;
   /** When the broker takes the lease back, in machine time; 0 for never. */
   deadlineAt: number;
 }
@@ -121,6 +129,10 @@ export interface Extra {
   givenUp: 'failed' | 'expired' | undefined;
   /** How much of a rate it takes. */
   cost: number;
+  /** Its handler was told to end because the message is cancelled, for this reason; what it does counts until the lease ends. */
+  cancelled: string | undefined;
+  /** The pack of its own in which its payload stands since it was replaced; 0 for the one that it was produced in. */
+  payloadPack: number;
   /** It ended once before, so an older record of that end exists. */
   returned: boolean;
   /** The newest deaths that were counted, the oldest first: each can be taken back when its session turns out to live. */
@@ -147,7 +159,10 @@ export interface Channel {
   purgeBelow: number;
   /** How many dead messages, the oldest first, are still to be redriven; 0 when no redrive is under way. */
   redriveLeft: number;
+  /** Changed through `totalsOf` of `counts.ts` only, so that each minute gets its own. */
   readonly totals: { -readonly [K in keyof ChannelTotals]: ChannelTotals[K] };
+  /** What is counted by the minute; `undefined` before there was anything. */
+  counts: ChannelCounts | undefined;
 
   /** Ready messages without a group in claim order, but for the suspects. */
   readonly ready: OrderedIndex<Message>;
@@ -194,6 +209,39 @@ export interface Channel {
   readonly watchers: Set<Session>;
 }
 
+/** What a channel counts by the minute, see `counts.ts`. */
+export interface ChannelCounts {
+  /** The minute under way, counted since 1970, and when it ends, in machine time. */
+  readonly minute: number;
+  readonly endsAt: number;
+  /** The totals as they were when it began. */
+  readonly before: ChannelTotals;
+  /** From ready to start, and from start to end: in this minute, and in all those before it. */
+  latency: OpenHistogram | undefined;
+  handling: OpenHistogram | undefined;
+  readonly pastLatency: Histogram;
+  readonly pastHandling: Histogram;
+  /** The oldest minute that may have a record, and the newest that has one; 0 when there is none. */
+  oldest: number;
+  newest: number;
+  /** It has counted something that no commit under way writes. */
+  isUnwritten: boolean;
+}
+
+/** What an access token has done in one channel, or with KV, on one day, see `usage.ts`. */
+export interface Usage extends Mutable<UsageCounts> {
+  /** Counted since 1970, and when it ends, in machine time. */
+  readonly day: number;
+  readonly endsAt: number;
+  /** The id of the access token; empty for none. */
+  readonly token: string;
+  /** The number of the channel, or what stands for KV or for the rest. */
+  readonly channel: number;
+  isUnwritten: boolean;
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
 /** The messages of one stored record, in no order. */
 export interface Page {
   readonly channel: Channel;
@@ -236,6 +284,8 @@ export interface Session {
   /** Why a channel was not declared, for the commands that call it by that name all the same. */
   readonly refusedRefs: Map<number, Extract<Reply, { kind: 'refused' }>>;
   readonly consumers: Map<number, Consumer>;
+  /** Where what it does with KV is counted. */
+  usage: Usage | undefined;
   readonly held: Map<number, Message>;
   /** The channel whose suspect waits to be delivered to it: it gets nothing new until it is clear for that. */
   reserved: Channel | undefined;
@@ -278,18 +328,39 @@ export interface ChannelRef {
   readonly policy: PolicyRef;
   /** Of the session whose ref it is. */
   readonly rights: RightSet;
+  /** Where what the session produces is counted. */
+  usage: Usage | undefined;
 }
 
 export interface Consumer {
   readonly number: number;
   readonly session: Session;
   readonly channel: Channel;
+  /** Where what it is handed is counted. */
+  usage: Usage | undefined;
   /** How many messages it is willing to hold, and how many of them its handlers can take at once. */
   size: number;
   handlers: number;
   held: number;
   /** Stands in the channel's line of consumers. */
   queued: boolean;
+}
+
+/** A bulk as the machine keeps it. */
+export interface BulkRun {
+  readonly number: number;
+  readonly channel: Channel;
+  readonly command: Bulk;
+  /** In machine time; what has ended later is not concerned. */
+  readonly startedAt: number;
+  state: BulkView['state'];
+  position: ScanPosition | undefined;
+  looked: number;
+  changed: number;
+  /** 0 while it runs. */
+  endedAt: number;
+  /** Sessions that want to hear of its end. */
+  readonly watchers: Set<Session>;
 }
 
 export interface AccessToken {

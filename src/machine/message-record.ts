@@ -252,7 +252,9 @@ function writeExtra(writer: ByteWriter, extra: Extra): void {
       (extra.charges.length === 0 ? 0 : 32) |
       (extra.undelivered ? 64 : 0) |
       (extra.givenUp === undefined ? 0 : 128) |
-      (extra.cost === 1 ? 0 : 256),
+      (extra.cost === 1 ? 0 : 256) |
+      (extra.cancelled === undefined ? 0 : 512) |
+      (extra.payloadPack === 0 ? 0 : 1_024),
   );
   writer.varint(extra.deaths);
   writer.varint(extra.undecodable);
@@ -268,6 +270,8 @@ function writeExtra(writer: ByteWriter, extra: Extra): void {
   }
   if (extra.givenUp !== undefined) writer.u8(GIVEN_UP.indexOf(extra.givenUp));
   if (extra.cost !== 1) writer.varint(extra.cost);
+  if (extra.cancelled !== undefined) writer.text(extra.cancelled);
+  if (extra.payloadPack !== 0) writer.varint(-extra.payloadPack);
   if (extra.charges.length === 0) return;
   writer.varint(extra.charges.length);
   for (const { token, session, deliveries, alone } of extra.charges) {
@@ -295,6 +299,8 @@ function readExtra(reader: ByteReader, isWide: boolean): Extra {
   }
   const givenUp = flags & 128 ? GIVEN_UP[reader.u8()] : undefined;
   const cost = flags & 256 ? reader.varint() : 1;
+  const cancelled = flags & 512 ? reader.text() : undefined;
+  const payloadPack = flags & 1_024 ? -reader.varint() : 0;
   const charges: Charge[] = [];
   for (let left = flags & 32 ? reader.varint() : 0; left > 0; left--) {
     const [token, session, deliveries] = [reader.varint(), reader.varint(), reader.varint()];
@@ -313,6 +319,8 @@ function readExtra(reader: ByteReader, isWide: boolean): Extra {
     undelivered: (flags & 64) !== 0,
     givenUp,
     cost,
+    cancelled,
+    payloadPack,
     charges,
   };
 }

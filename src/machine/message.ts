@@ -1,7 +1,17 @@
 /** Small questions about a message and its group, and the orders that they stand in. */
 import type { HistoryEntry } from '../model/command.ts';
 import type { GroupRules } from '../model/policy.ts';
-import type { AccessToken, DedupeSlot, EndedList, EndedMessage, Extra, Gate, Group, Message } from './memory.ts';
+import type {
+  AccessToken,
+  Channel,
+  DedupeSlot,
+  EndedList,
+  EndedMessage,
+  Extra,
+  Gate,
+  Group,
+  Message,
+} from './memory.ts';
 
 export const HISTORY_LENGTH = 32;
 
@@ -21,6 +31,8 @@ export function extraOf(message: Message): Extra {
     undelivered: false,
     givenUp: undefined,
     cost: 1,
+    cancelled: undefined,
+    payloadPack: 0,
     returned: false,
     charges: [],
   };
@@ -92,6 +104,10 @@ export function compareWindows(a: DedupeSlot, b: DedupeSlot): number {
 
 export function compareTokenExpiries(a: AccessToken, b: AccessToken): number {
   return a.expiresAt - b.expiresAt || compareTexts(a.id, b.id);
+}
+
+export function compareOldMinutes(a: Channel, b: Channel): number {
+  return (a.counts?.newest ?? 0) - (b.counts?.newest ?? 0) || a.number - b.number;
 }
 
 function compareTexts(a: string, b: string): number {

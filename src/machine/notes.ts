@@ -27,13 +27,18 @@ export function readNotes(value: Value | undefined): Notes {
   return { progress, log };
 }
 
+/** As much of a line as is kept. */
+export function cutLine(line: string): string {
+  return line.slice(0, MAX_LOG_LINE_CHARACTERS);
+}
+
 /** The notes after an addition. */
 export function encodeNotes(
   before: Notes,
   addition: { readonly progress: Uint8Array | undefined; readonly line: string | undefined },
 ): Value {
   const progress = addition.progress ?? before.progress;
-  const added = addition.line === undefined ? [] : [addition.line.slice(0, MAX_LOG_LINE_CHARACTERS)];
+  const added = addition.line === undefined ? [] : [cutLine(addition.line)];
   const log = [...before.log, ...added].slice(-MAX_LOG_LINES);
   const writer = new ByteWriter();
   writer.u8(RECORD_VERSION);

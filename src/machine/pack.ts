@@ -8,7 +8,7 @@
  * ```
  */
 import { BlockReader } from '../model/block.ts';
-import { allocate, ByteReader, ByteWriter } from '../model/bytes.ts';
+import { ByteReader, ByteWriter } from '../model/bytes.ts';
 import { MESSAGE_ID_BYTES } from '../model/message-id.ts';
 import { compareKeys, type Value } from '../model/records.ts';
 
@@ -40,14 +40,19 @@ export function encodePack(producedAt: number, channel: number, block: Uint8Arra
   return scratch.finish();
 }
 
-/** The record of those messages of a pack that are still there. */
-export function encodeSparsePack(pack: Pack, kept: readonly number[]): Value {
-  writeHeader(SPARSE, pack.producedAt, pack.channel);
-  scratch.u8(pack.codec);
-  scratch.varint(kept.length);
-  for (const index of kept) {
+/** The record of messages that were not produced together, or of those of a pack that are still there. */
+export function encodeItems(
+  producedAt: number,
+  channel: number,
+  codec: number,
+  items: readonly { readonly index: number; readonly item: Uint8Array }[],
+): Value {
+  writeHeader(SPARSE, producedAt, channel);
+  scratch.u8(codec);
+  scratch.varint(items.length);
+  for (const { index, item } of items) {
     scratch.varint(index);
-    scratch.bytes(itemOf(pack, index) ?? EMPTY);
+    scratch.bytes(item);
   }
   return scratch.finish();
 }
@@ -125,5 +130,3 @@ function writeHeader(version: number, producedAt: number, channel: number): void
   scratch.f64(producedAt);
   scratch.varint(channel);
 }
-
-const EMPTY = allocate(0);

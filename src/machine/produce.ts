@@ -6,14 +6,18 @@ import { messageIdText } from '../model/message-id.ts';
 import type { DedupeRule } from '../model/policy.ts';
 import type { Channel, ChannelRef, DedupeSlot, DueClock, Message, PolicyRef, Session } from './memory.ts';
 import { backlogOf } from './channel.ts';
+import { totalsOf } from './counts.ts';
 import { findSlot, rewriteSlot, takeSlot } from './dedupe.ts';
+import { isNode } from './flow-graph.ts';
 import { limitsGroups, messagesWithoutRoom, roomFor, tellWithoutRoom, wantRoom } from './group-room.ts';
 import { joinGroup } from './groups.ts';
 import { KIND } from './layout.ts';
-import { admit, end, releasePack } from './lifecycle.ts';
+import { admit, end } from './lifecycle.ts';
 import { extraOf } from './message.ts';
 import { encodePack } from './pack.ts';
+import { releasePack } from './packs.ts';
 import { type MachineState, put } from './state.ts';
+import { countWrites, type Holder, usageOf } from './usage.ts';
 
 /** Adds the messages and says which of them were not stored. */
 export function applyProduce(
@@ -31,7 +35,7 @@ export function applyProduce(
     const answer = tellWithoutRoom(channel, session, without);
     return 'kind' in answer ? answer : { kind: 'produced', exceptions: answer };
   }
-  const exceptions = produceBlocks(state, session, target, command.blocks, { left: room, ofGroups: true });
+  const exceptions = produceBlocks(state, session, target, command.blocks, room);
   if (maxBacklog !== 0 && exceptions.some(({ what }) => what === 'backlogFull')) {
     channel.roomWanted.set(session, maxBacklog);
   }
@@ -57,34 +61,77 @@ export function wantRoomAgain(state: MachineState, session: Session, { ref }: Pr
   else state.changes.notices.push({ session, notice: { kind: 'room', channel: channel.name } });
 }
 
-/** How many messages the channel may still take, and whether its groups are asked too. */
-interface Room {
-  readonly left: number;
-  readonly ofGroups: boolean;
+/** How messages come in that are not produced on their own. */
+export interface Intake {
+  /** There is room for them, or is to be: nobody is left to be told that there is none. */
+  readonly isUnbounded?: boolean;
+  /** A message of a flow never takes the place of one that stands, or waits behind it. */
+  readonly asNodes?: boolean;
 }
 
-/** For messages that are never refused for a full backlog, or of which it is known that there is room. */
-export const UNBOUNDED: Room = { left: Infinity, ofGroups: false };
-
-/** Adds as many messages of the blocks as there is room for. */
+/** Adds as many messages of the blocks as there is room for; without a session, nobody can wait for their ends. */
 export function produceBlocks(
   state: MachineState,
-  session: Session,
-  target: ChannelRef,
+  session: Session | undefined,
+  target: Pick<ChannelRef, 'channel' | 'policy'> & Holder,
   blocks: readonly Uint8Array[],
-  { left: room, ofGroups }: Room,
+  room: number,
+  intake: Intake = {},
 ): ProduceException[] {
   const exceptions: ProduceException[] = [];
   let index = 0;
   let left = room;
+  let bytes = 0;
   for (const block of blocks) {
-    const admitted = admitBlock(state, session, target, block, index, { left, ofGroups }, exceptions);
+    const admitted = admitBlock(state, session, target, block, index, left, exceptions, intake);
     left -= admitted.stored;
+    bytes += admitted.bytes;
     index += admitted.count;
   }
-  target.channel.totals.produced += index - exceptions.length;
-  state.changes.channels.add(target.channel);
+  const stored = index - exceptions.length;
+  totalsOf(state, target.channel).produced += stored;
+  // What the broker itself produces is nobody's.
+  if (stored > 0 && session !== undefined) {
+    const usage = usageOf(state, session, target.channel, target);
+    usage.messages += stored;
+    countWrites(state, usage, stored, bytes);
+  }
   return exceptions;
+}
+
+/** The first of the channels that have no room for all that is to be produced to them. */
+export function fullChannel(
+  session: Session,
+  produced: readonly Pick<Produce, 'ref' | 'blocks'>[],
+): string | undefined {
+  const counts = new Map<ChannelRef, number>();
+  for (const { ref, blocks } of produced) {
+    const target = session.refs.get(ref);
+    if (target !== undefined && target.policy.policy.maxBacklog !== 0) {
+      counts.set(target, (counts.get(target) ?? 0) + countOf(blocks));
+    }
+  }
+  for (const [{ channel, policy }, count] of counts) {
+    if (backlogOf(channel) + count > policy.policy.maxBacklog) return channel.name;
+  }
+  return channelOfFullGroup(session, produced);
+}
+
+function channelOfFullGroup(
+  session: Session,
+  produced: readonly Pick<Produce, 'ref' | 'blocks'>[],
+): string | undefined {
+  const grouped = new Map<Channel, Uint8Array[]>();
+  for (const { ref, blocks } of produced) {
+    const channel = session.refs.get(ref)?.channel;
+    if (channel !== undefined && limitsGroups(channel)) {
+      grouped.set(channel, [...(grouped.get(channel) ?? []), ...blocks]);
+    }
+  }
+  for (const [channel, blocks] of grouped) {
+    if (messagesWithoutRoom(channel, blocks).length > 0) return channel.name;
+  }
+  return undefined;
 }
 
 /** How many messages the blocks hold. */
@@ -95,35 +142,37 @@ export function countOf(blocks: readonly Uint8Array[]): number {
 /** Stores the messages of one block under consecutive numbers; a message that is not stored leaves its number unused. */
 function admitBlock(
   state: MachineState,
-  session: Session,
-  { channel, policy }: ChannelRef,
+  session: Session | undefined,
+  { channel, policy }: Pick<ChannelRef, 'channel' | 'policy'>,
   block: Uint8Array,
   firstIndex: number,
-  room: Room,
+  room: number,
   exceptions: ProduceException[],
-): { stored: number; count: number } {
+  { isUnbounded = false, asNodes = false }: Intake,
+): { stored: number; count: number; bytes: number } {
   const reader = new BlockReader(block);
   const pack = state.nextSeq;
   const fingerprints = allocate(reader.count * FINGERPRINT_BYTES);
   const { dedupe: rule } = policy.policy;
-  const boundsGroups = room.ofGroups && limitsGroups(channel);
   state.nextSeq += reader.count;
   // The pack counts as held while its messages are admitted: one may be replaced by a later one of the same block.
   state.packs.set(pack, 2);
   let stored = 0;
+  let bytes = 0;
   for (let i = 0; reader.next(); i++) {
     const slot = rule !== undefined && reader.dedupe !== '' ? findSlot(state, channel, reader.dedupe) : undefined;
-    const standing = slot === undefined ? undefined : whatStands(state, slot, rule as DedupeRule);
+    const standing = slot === undefined ? undefined : asNodes ? 'first' : whatStands(state, slot, rule as DedupeRule);
     if (standing === 'first') {
-      channel.totals.deduplicated += 1;
+      totalsOf(state, channel).deduplicated += 1;
       exceptions.push({ index: firstIndex + i, what: 'deduplicated', id: bytesOf((slot as DedupeSlot).id) });
       continue;
     }
-    if (stored >= room.left) {
+    if (stored >= room) {
       exceptions.push({ index: firstIndex + i, what: 'backlogFull', id: undefined });
       continue;
     }
-    if (boundsGroups && reader.group !== '' && roomFor(channel, reader.group) <= 0) {
+    const isBounded = !isUnbounded && reader.group !== '' && limitsGroups(channel);
+    if (session !== undefined && isBounded && roomFor(channel, reader.group) <= 0) {
       exceptions.push({ index: firstIndex + i, what: 'backlogFull', id: undefined });
       wantRoom(channel, reader.group, session);
       continue;
@@ -131,9 +180,10 @@ function admitBlock(
     // One that is refused for want of room may come again under its id, and is to be found in that later pack.
     reader.copyIdEnd(fingerprints, stored * FINGERPRINT_BYTES, FINGERPRINT_BYTES);
     stored += 1;
+    bytes += reader.end - reader.payloadStart;
     state.packs.set(pack, (state.packs.get(pack) as number) + 1);
     const message = createMessage(state, channel, policy, pack + i, pack, reader);
-    if (reader.awaited) awaitEnd(state, session, messageIdText(reader.id), message.seq);
+    if (reader.awaited && session !== undefined) awaitEnd(state, session, messageIdText(reader.id), message.seq);
     if (standing === 'both') {
       waitBehind(state, slot as DedupeSlot, message, textOf(reader.id));
       admit(state, message);
@@ -150,7 +200,7 @@ function admitBlock(
   }
   // Gives up the two holds of above; when nothing of the block is left, the pack goes again.
   dropHold(state, pack, reader.second, stored);
-  return { stored, count: reader.count };
+  return { stored, count: reader.count, bytes };
 }
 
 /** The bytes of an id that the index keeps for a stored message: random ones, to tell most apart without the pack. */
@@ -171,7 +221,7 @@ function whatStands(state: MachineState, slot: DedupeSlot, rule: DedupeRule): 'f
   if (rule.mode === 'reject' || standing === undefined) return 'first';
   // One that was redriven, or that goes on among the dead letters, has given up its key and would never hand it over.
   if (rule.mode === 'keepLast') return standing.extra?.dedupe === slot.hash ? 'both' : 'first';
-  return standing.state === 'leased' || standing.deliveries > 0 ? 'first' : 'second';
+  return standing.state === 'leased' || standing.deliveries > 0 || isNode(state, standing) ? 'first' : 'second';
 }
 
 /** Whether the end of the message that holds a key ends or hands over the key. */
@@ -267,4 +317,5 @@ function storePack(
   put(state, state.layout.key(KIND.pack, pack), value);
   state.changes.packs.push({ number: pack, value });
   put(state, state.layout.key(KIND.ids, second, pack), fingerprints);
+  state.newestSecond = Math.max(state.newestSecond, second);
 }

@@ -2,6 +2,7 @@
 import { secondStart } from '../model/block.ts';
 import type { Channel, Message } from './memory.ts';
 import type { OrderedIndex } from './ordered-index.ts';
+import { producedAt } from './produce-times.ts';
 import type { MachineState } from './state.ts';
 
 /** Priorities that are looked at, the smallest first. */
@@ -11,7 +12,7 @@ const MAX_PRIORITIES = 100;
 export function oldestReadyMs(state: MachineState, channel: Channel): number | undefined {
   let since = Infinity;
   for (const index of [channel.suspects, channel.ready, channel.grouped]) {
-    for (const message of longestWaiting(index)) since = Math.min(since, readySince(message));
+    for (const message of longestWaiting(index)) since = Math.min(since, readyAbout(message));
   }
   return since === Infinity ? undefined : Math.max(0, Math.floor(state.now - since));
 }
@@ -33,6 +34,13 @@ function* longestWaiting(index: OrderedIndex<Message>): Generator<Message> {
   }
 }
 
-function readySince({ dueAt, second }: Message): number {
+/** To a second, by the clock of the producer: the same under every broker. */
+function readyAbout({ dueAt, second }: Message): number {
   return dueAt === 0 ? secondStart(second) : dueAt;
+}
+
+/** Since when a message is ready, to a fiftieth of its age; of one that was produced under another broker, to a second. */
+export function readySince({ produceTimes }: MachineState, message: Message): number {
+  if (message.dueAt !== 0) return message.dueAt;
+  return producedAt(produceTimes, message.seq) ?? readyAbout(message);
 }

@@ -30,6 +30,10 @@ export function refusalOf({ grant }: Session, command: Command): Refused | undef
       if (deadLetter === undefined || hasRight(rightsOn(grant, deadLetter), 'produce')) return undefined;
       return lacksRight('move dead messages to', deadLetter, 'produce');
     }
+    case 'bulk':
+      return hasRight(rightsOn(grant, command.channel), 'admin')
+        ? undefined
+        : lacksRight(`${command.action} messages of`, command.channel, 'admin');
     case 'control':
     case 'controlGroup':
       return hasRight(rightsOn(grant, command.channel), 'admin')
@@ -41,12 +45,17 @@ export function refusalOf({ grant }: Session, command: Command): Refused | undef
         : lacks(`watch "${command.channel}"`, `channel:${command.channel}:read or consume`);
     case 'inspect':
       if (command.what === 'tokens') return lacks('list access tokens', 'server:admin');
+      if (command.what === 'usage') return lacks('show who has used how much', 'server:admin');
       if (command.what === 'channels' || command.what === 'overview' || command.what === 'message') return undefined;
-      // Without a channel, they are the events of all that the session may read.
-      if (command.what === 'events' && command.channel === undefined) return undefined;
-      return hasRight(rightsOn(grant, command.channel ?? ''), 'read')
-        ? undefined
-        : lacksRight('look into', command.channel ?? '', 'read');
+      // Who holds a message may see what it waited for; a flow is looked at by its id.
+      if (command.what === 'children' || command.what === 'flow') return undefined;
+      // Those are left out of the answer that the session may not read.
+      if (command.what === 'bulks') return undefined;
+      // The channel of a schedule is known only where the schedule is.
+      if (command.what === 'schedule' || command.what === 'schedules') return undefined;
+      // Without a channel, they are those of all that the session may read.
+      if (command.what === 'events') return refusalToHear(grant, command.filter.channel);
+      return refusalToHear(grant, command.channel);
     case 'kvRead':
     case 'kvWatch':
       return refusalToRead(grant, command);
@@ -54,6 +63,8 @@ export function refusalOf({ grant }: Session, command: Command): Refused | undef
       return refusalOnKv({ grant }, command);
     case 'createToken':
       return lacks('create an access token', 'server:admin');
+    case 'retainEvents':
+      return lacks('say how many events are kept', 'server:admin');
     case 'backup':
       return lacks('back the store up', 'server:admin');
     case 'revokeToken':
@@ -61,6 +72,11 @@ export function refusalOf({ grant }: Session, command: Command): Refused | undef
     default:
       return undefined;
   }
+}
+
+function refusalToHear(grant: Grant, channel: string | undefined): Refused | undefined {
+  if (channel === undefined || hasRight(rightsOn(grant, channel), 'read')) return undefined;
+  return lacksRight('look into', channel, 'read');
 }
 
 /** Why what a commit checks and changes is not for this session; `undefined` when it is. */
@@ -121,6 +137,17 @@ export function refusalFor(
   const scope =
     rights === 0 ? `the right to ${oneOf.join(' or ')} on its channel` : `channel:${channel}:${oneOf.join(' or ')}`;
   return lacks(`${doing} this message`, scope);
+}
+
+/** Why a schedule of this channel is not for the session; `undefined` when it is. */
+export function refusalOnSchedule(
+  { grant }: Session,
+  channel: string,
+  right: 'produce' | 'read' | 'admin',
+): Refused | undefined {
+  if (hasRight(rightsOn(grant, channel), right)) return undefined;
+  const doing = { produce: 'run a schedule of', read: 'look at a schedule of', admin: 'change a schedule of' };
+  return lacksRight(doing[right], channel, right);
 }
 
 function lacksRight(doing: string, channel: string, right: ChannelRight): Refused {

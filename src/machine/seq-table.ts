@@ -1,5 +1,7 @@
 /** A map from sequence numbers to values that takes a few bytes a value, because neighbours share an array. */
 
+import { OrderedIndex } from './ordered-index.ts';
+
 const CHUNK = 512;
 
 interface Chunk<T> {
@@ -9,6 +11,8 @@ interface Chunk<T> {
 
 export class SeqTable<T> {
   readonly #chunks = new Map<number, Chunk<T>>();
+  /** The numbers of the chunks, in their order. */
+  readonly #numbers = new OrderedIndex<number>((a, b) => a - b);
   #size = 0;
 
   get size(): number {
@@ -29,6 +33,7 @@ export class SeqTable<T> {
     if (chunk === undefined) {
       chunk = { values: Array.from({ length: CHUNK }, () => undefined), used: 0 };
       this.#chunks.set(number, chunk);
+      this.#numbers.add(number);
     }
     if (chunk.values[seq % CHUNK] === undefined) {
       chunk.used += 1;
@@ -44,8 +49,33 @@ export class SeqTable<T> {
     chunk.values[seq % CHUNK] = undefined;
     chunk.used -= 1;
     this.#size -= 1;
-    if (chunk.used === 0) this.#chunks.delete(number);
+    if (chunk.used === 0) {
+      this.#chunks.delete(number);
+      this.#numbers.remove(number);
+    }
     return true;
+  }
+
+  /** The value with the lowest number above this one. */
+  above(seq: number): T | undefined {
+    const from = seq + 1;
+    for (let rank = this.#numbers.rank(Math.floor(from / CHUNK)); ; rank++) {
+      const number = this.#numbers.at(rank);
+      if (number === undefined) return undefined;
+      const { values } = this.#chunks.get(number) as Chunk<T>;
+      for (let i = Math.max(0, from - number * CHUNK); i < CHUNK; i++) if (values[i] !== undefined) return values[i];
+    }
+  }
+
+  /** The value with the highest number below this one. */
+  below(seq: number): T | undefined {
+    const to = seq - 1;
+    for (let rank = this.#numbers.rank(Math.floor(to / CHUNK) + 1) - 1; rank >= 0; rank--) {
+      const number = this.#numbers.at(rank) as number;
+      const { values } = this.#chunks.get(number) as Chunk<T>;
+      for (let i = Math.min(CHUNK - 1, to - number * CHUNK); i >= 0; i--) if (values[i] !== undefined) return values[i];
+    }
+    return undefined;
   }
 
   *values(): Generator<T> {

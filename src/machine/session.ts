@@ -26,6 +26,7 @@ export function createSession(number: number, id: string, host: string, accessTo
     refs: new Map(),
     refusedRefs: new Map(),
     consumers: new Map(),
+    usage: undefined,
     held: new Map(),
     reserved: undefined,
     lone: undefined,

@@ -12,22 +12,29 @@ import {
   type Settle,
   type SettleSet,
   type Started,
+  type Together,
 } from '../model/command.ts';
 import { backoffDelayMs } from '../model/backoff.ts';
 import type { ColdView } from './cold.ts';
+import { addNodes, block, refusalOfNodes } from './flows.ts';
 import { hasNotBegun, holdGroup, keepsPlace } from './groups.ts';
 import { checksHold, prepare, write } from './kv.ts';
-import type { ChannelRef, Message, Session } from './memory.ts';
+import { countEnd, countStart, totalsOf } from './counts.ts';
+import type { ChannelRef, Lease, Message, Session, Usage } from './memory.ts';
 import { amend, end, move } from './lifecycle.ts';
 import { attemptNumber, extraOf, remember } from './message.ts';
-import { encodeNotes, type Notes, notesKey } from './notes.ts';
+import { cutLine, encodeNotes, type Notes, notesKey } from './notes.ts';
 import { touchPage } from './pages.ts';
-import { produceBlocks, UNBOUNDED } from './produce.ts';
+import { produceBlocks } from './produce.ts';
 import { type Refused, refusalOnKv, refusalToProduce } from './rights.ts';
-import { type MachineState, put } from './state.ts';
+import { tellCancelling } from './single.ts';
+import { journal, type MachineState, put } from './state.ts';
+import { countKvWrites, countWrites, usageOf } from './usage.ts';
 
 /** How much later than the client the broker ends a handler's time, in milliseconds: the client's word comes first. */
 const TIMEOUT_GRACE_MS = 1_000;
+
+const encoder = new TextEncoder();
 
 /** Settles each lease for itself; a stale token changes nothing, and its position is in the answer. */
 export function applySettle(
@@ -37,6 +44,7 @@ export function applySettle(
   random: () => number,
   view: ColdView,
 ): Reply {
+  if (command.together !== undefined) return settleTogether(state, session, command, command.together, random, view);
   const lost: number[] = [];
   const conflicts: number[] = [];
   command.settles.forEach((settle, i) => {
@@ -47,11 +55,57 @@ export function applySettle(
     }
     // Before the checks: whether they hold would tell what the session may not read.
     const refusal = settle.effects && refusalOnKv(session, settle.effects);
+    if (refusal === undefined && settle.effects !== undefined && !checksHold(state, settle.effects.checks, view)) {
+      conflicts.push(i);
+      return;
+    }
+    countSettle(state, session, message, settle.outcome);
     if (refusal !== undefined) failRefused(state, message, refusal, random);
-    else if (settle.effects !== undefined && !checksHold(state, settle.effects.checks, view)) conflicts.push(i);
     else settleOne(state, session, message, settle, random, view);
   });
   return { kind: 'settled', lost, conflicts };
+}
+
+/**
+ * Settles all of them with what they bring along in common, or none: it was made for these messages and no others. So when one
+ * is lost the others stay leased, and their handler runs again without it.
+ */
+function settleTogether(
+  state: MachineState,
+  session: Session,
+  { settles }: SettleSet,
+  together: Together,
+  random: () => number,
+  view: ColdView,
+): Reply {
+  const held = new Set<Message>();
+  const lost: number[] = [];
+  settles.forEach((settle, i) => {
+    const message = heldMessage(session, settle);
+    if (message === undefined || held.has(message)) lost.push(i);
+    else held.add(message);
+  });
+  const { produced, effects } = together;
+  // Before the checks: whether they hold would tell what the session may not read.
+  const unreadable = effects && refusalOnKv(session, effects);
+  const isConflict =
+    lost.length > 0 || (unreadable === undefined && effects !== undefined && !checksHold(state, effects.checks, view));
+  if (isConflict) return { kind: 'settled', lost, conflicts: positionsBut(settles.length, lost) };
+  const refusal = unreadable ?? commitEffects(state, session, produced, effects, view);
+  [...held].forEach((message, i) => {
+    const { outcome } = settles[i] as Settle;
+    countSettle(state, session, message, outcome);
+    // Without their effects no attempt of the batch has been a success.
+    if (refusal !== undefined && (outcome.kind === 'ack' || outcome.kind === 'wait'))
+      failRefused(state, message, refusal, random);
+    else applyOutcome(state, message, outcome, random);
+  });
+  return { kind: 'settled', lost, conflicts: [] };
+}
+
+function positionsBut(count: number, without: readonly number[]): number[] {
+  const left = new Set(without);
+  return Array.from({ length: count }, (_, i) => i).filter((i) => !left.has(i));
 }
 
 /**
@@ -61,7 +115,12 @@ export function applySettle(
 export function applyHolding(state: MachineState, session: Session, command: Holding): void {
   const known = new Set(command.leases.map(({ token }) => token));
   for (const key of command.leases) {
-    if (heldMessage(session, key) !== undefined) continue;
+    const message = heldMessage(session, key);
+    if (message !== undefined) {
+      // The word may have gone to the link before.
+      tellCancelling(state, message);
+      continue;
+    }
     takeBackDeath(state, session, key);
     state.changes.notices.push({ session, notice: { kind: 'revoked', ...key, reason: 'leaseLost' } });
   }
@@ -78,6 +137,7 @@ export function applyStarted(state: MachineState, session: Session, command: Sta
     const lease = message?.lease;
     if (message === undefined || lease === undefined || lease.started) continue;
     lease.started = true;
+    countStart(state, message, lease);
     const { timeoutMs } = message.policy.policy;
     if (timeoutMs !== 0) setDeadline(state, message, timeoutMs);
   }
@@ -95,6 +155,11 @@ export function applyAnnotate(state: MachineState, session: Session, command: An
   const message = heldMessage(session, command);
   if (message === undefined) return { kind: 'settled', lost: [0], conflicts: [] };
   put(state, notesKey(state.layout, message), encodeNotes(notes, command));
+  const { progress, line } = command;
+  const [attempt, by] = [attemptNumber(message), session.number];
+  if (progress !== undefined) journal(state, 'progress', message, attempt, by, progress);
+  if (line !== undefined) journal(state, 'logged', message, attempt, by, encoder.encode(cutLine(line)));
+  countWrites(state, usageOfLease(state, session, message), 1, (progress?.length ?? 0) + (line?.length ?? 0));
   state.annotatedPacks.add(message.pack);
   if (message.extra?.annotated !== true) {
     extraOf(message).annotated = true;
@@ -106,6 +171,18 @@ export function applyAnnotate(state: MachineState, session: Session, command: An
 export function heldMessage(session: Session, key: LeaseKey): Message | undefined {
   const message = session.held.get(key.seq);
   return message?.lease?.token === key.token ? message : undefined;
+}
+
+/** Counts a settle that counts. A handler has ended with it, unless there was none, or nobody knows when it died. */
+function countSettle(state: MachineState, session: Session, message: Message, outcome: Outcome): void {
+  const { kind } = outcome;
+  if (kind !== 'release' && kind !== 'undecodable' && kind !== 'died') countEnd(state, message);
+  const bytes = kind === 'ack' ? (outcome.result?.length ?? 0) : 0;
+  countWrites(state, usageOfLease(state, session, message), 1, bytes);
+}
+
+function usageOfLease(state: MachineState, session: Session, { channel, lease }: Message): Usage {
+  return usageOf(state, session, channel, lease as Lease);
 }
 
 /** A failed attempt of a handler that threw or took too long. */
@@ -120,6 +197,7 @@ export function failAttempt(
   const attempt = attemptNumber(message);
   rememberClaim(message, attempt);
   message.attempts += 1;
+  totalsOf(state, message.channel).failed += 1;
   extraOf(message).failure = cut;
   const { policy } = message.policy;
   if (message.attempts >= policy.maxAttempts) {
@@ -213,23 +291,82 @@ function settleOne(
   random: () => number,
   view: ColdView,
 ): void {
+  const refusal =
+    outcome.kind === 'ack'
+      ? commitEffects(state, session, produced, effects, view)
+      : outcome.kind === 'wait'
+        ? commitChildren(state, session, message, { produced: produced ?? [], edges: outcome.edges }, effects, view)
+        : undefined;
+  if (refusal !== undefined) failRefused(state, message, refusal, random);
+  else applyOutcome(state, message, outcome, random);
+}
+
+/** As `commitEffects`, of a message that waits for what it adds. */
+function commitChildren(
+  state: MachineState,
+  session: Session,
+  message: Message,
+  nodes: Parameters<typeof addNodes>[2],
+  effects: Settle['effects'],
+  view: ColdView,
+): Refused | undefined {
+  const refusal =
+    refusalOfProduced(session, nodes.produced) ??
+    (nodes.edges.length === 0 ? undefined : refusalOfNodes(state, session, nodes, message)) ??
+    commitEntries(state, session, effects, view);
+  if (refusal === undefined) addNodes(state, session, nodes, message, view);
+  return refusal;
+}
+
+/** Writes and produces what comes with an ack; what cannot be, all of it, refuses the ack. */
+function commitEffects(
+  state: MachineState,
+  session: Session,
+  produced: Settle['produced'],
+  effects: Settle['effects'],
+  view: ColdView,
+): Refused | undefined {
+  const refusal = refusalOfProduced(session, produced ?? []) ?? commitEntries(state, session, effects, view);
+  if (refusal !== undefined) return refusal;
+  for (const part of produced ?? []) {
+    const target = session.refs.get(part.ref) as ChannelRef;
+    // A follow-up is never refused for a full backlog: that would undo work that is done.
+    produceBlocks(state, session, target, part.blocks, Infinity, { isUnbounded: true });
+  }
+  return undefined;
+}
+
+function refusalOfProduced(session: Session, produced: NonNullable<Settle['produced']>): Refused | undefined {
+  for (const { ref, blocks } of produced) {
+    const refusal = produceRefusal(session, ref, blocks);
+    if (refusal !== undefined) return refusal;
+  }
+  return undefined;
+}
+
+/** Writes entries of KV, or says why they cannot be. */
+function commitEntries(
+  state: MachineState,
+  session: Session,
+  effects: Settle['effects'],
+  view: ColdView,
+): Refused | undefined {
+  if (effects === undefined) return undefined;
+  const prepared = prepare(state, effects.mutations, view);
+  if ('kind' in prepared) return prepared;
+  if (prepared.length > 0) write(state, prepared);
+  countKvWrites(state, session, effects.mutations);
+  return undefined;
+}
+
+function applyOutcome(state: MachineState, message: Message, outcome: Outcome, random: () => number): void {
   switch (outcome.kind) {
     case 'ack':
-      for (const { ref, blocks } of produced ?? []) {
-        const refusal = produceRefusal(session, ref, blocks);
-        if (refusal !== undefined) return failRefused(state, message, refusal, random);
-      }
-      if (effects !== undefined) {
-        const prepared = prepare(state, effects.mutations, view);
-        if ('kind' in prepared) return failRefused(state, message, prepared, random);
-        if (prepared.length > 0) write(state, prepared);
-      }
-      for (const part of produced ?? []) {
-        const target = session.refs.get(part.ref) as ChannelRef;
-        // A follow-up is never refused for a full backlog: that would undo work that is done.
-        produceBlocks(state, session, target, part.blocks, UNBOUNDED);
-      }
       end(state, message, 'acked', { result: outcome.result });
+      break;
+    case 'wait':
+      remember(message, { at: state.now, what: 'blocked', attempt: attemptNumber(message), note: undefined });
+      block(state, message, false);
       break;
     case 'nack':
       failAttempt(state, message, outcome.failure, outcome.delayMs, random);
@@ -259,6 +396,7 @@ function settleOne(
       const attempt = attemptNumber(message);
       rememberClaim(message, attempt);
       message.attempts += 1;
+      totalsOf(state, message.channel).failed += 1;
       end(state, message, 'failed', { failure: cutFailure(outcome.failure), attempt });
       break;
     }
@@ -292,6 +430,7 @@ function produceRefusal(session: Session, ref: number, blocks: readonly Uint8Arr
 function failDecoding(state: MachineState, message: Message, failure: Failure): void {
   const extra = extraOf(message);
   extra.undecodable += 1;
+  totalsOf(state, message.channel).failed += 1;
   extra.failure = failure;
   const attempt = attemptNumber(message);
   rememberClaim(message, attempt);
@@ -307,12 +446,15 @@ function failDecoding(state: MachineState, message: Message, failure: Failure): 
 function comeBack(state: MachineState, message: Message, happening: 'nacked' | 'snoozed', delayMs: number): void {
   const waits = delayMs > 0;
   move(state, message, happening, { dueAt: Math.ceil(state.now + delayMs) });
-  if (!waits) move(state, message, 'due', keepsPlace(message) ? {} : { order: state.nextSeq++ });
+  // One that is being cancelled has ended by now.
+  if (waits || message.state !== 'delayed') return;
+  move(state, message, 'due', keepsPlace(message) ? {} : { order: state.nextSeq++ });
 }
 
 function setDeadline(state: MachineState, message: Message, forMs: number): void {
   const { lease } = message;
-  if (lease === undefined) return;
+  // A handler that was told to end has no more time than it was told.
+  if (lease === undefined || message.extra?.cancelled !== undefined) return;
   if (lease.deadlineAt !== 0) state.deadlines.remove(message);
   lease.deadlineAt = state.now + forMs + TIMEOUT_GRACE_MS;
   state.deadlines.add(message);

@@ -1,13 +1,16 @@
 /** All that the machine knows, and what has changed since it was last written. Plain data. */
 import type { Write } from '../model/records.ts';
 import { ByteWriter } from '../model/bytes.ts';
-import type { Failure, Notice } from '../model/command.ts';
+import type { EventFilter, Failure, Notice } from '../model/command.ts';
 import type { KvRecord } from '../model/kv.ts';
-import type { EndedState, Happening } from '../model/states.ts';
-import { HAPPENINGS } from '../model/states.ts';
+import { DEFAULT_JOURNAL_BOUNDS, type JournalBounds } from '../model/policy.ts';
+import type { ChannelHappening, EndedState, Happening } from '../model/states.ts';
+import { CHANNEL_HAPPENINGS, HAPPENINGS } from '../model/states.ts';
+import { createFlows, type Flows } from './flow-memory.ts';
 import { Layout } from './layout.ts';
 import type {
   AccessToken,
+  BulkRun,
   Channel,
   DedupeSlot,
   EndedList,
@@ -20,17 +23,21 @@ import type {
   Page,
   PolicyRef,
   Session,
+  Usage,
 } from './memory.ts';
 import {
   compareDeadlines,
   compareDue,
   compareExpiries,
   compareGates,
+  compareOldMinutes,
   compareRemovals,
   compareTokenExpiries,
   compareWindows,
 } from './message.ts';
 import { OrderedIndex } from './ordered-index.ts';
+import { createProduceTimes, type ProduceTimes } from './produce-times.ts';
+import { createSchedules, type Schedules } from './schedule.ts';
 import { SeqTable } from './seq-table.ts';
 
 export interface MachineState {
@@ -44,6 +51,8 @@ export interface MachineState {
   /** The process of the broker that led last, as the store has it, and then of this one; `undefined` in a new store. */
   brokerHost: string | undefined;
   nextSeq: number;
+  /** The newest second of an id: clients' clocks, and times of ticks, may be ahead of machine time. */
+  newestSecond: number;
   nextToken: number;
   nextChannel: number;
   nextPolicy: number;
@@ -79,6 +88,7 @@ export interface MachineState {
   readonly deadlines: OrderedIndex<Message>;
   readonly windows: OrderedIndex<DedupeSlot>;
   readonly retention: OrderedIndex<EndedList>;
+  readonly schedules: Schedules;
   /** How many slots each dedupe record still holds, by commit. */
   readonly slotRecords: Map<number, number>;
   /** Who waits for the end of which message, by the id's text. */
@@ -91,14 +101,25 @@ export interface MachineState {
   journalEntries: number;
   /** The newest commit whose record of the journal was trimmed; 0 for none. */
   journalTrimmed: number;
-  /** Sessions that have read the journal to its end and want to hear when it goes on. */
-  readonly journalReaders: Set<Session>;
+  /** How much of the past the journal keeps. */
+  journalBounds: JournalBounds;
+  /** Sessions that have read the journal to its end and want to hear when it goes on, each with what it looks for. */
+  readonly journalReaders: Map<Session, EventFilter[]>;
   /** Packs of which few messages are left, and when to write them smaller; the soonest first. */
   readonly compactions: { readonly pack: number; readonly at: number }[];
   /** Packs with records of progress and log. */
   readonly annotatedPacks: Set<number>;
+  /** The packs of their own that messages have since their payloads were replaced, by their sequence numbers. */
+  readonly payloadPacks: Map<number, number>;
   /** Sessions whose client is gone, by the time at which something of them ends. */
   readonly expiringSessions: OrderedIndex<Session>;
+  /** When messages of late were produced. */
+  readonly produceTimes: ProduceTimes;
+  /** Channels of which minutes have records, those first whose newest is the oldest. */
+  readonly oldMinutes: OrderedIndex<Channel>;
+  /** The rows of a day that this broker has begun, by token and channel; it began with the commit `since`. */
+  readonly usage: { day: number; since: number; readonly rows: Map<string, Usage> };
+  readonly unwritten: Unwritten;
 
   /** Channels that may have something to hand out. */
   readonly dispatchable: Set<Channel>;
@@ -106,6 +127,7 @@ export interface MachineState {
   readonly reservations: Set<Channel>;
   /** Messages that were given up and wait for the commit that writes their keys of KV. */
   readonly givenUp: Set<Message>;
+  readonly flows: Flows;
   /** Sessions that have a suspect alone. */
   readonly lone: Set<Session>;
   /** Gates that open at a time, or that are to be forgotten then. */
@@ -114,10 +136,28 @@ export interface MachineState {
   ruledGroups: number;
   /** Channels whose groups are to be looked at again, and from which number of a group on. */
   readonly regrouping: Map<Channel, number>;
+  /** Channels of which the last message has left since the last commit. */
+  readonly emptied: Set<Channel>;
+  /** Bulks by their numbers, the oldest first, and those among them that run, in the order of their turns. */
+  readonly bulks: Map<number, BulkRun>;
+  readonly runningBulks: Set<BulkRun>;
   /** Channels with a purge or redrive under way. */
   readonly busyChannels: Set<Channel>;
   readonly changes: Changes;
 }
+
+/**
+ * What was counted without a commit: starts of handlers, and what was read. It is written with the next commit, and where none
+ * comes, a minute later; so a crash takes away no more than that.
+ */
+export interface Unwritten {
+  channels: Channel[];
+  usage: Usage[];
+  /** When it is written, be it alone, in machine time; `Infinity` while there is nothing. */
+  writeAt: number;
+}
+
+const WRITE_AFTER_MS = 60_000;
 
 export interface JournalRecord {
   readonly commit: number;
@@ -172,6 +212,8 @@ export interface ClaimedMessage {
   readonly attempt: number;
   readonly redelivered: boolean;
   readonly timeoutMs: number;
+  /** Where it is counted when it is sent. */
+  readonly usage: Usage;
 }
 
 export interface SessionEnd {
@@ -208,6 +250,7 @@ export function createState(space: string): MachineState {
     wall: 0,
     brokerHost: undefined,
     nextSeq: 1,
+    newestSecond: 0,
     nextToken: 1,
     nextChannel: 1,
     nextPolicy: 1,
@@ -232,6 +275,7 @@ export function createState(space: string): MachineState {
     deadlines: new OrderedIndex(compareDeadlines),
     windows: new OrderedIndex(compareWindows),
     retention: new OrderedIndex(compareRemovals),
+    schedules: createSchedules(),
     slotRecords: new Map(),
     awaited: new Map(),
     awaitedSeqs: new Map(),
@@ -239,17 +283,27 @@ export function createState(space: string): MachineState {
     journal: [],
     journalEntries: 0,
     journalTrimmed: 0,
-    journalReaders: new Set(),
+    journalBounds: DEFAULT_JOURNAL_BOUNDS,
+    journalReaders: new Map(),
     compactions: [],
     annotatedPacks: new Set(),
+    payloadPacks: new Map(),
     expiringSessions: new OrderedIndex((a, b) => a.wakesAt - b.wakesAt || a.number - b.number),
+    produceTimes: createProduceTimes(),
+    oldMinutes: new OrderedIndex(compareOldMinutes),
+    usage: { day: 0, since: 0, rows: new Map() },
+    unwritten: { channels: [], usage: [], writeAt: Infinity },
     dispatchable: new Set(),
     reservations: new Set(),
     givenUp: new Set(),
+    flows: createFlows(),
     lone: new Set(),
     gates: new OrderedIndex(compareGates),
     ruledGroups: 0,
     regrouping: new Map(),
+    emptied: new Set(),
+    bulks: new Map(),
+    runningBulks: new Set(),
     busyChannels: new Set(),
     changes: createChanges(),
   };
@@ -302,6 +356,12 @@ export function put(state: MachineState, key: Uint8Array, value: Uint8Array): vo
   state.changes.dirty = true;
 }
 
+/** Where to note what is to be written without haste. */
+export function writeSoon({ unwritten, now }: MachineState): Unwritten {
+  if (unwritten.writeAt === Infinity) unwritten.writeAt = now + WRITE_AFTER_MS;
+  return unwritten;
+}
+
 export function erase(state: MachineState, key: Uint8Array): void {
   state.changes.writes.push({ kind: 'delete', key });
   state.changes.dirty = true;
@@ -309,21 +369,48 @@ export function erase(state: MachineState, key: Uint8Array): void {
 
 const HAPPENING_NUMBERS = Object.fromEntries(HAPPENINGS.map((what, i) => [what, i])) as Record<Happening, number>;
 
-/** Notes what happened to a message in the journal of the commit; read by `events.ts`. */
+/** What happens to channels has the numbers from here on. */
+export const CHANNEL_HAPPENING = 0x80;
+
+/** An entry of the journal with a detail has this flag. */
+export const WITH_DETAIL = 0x40;
+
+/** A longer detail is left out: the journal is read as a whole, and kept for long. */
+const MAX_DETAIL_BYTES = 1_024;
+
+/**
+ * Notes what happened to a message in the journal of the commit; read by `events.ts`.
+ *
+ * @param detail the progress, the line, or why; left out where it is longer than {@link MAX_DETAIL_BYTES}
+ */
 export function journal(
   state: MachineState,
   what: Happening,
   { seq, pack, channel }: Pick<Message, 'seq' | 'pack' | 'channel'>,
   attempt: number,
   session: number,
+  detail?: Uint8Array,
 ): void {
   const { changes } = state;
-  changes.journal.u8(HAPPENING_NUMBERS[what]);
+  const isDetailed = detail !== undefined && detail.length <= MAX_DETAIL_BYTES;
+  changes.journal.u8(HAPPENING_NUMBERS[what] | (isDetailed ? WITH_DETAIL : 0));
   changes.journal.varint(seq);
   changes.journal.varint(seq - pack);
   changes.journal.varint(channel.number);
   changes.journal.varint(attempt);
   changes.journal.varint(session);
+  if (isDetailed) {
+    changes.journal.bytes(detail);
+    changes.bytes += detail.length;
+  }
+  changes.journalEntries += 1;
+  changes.dirty = true;
+}
+
+/** Notes what happened to a channel as a whole. */
+export function journalChannel({ changes }: MachineState, what: ChannelHappening, { number }: Channel): void {
+  changes.journal.u8(CHANNEL_HAPPENING | CHANNEL_HAPPENINGS.indexOf(what));
+  changes.journal.varint(number);
   changes.journalEntries += 1;
   changes.dirty = true;
 }

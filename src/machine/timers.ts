@@ -1,14 +1,17 @@
 /** What happens by time alone. The broker asks when to come back, and comes back with a tick. */
 import type { Channel, EndedList, EndedMessage, Group, Message, Session } from './memory.ts';
 import { closeConsumers, forgetSession } from './consumers.ts';
+import { countEnd, minutesEndAt, removeOldMinutes } from './counts.ts';
 import { endWindow } from './dedupe.ts';
 import { renewReservations } from './dispatch.ts';
+import { isFlowWork, retireSome } from './flows.ts';
 import { sleepGate } from './gates.ts';
 import { keepsPlace, lookAgainAt } from './groups.ts';
 import { drop, end, forget, lookAgain, move, oldestUnawaited, retentionOf, scheduleRemoval } from './lifecycle.ts';
 import { attemptNumber, remember } from './message.ts';
+import { nextTicks } from './schedule-times.ts';
 import { countDeath, failAttempt, keepSuspicion, loseLease } from './settle.ts';
-import type { MachineState } from './state.ts';
+import { journalChannel, type MachineState } from './state.ts';
 
 /** How many messages one tick may concern, so that a crowd of them never holds up the others for long. */
 const TICK_LIMIT = 1_000;
@@ -20,9 +23,11 @@ export interface WakeTimes {
 }
 
 export function nextWake(state: MachineState): WakeTimes {
-  if (state.busyChannels.size + state.givenUp.size + state.regrouping.size > 0)
+  const { busyChannels, givenUp, regrouping, runningBulks } = state;
+  if (busyChannels.size + givenUp.size + regrouping.size + runningBulks.size > 0 || isFlowWork(state))
     return { machine: state.now, wall: Infinity };
   const tokenExpiresAt = state.tokenExpiries.first()?.expiresAt ?? Infinity;
+  const ticks = nextTicks(state);
   const machine = Math.min(
     state.due[0].first()?.dueAt ?? Infinity,
     state.expiries.first()?.extra?.expiresAt ?? Infinity,
@@ -34,10 +39,13 @@ export function nextWake(state: MachineState): WakeTimes {
     state.compactions[0]?.at ?? Infinity,
     state.kvExpiresAt,
     state.gates.first()?.wakesAt ?? Infinity,
+    ticks.machine,
+    state.unwritten.writeAt,
+    state.oldMinutes.size === 0 ? Infinity : minutesEndAt(state.oldMinutes.first() as Channel),
     ...[...state.reservations].map(({ reservedUntil }) => reservedUntil),
     ...[...state.lone].map(({ lone }) => lone?.until ?? Infinity),
   );
-  return { machine, wall: Math.min(state.due[1].first()?.dueAt ?? Infinity, tokenExpiresAt) };
+  return { machine, wall: Math.min(state.due[1].first()?.dueAt ?? Infinity, tokenExpiresAt, ticks.wall) };
 }
 
 /** Does what is due, at most {@link TICK_LIMIT} of it; what is left is due at once again. */
@@ -52,7 +60,10 @@ export function applyTick(state: MachineState, random: () => number): void {
   for (const [channel, from] of state.regrouping) if (budget.left > 0) placeSomeGroups(state, channel, from, budget);
   while (budget.left > 0 && expireSession(state)) budget.left -= 1;
   while (budget.left > 0 && removeOld(state, budget));
+  while (budget.left > 0 && removeOldMinutes(state)) budget.left -= 1;
+  if (state.unwritten.writeAt <= state.now) state.changes.dirty = true;
   for (const channel of state.busyChannels) if (budget.left > 0) purgeSome(state, channel, budget);
+  retireSome(state);
 }
 
 /** Keeps for a client that comes back what its session holds until `leasesUntil`, and its answers until `expiresAt`. */
@@ -135,8 +146,15 @@ function timeOut(state: MachineState, random: () => number): boolean {
   const message = state.deadlines.first();
   const lease = message?.lease;
   if (message === undefined || lease === undefined || lease.deadlineAt > state.now) return false;
-  const notice = { kind: 'revoked', seq: message.seq, token: lease.token, reason: 'timeout' } as const;
+  countEnd(state, message);
+  const isCancelled = message.extra?.cancelled !== undefined;
+  const reason = isCancelled ? ('cancelled' as const) : ('timeout' as const);
+  const notice = { kind: 'revoked', seq: message.seq, token: lease.token, reason } as const;
   state.changes.notices.push({ session: lease.session, notice });
+  if (isCancelled) {
+    end(state, message, 'cancelled', {});
+    return true;
+  }
   const { timeoutMs } = message.policy.policy;
   const failure = { name: 'TimeoutError', message: `The handler ran longer than ${timeoutMs} ms`, stack: undefined };
   failAttempt(state, message, failure, undefined, random);
@@ -226,6 +244,7 @@ function purgeSome(state: MachineState, channel: Channel, budget: { left: number
     }
   }
   channel.purgeBelow = 0;
+  journalChannel(state, 'cleared', channel);
   state.changes.channels.add(channel);
   state.dispatchable.add(channel);
   if (channel.redriveLeft === 0) state.busyChannels.delete(channel);

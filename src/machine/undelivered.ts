@@ -7,6 +7,7 @@ import { end } from './lifecycle.ts';
 import type { Message } from './memory.ts';
 import { attemptNumber } from './message.ts';
 import { itemOf, openPack } from './pack.ts';
+import { payloadPackOf } from './payloads.ts';
 import type { MachineState } from './state.ts';
 
 /** How many are ended in one step. */
@@ -14,20 +15,21 @@ const STEP = 100;
 
 /** What the next step needs; `undefined` when the view holds it. */
 export function planUndelivered(state: MachineState, view: ColdView): Need | undefined {
-  const packs = nextGivenUp(state).map(({ pack }) => pack);
+  const packs = nextGivenUp(state).map((message) => payloadPackOf(state, message));
   const missing = [...new Set(packs)].filter((pack) => view.pack(pack) === undefined);
   return missing.length === 0 ? undefined : { keys: [], ranges: [], packs: missing };
 }
 
 export function applyUndelivered(state: MachineState, view: ColdView): void {
   for (const message of nextGivenUp(state)) {
-    const found = view.pack(message.pack);
+    const number = payloadPackOf(state, message);
+    const found = view.pack(number);
     if (found === undefined) continue;
     state.givenUp.delete(message);
     const why = message.extra?.givenUp;
     if (why === undefined || state.messages.get(message.seq) !== message) continue;
     const pack = found.value === undefined ? undefined : openPack(found.value);
-    const item = pack === undefined ? undefined : itemOf(pack, message.seq - message.pack);
+    const item = pack === undefined ? undefined : itemOf(pack, message.seq - number);
     if (pack !== undefined && item !== undefined) {
       const encoding = pack.codec === CODEC_V8 ? KV_ENCODING.v8 : KV_ENCODING.bytes;
       const value: KvValue = { encoding, bytes: BlockReader.payloadOf(item) };

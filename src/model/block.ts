@@ -7,7 +7,8 @@
  * block = version(u8) codec(u8) second(varint) count(u32) item*
  * item  = flags(u8) id(16) [delayMs(f64)] [dueAt(f64)] [priority(signed)] [dedupe(16)] [undelivered] [more] length(varint) payload
  * undelivered = length(varint) (length(varint) key)*
- * more  = length(varint) flags(u8) [group(text)] [name(text)] [cost(varint)]
+ * more  = length(varint) flags(u8) [group(text)] [name(text)] [cost(varint)] [schedule]
+ * schedule = key(text) at(f64) manual(u8)
  * ```
  *
  * All ids of a block come from one second (counted from 2020), which keeps the index from ids to blocks small.
@@ -33,8 +34,8 @@ export const DEDUPE_BYTES = 16;
 
 const FLAG = { delay: 1, dueAt: 2, priority: 4, dedupe: 8, lifo: 16, awaited: 32, undelivered: 64, more: 128 } as const;
 
-/** What fewer messages have stands behind flags of its own. */
-const MORE = { group: 1, name: 2, cost: 4 } as const;
+/** What fewer messages have stands behind flags of its own; the tick of a schedule is the last of it, see {@link tickBlock}. */
+const MORE = { group: 1, name: 2, cost: 4, schedule: 128 } as const;
 
 const EPOCH_2020_SECONDS = 1_577_836_800;
 
@@ -60,6 +61,18 @@ export interface ItemOptions {
   readonly name?: string | undefined;
   /** How much of a rate it takes; 1 is the default. */
   readonly cost?: number | undefined;
+  /** The tick that it is, when a schedule has produced it. */
+  readonly schedule?: Tick | undefined;
+}
+
+/** A tick of a schedule. */
+export interface Tick {
+  /** The key of the schedule. */
+  readonly key: string;
+  /** The time for which the schedule had it, in epoch milliseconds; it may come later than that. */
+  readonly at: number;
+  /** Somebody asked for it, and it is none of those that the rule gives. */
+  readonly manual: boolean;
 }
 
 /** How long the key of a group, or a name, is at most. */
@@ -166,6 +179,7 @@ export class BlockReader {
   /** Empty for none. */
   group = '';
   cost = 1;
+  schedule: Tick | undefined;
   /** The dedupe hash as a string of 16 characters, one a byte; empty when there is none. */
   dedupe = '';
 
@@ -184,11 +198,21 @@ export class BlockReader {
 
   /** Where the payload of the item at `itemStart` starts; it ends with the item. */
   static payloadStart(bytes: Uint8Array, itemStart: number): number {
-    const flags = bytes[itemStart] as number;
-    let at = behindDedupe(bytes, itemStart);
-    if (flags & FLAG.undelivered) at = behindBytes(bytes, at);
-    if (flags & FLAG.more) at = behindBytes(bytes, at);
-    return behindVarint(bytes, at);
+    return behindVarint(bytes, lengthAt(bytes, itemStart));
+  }
+
+  /** One item on its own with another payload. */
+  static withPayload(item: Uint8Array, payload: Uint8Array): Uint8Array {
+    const writer = new ByteWriter(item.length);
+    writer.raw(item.subarray(0, lengthAt(item, 0)));
+    writer.bytes(payload);
+    return writer.take();
+  }
+
+  /** The dedupe hash of one item on its own; empty when there is none. */
+  static dedupeOf(item: Uint8Array): string {
+    const end = behindDedupe(item, 0);
+    return (item[0] as number) & FLAG.dedupe ? textOf(item.subarray(end - DEDUPE_BYTES, end)) : '';
   }
 
   /** The payload of one item on its own. */
@@ -209,6 +233,11 @@ export class BlockReader {
     return { name: name === '' ? undefined : name, group: group === '' ? undefined : group };
   }
 
+  /** The tick of a schedule that one item on its own is. */
+  static scheduleOf(item: Uint8Array): Tick | undefined {
+    return moreOf(item).schedule;
+  }
+
   next(): boolean {
     if (this.#read === this.count) return false;
     this.#read += 1;
@@ -226,6 +255,7 @@ export class BlockReader {
     if (this.undelivered) reader.skip(reader.varint());
     this.group = '';
     this.cost = 1;
+    this.schedule = undefined;
     if (flags & FLAG.more) this.#readMore();
     const length = reader.varint();
     this.payloadStart = reader.at;
@@ -238,6 +268,7 @@ export class BlockReader {
     const more = readMore(this.#reader.bytes());
     this.group = more.group;
     this.cost = more.cost;
+    this.schedule = more.schedule;
   }
 
   /** Copies the last bytes of the id, which are random, to `target`. */
@@ -259,7 +290,7 @@ export class BlockReader {
     return this.#bytes.subarray(this.start, this.end);
   }
 
-  /** Whether the item is one that the broker may store: in its second, with numbers that make sense. */
+  /** Whether the item is one that a client may send: in its second, with numbers that make sense. */
   isSound(): boolean {
     return (
       isMessageId(this.#bytes, this.start + 1) &&
@@ -271,28 +302,66 @@ export class BlockReader {
       this.cost >= 1 &&
       this.cost <= MAX_COST &&
       this.group.length <= MAX_LABEL_CHARACTERS &&
+      this.schedule === undefined &&
       (!this.undelivered || areKeysSound(this.item))
     );
   }
+}
+
+/** A block with the one message of this block, under another id and as the tick of a schedule; nobody waits for its end. */
+export function tickBlock(template: Uint8Array, id: Uint8Array, tick: Tick): Uint8Array {
+  const reader = new BlockReader(template);
+  reader.next();
+  const { item } = reader;
+  const flags = item[0] as number;
+  const moreAt = behindUndelivered(item);
+  const payloadAt = flags & FLAG.more ? behindBytes(item, moreAt) : moreAt;
+  const more = new ByteWriter(64);
+  const others = flags & FLAG.more ? new ByteReader(item, moreAt).bytes() : Uint8Array.of(0);
+  more.u8((others[0] as number) | MORE.schedule);
+  more.raw(others.subarray(1));
+  writeTick(more, tick);
+  const block = new ByteWriter(template.length + tick.key.length + 32);
+  block.u8(BLOCK_VERSION);
+  block.u8(reader.codec);
+  block.varint(idSecond(id));
+  block.u32(1);
+  block.u8((flags & ~FLAG.awaited) | FLAG.more);
+  block.raw(id);
+  block.raw(item.subarray(1 + MESSAGE_ID_BYTES, moreAt));
+  block.bytes(more.take());
+  block.raw(item.subarray(payloadAt));
+  return block.take();
+}
+
+function writeTick(writer: ByteWriter, { key, at, manual }: Tick): void {
+  writer.text(key);
+  writer.f64(at);
+  writer.u8(manual ? 1 : 0);
 }
 
 interface More {
   readonly group: string;
   readonly name: string;
   readonly cost: number;
+  readonly schedule: Tick | undefined;
 }
 
-const NOTHING_MORE: More = { group: '', name: '', cost: 1 };
+const NOTHING_MORE: More = { group: '', name: '', cost: 1, schedule: undefined };
 
-function encodeMore({ group, name, cost = 1 }: ItemOptions): Uint8Array | undefined {
-  if (group === undefined && name === undefined && cost === 1) return undefined;
+function encodeMore({ group, name, cost = 1, schedule }: ItemOptions): Uint8Array | undefined {
+  if (group === undefined && name === undefined && cost === 1 && schedule === undefined) return undefined;
   const writer = new ByteWriter(64);
   writer.u8(
-    (group === undefined ? 0 : MORE.group) | (name === undefined ? 0 : MORE.name) | (cost === 1 ? 0 : MORE.cost),
+    (group === undefined ? 0 : MORE.group) |
+      (name === undefined ? 0 : MORE.name) |
+      (cost === 1 ? 0 : MORE.cost) |
+      (schedule === undefined ? 0 : MORE.schedule),
   );
   if (group !== undefined) writer.text(group);
   if (name !== undefined) writer.text(name);
   if (cost !== 1) writer.varint(cost);
+  if (schedule !== undefined) writeTick(writer, schedule);
   return writer.take();
 }
 
@@ -303,15 +372,14 @@ function readMore(bytes: Uint8Array): More {
     group: flags & MORE.group ? reader.text() : '',
     name: flags & MORE.name ? reader.text() : '',
     cost: flags & MORE.cost ? reader.varint() : 1,
+    schedule: flags & MORE.schedule ? { key: reader.text(), at: reader.f64(), manual: reader.u8() === 1 } : undefined,
   };
 }
 
 function moreOf(item: Uint8Array): More {
   const flags = item[0] as number;
   if ((flags & FLAG.more) === 0) return NOTHING_MORE;
-  let at = behindDedupe(item, 0);
-  if (flags & FLAG.undelivered) at = behindBytes(item, at);
-  return readMore(new ByteReader(item, at).bytes());
+  return readMore(new ByteReader(item, behindUndelivered(item)).bytes());
 }
 
 const NO_KEYS: readonly Uint8Array[] = [];
@@ -343,12 +411,27 @@ export const MAX_DUE_AT = 8.64e15;
 /** Priorities go from minus this to this. */
 export const MAX_PRIORITY: number = 2 ** 21;
 
+/** Where what follows the keys of an item on its own starts. */
+function behindUndelivered(item: Uint8Array): number {
+  const at = behindDedupe(item, 0);
+  return (item[0] as number) & FLAG.undelivered ? behindBytes(item, at) : at;
+}
+
 /** Where what follows the dedupe key of an item starts. */
 function behindDedupe(bytes: Uint8Array, itemStart: number): number {
   const flags = bytes[itemStart] as number;
   let at = itemStart + 1 + MESSAGE_ID_BYTES + (flags & FLAG.delay ? 8 : 0) + (flags & FLAG.dueAt ? 8 : 0);
   if (flags & FLAG.priority) at = behindVarint(bytes, at);
   return flags & FLAG.dedupe ? at + DEDUPE_BYTES : at;
+}
+
+/** Where the length of the payload of an item stands. */
+function lengthAt(bytes: Uint8Array, itemStart: number): number {
+  const flags = bytes[itemStart] as number;
+  let at = behindDedupe(bytes, itemStart);
+  if (flags & FLAG.undelivered) at = behindBytes(bytes, at);
+  if (flags & FLAG.more) at = behindBytes(bytes, at);
+  return at;
 }
 
 function behindBytes(bytes: Uint8Array, at: number): number {

@@ -6,10 +6,16 @@
  * passing: they get no answer, and repeating them changes nothing.
  */
 import type { ErrorCode } from './errors.ts';
+import type { AddFlow, FlowEdge, InspectChildren, InspectFlow } from './flow.ts';
+import type { ScanPosition } from './filter.ts';
 import type { KvEffects, KvPage, KvRange, KvRecord } from './kv.ts';
 import type { MessageId } from './message-id.ts';
 import type { ChannelSettings, GroupRules, Policy, SettingsPatch } from './policy.ts';
-import type { EndedState, Happening, State } from './states.ts';
+import type { Tick } from './block.ts';
+import type { InspectSchedule, ManageSchedule, UpsertSchedule } from './schedule.ts';
+import type { ChannelHappening, EndedState, Happening, State } from './states.ts';
+import type { InspectUsage } from './usage.ts';
+import type { Bulk, CancelOptions, InspectBulk, InspectSearch, RetryOptions, StopBulk, Update } from './life.ts';
 
 export interface Request {
   /** 0 for a note in passing. */
@@ -29,15 +35,22 @@ export type Command =
   | Control
   | ControlGroup
   | Manage
+  | Update
+  | Bulk
+  | StopBulk
   | Await
   | Watch
   | Inspect
   | CreateToken
   | RevokeToken
+  | RetainEvents
   | Backup
   | KvRead
   | KvCommit
-  | KvWatch;
+  | KvWatch
+  | AddFlow
+  | UpsertSchedule
+  | ManageSchedule;
 
 /** Names a channel and a policy `ref` for this session's other commands, and creates the channel if it is new. */
 export interface Declare {
@@ -95,18 +108,26 @@ export interface LeaseKey {
   readonly token: number;
 }
 
-/** Settles leases, each for itself. Answer: `settled`. */
+/** Settles leases, each for itself, or all in one. Answer: `settled`. */
 export interface SettleSet {
   readonly kind: 'settle';
   readonly settles: readonly Settle[];
+  /**
+   * What all of them bring along together, where they are one: then all are settled, or none. When a lease of them is lost or
+   * a check does not hold, nothing is settled, and all that are held are conflicts. Its settles have no effects of their own.
+   */
+  readonly together?: Together;
 }
+
+/** What a batch of messages brings along, as {@link Settle} has it of one. */
+export type Together = Pick<Settle, 'produced' | 'effects'>;
 
 export interface Settle extends LeaseKey {
   readonly outcome: Outcome;
-  /** Messages that are produced in the same commit, when the outcome is an ack. */
+  /** Messages that are produced in the same commit, when the outcome is an ack or a wait. */
   readonly produced: readonly Omit<Produce, 'atomic'>[] | undefined;
   /**
-   * What the handler read of KV, whatever the outcome, and what it writes, when that is an ack. Where a check does not
+   * What the handler read of KV, whatever the outcome, and what it writes, when that is an ack or a wait. Where a check does not
    * hold nothing is settled: the lease stays, and the handler is to run again.
    */
   readonly effects: KvEffects | undefined;
@@ -128,7 +149,12 @@ export type Outcome =
   /** Gave up: no further attempt. */
   | { readonly kind: 'fail'; readonly failure: Failure }
   /** The isolate that ran the handler died; counted as a death of the process. It died alone, so nothing else is suspected. */
-  | { readonly kind: 'died'; readonly failure: Failure };
+  | { readonly kind: 'died'; readonly failure: Failure }
+  /**
+   * Waits until all children have ended, among them those that the edges make of what is produced with this; comes again
+   * then, and is not counted. What is produced, and what is written to KV, commits with it as with an ack.
+   */
+  | { readonly kind: 'wait'; readonly edges: readonly FlowEdge[] };
 
 /** An error as data. `message` is cut after 1,024 characters and `stack` after 2,048. */
 export interface Failure {
@@ -174,10 +200,12 @@ export interface ControlGroup {
 }
 
 /** Acts on one message. Answer: `done`, or `refused` with `NOT_FOUND` or `WRONG_STATE`. */
-export interface Manage {
+export interface Manage extends CancelOptions, RetryOptions {
   readonly kind: 'manage';
   readonly id: Uint8Array;
-  readonly action: 'cancel' | 'promote' | 'redrive';
+  readonly action: 'cancel' | 'promote' | 'redrive' | 'retry' | 'remove';
+  /** With `cancel`: also what has not ended of its children, and of theirs, but for what others wait for. */
+  readonly children?: boolean;
 }
 
 /** Asks for the notice `ended` of a message, or, with `stop`, for no more. A result is kept while somebody waits. */
@@ -202,6 +230,9 @@ export interface Watch {
  * `server:admin`.
  */
 export type Inspect =
+  | InspectChildren
+  | InspectFlow
+  | InspectSchedule
   | { readonly kind: 'inspect'; readonly what: 'tokens' }
   | { readonly kind: 'inspect'; readonly what: 'channels' }
   | { readonly kind: 'inspect'; readonly what: 'channel'; readonly channel: string }
@@ -217,6 +248,10 @@ export type Inspect =
       readonly limit: number;
     }
   | { readonly kind: 'inspect'; readonly what: 'group'; readonly channel: string; readonly group: string }
+  | InspectUsage
+  | InspectMetrics
+  | InspectSearch
+  | InspectBulk
   /**
    * Events from a position or a time on, or with neither from now on. An answer that reaches the end is followed by one
    * notice `events` as soon as there are more.
@@ -225,8 +260,7 @@ export type Inspect =
       readonly kind: 'inspect';
       readonly what: 'events';
       readonly after: EventPosition | { readonly at: number } | undefined;
-      /** Only of this channel. */
-      readonly channel: string | undefined;
+      readonly filter: EventFilter;
       readonly limit: number;
     }
   /** Gives less than `limit` when what it gives reaches {@link LIST_BYTES}; the rest is for a further command. */
@@ -238,6 +272,22 @@ export type Inspect =
       readonly offset: number;
       readonly limit: number;
     };
+
+/**
+ * Asks for what was counted by the minute, of one channel or of as many as `limit` says, the oldest first; `after` is 0, or
+ * what the answer before gave as `next`. Fewer come when they are many minutes together. `from` is moved down to a whole
+ * minute and `to` up to one; without them it is the last hour. Without `stepMs`, in whole minutes, everything is one point.
+ */
+export interface InspectMetrics {
+  readonly kind: 'inspect';
+  readonly what: 'metrics';
+  readonly channel: string | undefined;
+  readonly after: number;
+  readonly limit: number;
+  readonly from: number | undefined;
+  readonly to: number | undefined;
+  readonly stepMs: number | undefined;
+}
 
 /**
  * Stores an access token that the client has made; its text never leaves the client, only its hash. Answer: `value`
@@ -262,6 +312,17 @@ export interface RevokeToken {
   readonly kind: 'revokeToken';
   readonly id: string;
 }
+
+/** Says how much of the past the journal keeps, for the whole space. It takes `server:admin`. Answer: `done`. */
+export interface RetainEvents {
+  readonly kind: 'retainEvents';
+  /** At most {@link MAX_EVENTS_KEPT}. */
+  readonly count: number;
+  readonly ageMs: number;
+}
+
+/** Memory knows of each commit whose events are kept. */
+export const MAX_EVENTS_KEPT = 1_000_000;
 
 /**
  * Asks for a part of a backup of the space; part 0 begins one, and each of the others comes after the one before. The
@@ -346,6 +407,16 @@ export interface ProduceException {
 
 /** What the broker says unasked. */
 export type Notice =
+  /** The message is cancelled; what its handler does within `deadlineMs` counts, and nothing that it does later. */
+  | {
+      readonly kind: 'cancelling';
+      readonly seq: number;
+      readonly token: number;
+      readonly deadlineMs: number;
+      readonly reason: string;
+    }
+  /** A bulk that the session has looked at has ended; said once, whatever else it looks at. */
+  | { readonly kind: 'bulkEnded'; readonly bulk: number }
   /** An entry that is watched has changed; it is no longer watched. */
   | { readonly kind: 'kvChanged'; readonly watch: number }
   /** There are events behind the end of those that the session has read; said once until it reads again. */
@@ -453,6 +524,10 @@ export interface ChannelTotals {
   readonly purged: number;
   readonly redelivered: number;
   readonly deduplicated: number;
+  /** Attempts whose handler threw, gave up or ran too long, and messages that could not be decoded, each time. */
+  readonly failed: number;
+  /** Messages among the dead whose time to live was over. */
+  readonly expired: number;
 }
 
 /** An access token as `inspect` shows it: all that is known of it, and nothing that it could be made from. */
@@ -476,6 +551,8 @@ export interface MessageView {
   readonly name: string | undefined;
   /** The key of the group that it belongs to. */
   readonly group: string | undefined;
+  /** Of the schedule that has produced it. */
+  readonly schedule: Tick | undefined;
   readonly priority: number;
   /** Attempts that began, as far as they were counted. */
   readonly attempts: number;
@@ -493,18 +570,38 @@ export interface MessageView {
   readonly history: readonly HistoryEntry[];
 }
 
+/** Which events are wanted; the broker gives no others. What is `undefined` excludes nothing. */
+export interface EventFilter {
+  readonly channel: string | undefined;
+  /** A glob, see `scopes.ts`. */
+  readonly channels: string | undefined;
+  readonly kinds: readonly EventKind[] | undefined;
+}
+
+/** What happens to a message, or to a channel as a whole. */
+export type EventKind = Happening | ChannelHappening;
+
+/** Messages that a search has found, and where it goes on. */
+export interface SearchPage {
+  readonly messages: readonly MessageView[];
+  /** `undefined` when all have been looked through. */
+  readonly next: ScanPosition | undefined;
+}
+
 /** A place in the journal: the event with this index of this commit is the next one to be read. */
 export interface EventPosition {
   readonly commit: number;
   readonly index: number;
 }
 
-/** Something that happened to a message. */
+/** Something that happened to a message, or to a channel. */
 export interface EventView {
   /** The place behind this event. */
   readonly next: EventPosition;
   readonly at: number;
-  readonly what: Happening;
+  /** It happened to the channel as a whole. */
+  readonly ofChannel: boolean;
+  readonly what: EventKind;
   /** `undefined` when the message was removed before this was asked for. */
   readonly id: MessageId | undefined;
   readonly channel: string;
@@ -512,6 +609,10 @@ export interface EventView {
   readonly attempt: number;
   /** The number of the session whose consumer did it; `undefined` where none did. */
   readonly session: number | undefined;
+  /** Where it is `progress` of at most 1 KiB: the value. */
+  readonly progress: Uint8Array | undefined;
+  /** The line that was `logged`, if it has at most 1 KiB; why an attempt has `failed` or was `nacked`, cut after 200 characters. */
+  readonly note: string | undefined;
 }
 
 /** Events in the order of their commits. */

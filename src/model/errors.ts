@@ -24,6 +24,8 @@
  * | `WRONG_STATE` | the message is not in a state that allows this | look at `state` |
  * | `WRONG_TYPE` | the entry or the operand is no number that this KV operation takes | see the message |
  * | `CONFLICT` | what was read kept changing until the last try | try again later, or read less |
+ * | `DUPLICATE` | a message of a flow that has children stands already, so that nothing was added | look at the one that stands |
+ * | `CANCELLED` | the message is cancelled, and its handler has some time to end | end before `deadlineMs` have passed |
  * | `DEAD` | the message that a `request` waited for is dead or was cancelled | look at `cause` |
  * | `INVALID_MESSAGE` | the message does not match the channel's schema | mend the message |
  * | `UNDECODABLE` | stored bytes are not a message in a known codec | see `cause` |
@@ -51,6 +53,8 @@ export type ErrorCode =
   | 'WRONG_STATE'
   | 'WRONG_TYPE'
   | 'CONFLICT'
+  | 'DUPLICATE'
+  | 'CANCELLED'
   | 'DEAD'
   | 'INVALID_MESSAGE'
   | 'UNDECODABLE'

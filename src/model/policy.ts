@@ -102,6 +102,14 @@ export const MIN_GROUP_WEIGHT = 0.001;
 export const MAX_GROUP_WEIGHT = 1_000;
 export const MAX_GROUP_PRIORITY = 1_000_000;
 
+/** How much of the past the journal keeps, for the whole space. */
+export interface JournalBounds {
+  readonly count: number;
+  readonly ageMs: number;
+}
+
+export const DEFAULT_JOURNAL_BOUNDS: JournalBounds = { count: 100_000, ageMs: 86_400_000 };
+
 /** The exactly-once window when none is given, in milliseconds: 5 minutes. */
 export const DEFAULT_DEDUPLICATION_MS = 300_000;
 

@@ -10,12 +10,18 @@ import type { Holdfast } from '../api/holdfast.ts';
 import type { ChannelOptions } from '../api/options.ts';
 import { systemRandom } from '../model/random.ts';
 import type { ApiCase } from './api-conformance-tools.ts';
+import { batchCases } from './api-conformance-batches.ts';
 import { consumeCases } from './api-conformance-consume.ts';
+import { countsCases } from './api-conformance-counts.ts';
+import { eventCases } from './api-conformance-events.ts';
+import { flowCases } from './api-conformance-flows.ts';
 import { handlerCases } from './api-conformance-handlers.ts';
 import { kvCases } from './api-conformance-kv.ts';
+import { lifeCases } from './api-conformance-life.ts';
 import { limitCases } from './api-conformance-limits.ts';
 import { manageCases } from './api-conformance-manage.ts';
 import { produceCases } from './api-conformance-produce.ts';
+import { scheduleCases } from './api-conformance-schedules.ts';
 import type { ConformanceCase } from './store-conformance.ts';
 
 /** A store as applications reach it; it may be the same for all cases, which use channels of their own. */
@@ -40,12 +46,23 @@ export interface ApiConformanceOptions {
 /** The cases that hold for every store over every connection. They are independent of each other. */
 export function apiConformance(factory: ApiFactory, options: ApiConformanceOptions = {}): ConformanceCase[] {
   const { handlersMayRepeat = false } = options;
-  return [...produceCases, ...consumeCases, ...handlerCases, ...manageCases, ...limitCases, ...kvCases].map(
-    ([name, body]) => ({
-      name,
-      run: () => runCase(factory, body, !handlersMayRepeat),
-    }),
-  );
+  return [
+    ...produceCases,
+    ...consumeCases,
+    ...handlerCases,
+    ...manageCases,
+    ...lifeCases,
+    ...limitCases,
+    ...batchCases,
+    ...eventCases,
+    ...kvCases,
+    ...countsCases,
+    ...scheduleCases,
+    ...flowCases,
+  ].map(([name, body]) => ({
+    name,
+    run: () => runCase(factory, body, !handlersMayRepeat),
+  }));
 }
 
 async function runCase(factory: ApiFactory, body: ApiCase[1], runsOnce: boolean): Promise<void> {

@@ -4,13 +4,19 @@
  */
 import { isWellFormed } from '../codec/binary-types.ts';
 import { ACCESS_TOKEN_HASH_BYTES, isAccessTokenId, MAX_LABEL_CHARACTERS, MAX_SCOPES } from '../model/access-token.ts';
-import type { Command } from '../model/command.ts';
+import { BlockReader, MAX_DUE_AT, MAX_PRIORITY } from '../model/block.ts';
+import { type Command, MAX_EVENTS_KEPT } from '../model/command.ts';
 import { MAX_DURATION_MS } from '../model/duration.ts';
 import { HoldfastError } from '../model/errors.ts';
+import { BULK_ACTIONS, MAX_FILTER_CHARACTERS } from '../model/filter.ts';
+import { MAX_REASON_CHARACTERS } from '../model/life.ts';
 import { MESSAGE_ID_BYTES } from '../model/message-id.ts';
+import { METRICS_MINUTES, METRICS_STEP_MS } from '../model/metrics.ts';
 import { MAX_GROUP_PRIORITY, MAX_GROUP_WEIGHT, MAX_RATE_COUNT, MIN_GROUP_WEIGHT } from '../model/policy.ts';
+import { MAX_CRON_CHARACTERS } from '../model/recurrence.ts';
+import { MAX_TEMPLATE_BYTES, MISSED, OVERLAP, SEED_BYTES } from '../model/schedule.ts';
 import { isScope } from '../model/scopes.ts';
-import { STATES } from '../model/states.ts';
+import { CHANNEL_HAPPENINGS, HAPPENINGS, STATES } from '../model/states.ts';
 
 type Check = (value: unknown) => boolean;
 
@@ -21,13 +27,26 @@ const isFlag: Check = (value) => typeof value === 'boolean';
 /** Names are stored as UTF-8, which cannot tell lone surrogates apart. */
 const isName: Check = (value) =>
   typeof value === 'string' && value.length > 0 && value.length <= MAX_NAME_CHARACTERS && isWellFormed(value);
+/** A glob over names, see `scopes.ts`. */
+const isPattern: Check = isName;
 const isCount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
 const isLimit: Check = (value) => isCount(value) && value !== 0;
+const isEventCount: Check = (value) => isCount(value) && (value as number) <= MAX_EVENTS_KEPT;
 const isDuration: Check = (value) => typeof value === 'number' && value >= 0 && value <= MAX_DURATION_MS;
 const isMoment: Check = (value) => Number.isFinite(value);
 const isRateCount: Check = (value) => isLimit(value) && (value as number) <= MAX_RATE_COUNT;
 const isPeriod: Check = (value) => isDuration(value) && (value as number) >= 1;
+/** A moment that a Date can hold, be it between two milliseconds. */
+const isInstant = within(-MAX_DUE_AT, MAX_DUE_AT);
+const isStep: Check = (value) =>
+  isLimit(value) && (value as number) % METRICS_STEP_MS === 0 && (value as number) <= METRICS_STEP_MS * METRICS_MINUTES;
+/** The place of a row: four numbers of 8 bytes. */
+const isUsageKey: Check = (value) => value instanceof Uint8Array && value.length === 32;
 const isBytes: Check = (value) => value instanceof Uint8Array;
+const isRuleText: Check = (value) => typeof value === 'string' && value.length <= MAX_CRON_CHARACTERS;
+/** A whole millisecond that a Date can hold. */
+const isDate: Check = (value) => Number.isSafeInteger(value) && Math.abs(value as number) <= MAX_DUE_AT;
+const isSeed: Check = (value) => value instanceof Uint8Array && value.length === SEED_BYTES;
 const isId: Check = (value) => value instanceof Uint8Array && value.length === MESSAGE_ID_BYTES;
 
 const isRetention = fields({ count: optional(isCount), ageMs: optional(isDuration) });
@@ -81,6 +100,42 @@ const isPolicy = fields({
   maxBacklog: isCount,
 });
 
+const isRule = anyOf(
+  fields({ cron: isRuleText, timeZone: isRuleText }),
+  fields({ everyMs: (value) => isLimit(value) && (value as number) <= MAX_DURATION_MS }),
+);
+
+const isScheduleSettings = fields({
+  rule: isRule,
+  startAt: optional(isDate),
+  endAt: optional(isDate),
+  limit: optional(isLimit),
+  jitterMs: (value) => isCount(value) && (value as number) <= MAX_DURATION_MS,
+  missed: oneOf(...MISSED),
+  overlap: oneOf(...OVERLAP),
+});
+
+const isSought: Check = (value) =>
+  typeof value === 'string' && value.length > 0 && value.length <= MAX_FILTER_CHARACTERS && isWellFormed(value);
+
+const isFilter = fields({
+  states: listOf(oneOf(...STATES)),
+  name: optional(isSought),
+  group: optional(isSought),
+  producedAfter: optional(isMoment),
+  producedBefore: optional(isMoment),
+  endedAfter: optional(isMoment),
+  endedBefore: optional(isMoment),
+  minAttempts: optional(isCount),
+  maxAttempts: optional(isCount),
+  failure: optional(isSought),
+  text: optional(isSought),
+});
+
+const isReason: Check = (value) => typeof value === 'string' && value.length <= MAX_REASON_CHARACTERS;
+const isDueAt: Check = (value) => typeof value === 'number' && Math.abs(value) <= MAX_DUE_AT;
+const isPriority: Check = (value) => Number.isInteger(value) && Math.abs(value as number) <= MAX_PRIORITY;
+
 const isCommand = anyOf(
   fields({ kind: oneOf('declare'), ref: isCount, channel: isName, policy: isPolicy, settings: optional(isSettings) }),
   fields({ kind: oneOf('extend'), seq: isCount, token: isCount, forMs: isDuration }),
@@ -104,7 +159,46 @@ const isCommand = anyOf(
     action: oneOf('pause', 'resume', 'configure'),
     rules: optional(isGroupRules),
   }),
-  fields({ kind: oneOf('manage'), id: isId, action: oneOf('cancel', 'promote', 'redrive') }),
+  fields({
+    kind: oneOf('manage'),
+    id: isId,
+    action: oneOf('cancel', 'promote', 'redrive', 'retry', 'remove'),
+    children: optional(isFlag),
+    reason: optional(isReason),
+    deadlineMs: optional(isDuration),
+    attempts: optional(oneOf('reset', 'keep')),
+  }),
+  fields({
+    kind: oneOf('bulk'),
+    channel: isText,
+    action: oneOf(...BULK_ACTIONS),
+    filter: isFilter,
+    limit: optional(isLimit),
+    reason: optional(isReason),
+    deadlineMs: optional(isDuration),
+    attempts: optional(oneOf('reset', 'keep')),
+    delayMs: optional(isDuration),
+    dueAt: optional(isDueAt),
+    priority: optional(isPriority),
+    lifo: optional(isFlag),
+  }),
+  fields({ kind: oneOf('stopBulk'), bulk: isCount }),
+  fields({
+    kind: oneOf('inspect'),
+    what: oneOf('search'),
+    channel: optional(isText),
+    filter: isFilter,
+    order: oneOf('newest', 'oldest'),
+    after: optional(fields({ stage: isCount, a: isMoment, b: isMoment })),
+    limit: isLimit,
+  }),
+  fields({
+    kind: oneOf('inspect'),
+    what: oneOf('bulks'),
+    bulk: optional(isCount),
+    channel: optional(isText),
+    tell: isFlag,
+  }),
   fields({ kind: oneOf('backup'), id: isCount, part: isCount, stop: isFlag }),
   fields({ kind: oneOf('await'), id: isId, stop: isFlag }),
   fields({ kind: oneOf('watch'), channel: isName }),
@@ -116,10 +210,42 @@ const isCommand = anyOf(
   fields({ kind: oneOf('inspect'), what: oneOf('message'), id: isId }),
   fields({
     kind: oneOf('inspect'),
+    what: oneOf('children'),
+    seq: isCount,
+    token: isCount,
+    offset: isCount,
+    limit: isLimit,
+  }),
+  fields({ kind: oneOf('inspect'), what: oneOf('flow'), id: isId, offset: isCount, limit: isLimit, depth: isCount }),
+  fields({
+    kind: oneOf('inspect'),
     what: oneOf('events'),
     after: optional(anyOf(fields({ commit: isCount, index: isCount }), fields({ at: isMoment }))),
-    channel: optional(isText),
+    filter: fields({
+      channel: optional(isText),
+      channels: optional(isPattern),
+      kinds: optional(listOf(oneOf(...HAPPENINGS, ...CHANNEL_HAPPENINGS))),
+    }),
     limit: isLimit,
+  }),
+  fields({
+    kind: oneOf('inspect'),
+    what: oneOf('metrics'),
+    channel: optional(isText),
+    after: isCount,
+    limit: isLimit,
+    from: optional(isInstant),
+    to: optional(isInstant),
+    stepMs: optional(isStep),
+  }),
+  fields({
+    kind: oneOf('inspect'),
+    what: oneOf('usage'),
+    from: optional(isInstant),
+    to: optional(isInstant),
+    token: optional(isText),
+    channel: optional(isText),
+    after: optional(isUsageKey),
   }),
   fields({
     kind: oneOf('inspect'),
@@ -138,12 +264,43 @@ const isCommand = anyOf(
     expiresInMs: optional((value) => isDuration(value) && value !== 0),
   }),
   fields({ kind: oneOf('revokeToken'), id: isAccessTokenId }),
+  fields({
+    kind: oneOf('upsertSchedule'),
+    key: isName,
+    ref: isCount,
+    settings: isScheduleSettings,
+    immediately: isFlag,
+    template: isTemplate,
+    seed: isSeed,
+  }),
+  fields({
+    kind: oneOf('manageSchedule'),
+    key: isText,
+    action: oneOf('pause', 'resume', 'remove', 'run'),
+    id: optional(isId),
+  }),
+  fields({ kind: oneOf('inspect'), what: oneOf('schedule'), key: isText }),
+  fields({
+    kind: oneOf('inspect'),
+    what: oneOf('schedules'),
+    after: isText,
+    limit: isLimit,
+    channel: optional(isText),
+  }),
+  fields({ kind: oneOf('retainEvents'), count: isEventCount, ageMs: isDuration }),
 );
 
 /** The document as a command. @throws HoldfastError `PROTOCOL` when it is none */
 export function checkDocument(document: unknown): Command {
   if (isCommand(document)) return document as Command;
   throw new HoldfastError('PROTOCOL', 'Cannot read a command: its document is not one of a known kind');
+}
+
+/** Whether a block has one message, such as each tick of a schedule can be a copy of. */
+function isTemplate(value: unknown): boolean {
+  if (!(value instanceof Uint8Array) || value.length > MAX_TEMPLATE_BYTES) return false;
+  const reader = new BlockReader(value);
+  return reader.count === 1 && reader.next() && reader.isSound() && reader.end === value.length && reader.dueAt === 0;
 }
 
 /** A plain object with these fields and no others; a field that may be missing is `optional`. */

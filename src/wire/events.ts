@@ -12,6 +12,8 @@
  * wanted          = 8 channel(text)
  * events          = 9
  * kvChanged       = 10 watch
+ * cancelling      = 11 seq token deadlineMs reason(text)
+ * bulkEnded       = 12 bulk
  * ```
  */
 import { decode, encode } from '../codec/bson.ts';
@@ -34,6 +36,8 @@ const EVENT = {
   wanted: 8,
   events: 9,
   kvChanged: 10,
+  cancelling: 11,
+  bulkEnded: 12,
 } as const;
 
 const ENDED_STATES = ['completed', 'dead', 'cancelled'] as const;
@@ -123,6 +127,17 @@ export class EventsWriter {
         frame.u8(EVENT.kvChanged);
         frame.varint(notice.watch);
         break;
+      case 'cancelling':
+        frame.u8(EVENT.cancelling);
+        frame.varint(notice.seq);
+        frame.varint(notice.token);
+        frame.varint(notice.deadlineMs);
+        frame.text(notice.reason);
+        break;
+      case 'bulkEnded':
+        frame.u8(EVENT.bulkEnded);
+        frame.varint(notice.bulk);
+        break;
     }
   }
 
@@ -160,6 +175,8 @@ export function decodeEvents(bytes: Uint8Array, receiver: EventsReceiver): void 
       case EVENT.wanted:
       case EVENT.events:
       case EVENT.kvChanged:
+      case EVENT.cancelling:
+      case EVENT.bulkEnded:
         receiver.notice(readNotice(frame, event));
         break;
       default:
@@ -187,6 +204,11 @@ function readDelivery(frame: ByteReader, bytes: Uint8Array): Delivery {
 function readNotice(frame: ByteReader, event: number): Notice {
   if (event === EVENT.events) return { kind: 'events' };
   if (event === EVENT.kvChanged) return { kind: 'kvChanged', watch: frame.varint() };
+  if (event === EVENT.bulkEnded) return { kind: 'bulkEnded', bulk: frame.varint() };
+  if (event === EVENT.cancelling) {
+    const [seq, token, deadlineMs] = [frame.varint(), frame.varint(), frame.varint()];
+    return { kind: 'cancelling', seq, token, deadlineMs, reason: frame.text() };
+  }
   if (event === EVENT.room) return { kind: 'room', channel: frame.text() };
   if (event === EVENT.wanted) return { kind: 'wanted', channel: frame.text() };
   if (event === EVENT.revoked) {

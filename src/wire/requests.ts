@@ -8,19 +8,36 @@
  * blocks   = count(varint) (length(varint) block)*
  * window   = consumer(varint) ref(varint) size(varint) handlers(varint)
  * started, holding = count(varint) (seq(varint) token(varint))*
- * settle   = count(varint) (seq token outcome(u8) [fields] [produced] [effects])*
+ * settle   = count(varint) (seq token outcome(u8) [fields] [produced] [effects] [edges])*
+ * settleTogether = settle flags(u8) [produced] [effects]
+ * update   = id(16) flags(u8) [delayMs(f64)] [dueAt(f64)] [priority(signed)] [codec(u8) payload(bytes)]
  * kvRead, kvCommit, kvWatch, effects                                   see kv.ts
+ * flow, edges                                                          see flow.ts
  * ```
  */
 import { decode, encode } from '../codec/bson.ts';
-import { BlockReader } from '../model/block.ts';
+import { BlockReader, MAX_DUE_AT, MAX_PRIORITY } from '../model/block.ts';
 import { ByteReader, ByteWriter } from '../model/bytes.ts';
-import type { Command, Failure, LeaseKey, Outcome, Produce, Request, Settle } from '../model/command.ts';
+import type {
+  Command,
+  Failure,
+  LeaseKey,
+  Outcome,
+  Produce,
+  Request,
+  Settle,
+  SettleSet,
+  Together,
+} from '../model/command.ts';
 import { MAX_DURATION_MS } from '../model/duration.ts';
+import type { FlowEdge, FlowPart } from '../model/flow.ts';
 import { HoldfastError } from '../model/errors.ts';
+import type { Update } from '../model/life.ts';
+import { MESSAGE_ID_BYTES } from '../model/message-id.ts';
 import { MAX_VALUE_BYTES } from '../model/records.ts';
 import { readList } from '../model/reply.ts';
 import { checkDocument } from './documents.ts';
+import { readEdges, readFlow, writeEdges, writeFlow } from './flow.ts';
 import { FRAME } from './frames.ts';
 import { effectsBytes, readEffects, readKeys, readRanges, writeEffects, writeKeys, writeRanges } from './kv.ts';
 
@@ -34,11 +51,28 @@ const KIND = {
   kvRead: 7,
   kvCommit: 8,
   kvWatch: 9,
+  settleTogether: 10,
+  flow: 11,
+  update: 12,
 } as const;
 
 const PRODUCE = { atomic: 1, versioned: 2 } as const;
 
-const OUTCOMES = ['ack', 'nack', 'undecodable', 'release', 'snooze', 'fail', 'died', 'hold', 'holdGroup'] as const;
+/** Which changes an update makes; `lifo` has no field. */
+const UPDATE = { delay: 1, dueAt: 2, priority: 4, payload: 8, lifo: 16 } as const;
+
+const OUTCOMES = [
+  'ack',
+  'nack',
+  'undecodable',
+  'release',
+  'snooze',
+  'fail',
+  'died',
+  'hold',
+  'holdGroup',
+  'wait',
+] as const;
 
 /** Set in an outcome's byte when effects on KV or messages come with it, or when it has a result or a delay. */
 const WITH_EFFECTS = 0x20;
@@ -56,7 +90,7 @@ const MAX_PAYLOAD_BYTES: number = 4 * 1024 * 1024;
 const MAX_BLOCK_BYTES: number = MAX_VALUE_BYTES - 1_024;
 
 /**
- * What a frame may hold: each request counts as 8, each settle, and each key, check or mutation of KV, as 4, each lease as 1. Their smallest forms take far less
+ * What a frame may hold: each request counts as 8, each settle, each key, check or mutation of KV, and each edge of a flow, as 4, each lease as 1. Their smallest forms take far less
  * in a frame than in memory.
  */
 const MAX_COST = 1_000_000;
@@ -107,19 +141,31 @@ function spend(cost: Cost, spent: number): void {
 /** About what a command takes in a frame: rather more than less, so that the frame need not grow. */
 export function roughBytes(command: Command): number {
   if (command.kind === 'produce') return command.blocks.reduce((sum, block) => sum + block.length + 8, 32);
-  if (command.kind === 'settle') return command.settles.reduce((sum, settle) => sum + settleBytes(settle), 16);
+  if (command.kind === 'settle') {
+    const bytes = command.together === undefined ? 16 : 16 + effectsOf(command.together);
+    return command.settles.reduce((sum, settle) => sum + settleBytes(settle), bytes);
+  }
+  if (command.kind === 'flow') return producedBytes(command.produced) + edgesBytes(command.edges);
   if (command.kind === 'kvCommit') return effectsBytes(command) + producedBytes(command.produced);
+  if (command.kind === 'update') return 64 + (command.payload?.bytes.length ?? 0);
   return 256;
 }
 
-function settleBytes({ outcome, produced, effects }: Settle): number {
-  let bytes = 16 + producedBytes(produced ?? []);
-  if (outcome.kind === 'ack') bytes += outcome.result?.length ?? 0;
-  if (effects !== undefined) bytes += effectsBytes(effects);
-  return bytes;
+function settleBytes(settle: Settle): number {
+  const { outcome } = settle;
+  const rest = outcome.kind === 'wait' ? edgesBytes(outcome.edges) : 0;
+  return 16 + effectsOf(settle) + (outcome.kind === 'ack' ? (outcome.result?.length ?? 0) : rest);
 }
 
-function producedBytes(produced: readonly Omit<Produce, 'atomic'>[]): number {
+function effectsOf({ produced, effects }: Together): number {
+  return producedBytes(produced ?? []) + (effects === undefined ? 0 : effectsBytes(effects));
+}
+
+function edgesBytes(edges: readonly FlowEdge[]): number {
+  return edges.reduce((sum, { key = '' }) => sum + 16 + key.length, 64);
+}
+
+function producedBytes(produced: readonly FlowPart[]): number {
   let bytes = 0;
   for (const { blocks } of produced) for (const block of blocks) bytes += block.length + 8;
   return bytes;
@@ -153,10 +199,11 @@ function writeRequest(frame: ByteWriter, { request, command }: Request): void {
       }
       break;
     case 'settle':
-      frame.u8(KIND.settle);
+      frame.u8(command.together === undefined ? KIND.settle : KIND.settleTogether);
       frame.varint(request);
       frame.varint(command.settles.length);
       for (const settle of command.settles) writeSettle(frame, settle);
+      if (command.together !== undefined) writeTogether(frame, command.together);
       break;
     case 'kvRead':
       frame.u8(KIND.kvRead);
@@ -175,6 +222,16 @@ function writeRequest(frame: ByteWriter, { request, command }: Request): void {
       frame.varint(request);
       frame.varint(command.watch);
       writeKeys(frame, command.keys);
+      break;
+    case 'flow':
+      frame.u8(KIND.flow);
+      frame.varint(request);
+      writeFlow(frame, command, writeProduced);
+      break;
+    case 'update':
+      frame.u8(KIND.update);
+      frame.varint(request);
+      writeUpdate(frame, command);
       break;
     default:
       frame.u8(KIND.document);
@@ -208,12 +265,18 @@ function readCommand(frame: ByteReader, kind: number, cost: Cost): Command {
       return { kind: 'holding', leases: readLeases(frame, cost) };
     case KIND.settle:
       return { kind: 'settle', settles: readList(frame, (from) => readSettle(from, cost)) };
+    case KIND.settleTogether:
+      return readSettleTogether(frame, cost);
     case KIND.kvRead:
       return { kind: 'kvRead', keys: readKeys(frame, spendKey), ranges: readRanges(frame, spendKey) };
     case KIND.kvCommit:
       return { kind: 'kvCommit', ...readEffects(frame, spendKey), produced: readProduced(frame) };
     case KIND.kvWatch:
       return { kind: 'kvWatch', watch: frame.varint(), keys: readKeys(frame, spendKey) };
+    case KIND.flow:
+      return readFlow(frame, readProduced, spendKey);
+    case KIND.update:
+      return readUpdate(frame);
     case KIND.document:
       return readDocument(frame.bytes());
     default:
@@ -280,9 +343,27 @@ function writeSettle(frame: ByteWriter, { seq, token, outcome, produced, effects
   if ('failure' in outcome) writeFailure(frame, outcome.failure);
   if (produced !== undefined) writeProduced(frame, produced);
   if (effects !== undefined) writeEffects(frame, effects);
+  if (outcome.kind === 'wait') writeEdges(frame, outcome.edges);
 }
 
-function writeProduced(frame: ByteWriter, produced: readonly Omit<Produce, 'atomic'>[]): void {
+function writeTogether(frame: ByteWriter, { produced, effects }: Together): void {
+  frame.u8((effects === undefined ? 0 : WITH_EFFECTS) | (produced === undefined ? 0 : WITH_PRODUCED));
+  if (produced !== undefined) writeProduced(frame, produced);
+  if (effects !== undefined) writeEffects(frame, effects);
+}
+
+function readSettleTogether(frame: ByteReader, cost: Cost): SettleSet {
+  const settles = readList(frame, (from) => readSettle(from, cost));
+  if (settles.some(({ produced, effects }) => produced !== undefined || effects !== undefined)) {
+    throw new HoldfastError('PROTOCOL', 'Cannot settle together what brings effects of its own');
+  }
+  const flags = frame.u8();
+  const produced = flags & WITH_PRODUCED ? readProduced(frame) : undefined;
+  const effects = flags & WITH_EFFECTS ? readEffects(frame, () => spend(cost, COST.key)) : undefined;
+  return { kind: 'settle', settles, together: { produced, effects } };
+}
+
+function writeProduced(frame: ByteWriter, produced: readonly FlowPart[]): void {
   frame.varint(produced.length);
   for (const { ref, blocks } of produced) {
     frame.varint(ref);
@@ -299,13 +380,20 @@ function readSettle(frame: ByteReader, cost: Cost): Settle {
   const seq = frame.varint();
   const token = frame.varint();
   const flags = frame.u8();
-  const outcome = readOutcome(frame, OUTCOMES[flags & 0x1f], (flags & WITH_VALUE) !== 0);
+  const kind = OUTCOMES[flags & 0x1f];
+  const spendKey = (): void => spend(cost, COST.key);
+  const told = kind === 'wait' ? undefined : readOutcome(frame, kind, (flags & WITH_VALUE) !== 0);
   const produced = flags & WITH_PRODUCED ? readProduced(frame) : undefined;
-  const effects = flags & WITH_EFFECTS ? readEffects(frame, () => spend(cost, COST.key)) : undefined;
+  const effects = flags & WITH_EFFECTS ? readEffects(frame, spendKey) : undefined;
+  const outcome = told ?? { kind: 'wait', edges: readEdges(frame, produced ?? [], true, spendKey) };
   return { seq, token, outcome, produced, effects };
 }
 
-function readOutcome(frame: ByteReader, kind: (typeof OUTCOMES)[number] | undefined, value: boolean): Outcome {
+function readOutcome(
+  frame: ByteReader,
+  kind: Exclude<(typeof OUTCOMES)[number], 'wait'> | undefined,
+  value: boolean,
+): Outcome {
   switch (kind) {
     case 'ack':
       return { kind, result: value ? readResult(frame) : undefined };
@@ -327,6 +415,39 @@ function readOutcome(frame: ByteReader, kind: (typeof OUTCOMES)[number] | undefi
     case undefined:
       throw new HoldfastError('PROTOCOL', 'Cannot read an outcome of an unknown kind');
   }
+}
+
+function writeUpdate(frame: ByteWriter, { id, delayMs, dueAt, priority, lifo, payload }: Update): void {
+  frame.raw(id);
+  frame.u8(
+    (delayMs === undefined ? 0 : UPDATE.delay) |
+      (dueAt === undefined ? 0 : UPDATE.dueAt) |
+      (priority === undefined ? 0 : UPDATE.priority) |
+      (payload === undefined ? 0 : UPDATE.payload) |
+      (lifo === true ? UPDATE.lifo : 0),
+  );
+  if (delayMs !== undefined) frame.f64(delayMs);
+  if (dueAt !== undefined) frame.f64(dueAt);
+  if (priority !== undefined) frame.signed(priority);
+  if (payload === undefined) return;
+  frame.u8(payload.codec);
+  frame.bytes(payload.bytes);
+}
+
+function readUpdate(frame: ByteReader): Update {
+  const id = frame.raw(MESSAGE_ID_BYTES).slice();
+  const flags = frame.u8();
+  const delayMs = flags & UPDATE.delay ? readDelay(frame) : undefined;
+  const dueAt = flags & UPDATE.dueAt ? frame.f64() : undefined;
+  const priority = flags & UPDATE.priority ? frame.signed() : undefined;
+  const payload = flags & UPDATE.payload ? { codec: frame.u8(), bytes: frame.bytes() } : undefined;
+  const isSound =
+    flags < UPDATE.lifo * 2 &&
+    (dueAt === undefined || Math.abs(dueAt) <= MAX_DUE_AT) &&
+    (priority === undefined || Math.abs(priority) <= MAX_PRIORITY) &&
+    (payload === undefined || payload.bytes.length <= MAX_PAYLOAD_BYTES);
+  if (!isSound) throw new HoldfastError('PROTOCOL', 'Cannot read an update: it has impossible fields');
+  return { kind: 'update', id, delayMs, dueAt, priority, payload, lifo: (flags & UPDATE.lifo) !== 0 };
 }
 
 function readResult(frame: ByteReader): Uint8Array {

@@ -55,8 +55,14 @@ describe.each(timelessSetups)('admin [$name]', ({ start }) => {
     await expect(hf.admin.promote(id)).rejects.toMatchObject({ code: 'WRONG_STATE' });
     await hf.admin.cancel(id);
     expect(await hf.admin.get(id)).toMatchObject({ state: 'cancelled' });
+    await hf.admin.retry(id);
     await expect(hf.admin.retry(id)).rejects.toMatchObject({ code: 'WRONG_STATE' });
-    for (const action of ['retry', 'cancel', 'promote'] as const) {
+    await hf.admin.update(id, { message: 'goodbye' });
+    expect(await hf.admin.get(id)).toMatchObject({ message: 'goodbye', state: 'ready' });
+    expect((await hf.admin.search({ text: 'good' })).messages).toMatchObject([{ id, channel: 'mail' }]);
+    await hf.admin.remove(id);
+    expect(await hf.admin.get(id)).toBeUndefined();
+    for (const action of ['retry', 'cancel', 'promote', 'remove'] as const) {
       await expect(hf.admin[action](NOBODY)).rejects.toMatchObject({ code: 'NOT_FOUND' });
       await expect(hf.admin[action]('no id')).rejects.toThrow(TypeError);
     }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Holdfast, JournalEvent, MessageHappened } from 'holdfast';
+import type { Channel, Holdfast, JournalEvent, MessageHappened } from 'holdfast';
 import { newFolder, openUntilEnd, startInMemory, timelessSetups } from '../helpers/instances.ts';
 
 /** The next events, as many as asked for. */
@@ -10,9 +10,10 @@ async function take(events: AsyncGenerator<JournalEvent>, count: number): Promis
 }
 
 function shown(events: readonly JournalEvent[]): unknown[] {
-  return events.map((event) =>
-    event.kind === 'message' ? [event.what, event.channel, event.id, event.attempt] : event,
-  );
+  return events.map((event) => {
+    if (event.kind === 'message') return [event.what, event.channel, event.id, event.attempt];
+    return event.kind === 'channel' ? [event.what, event.channel] : event;
+  });
 }
 
 describe.each(timelessSetups)('events() [$name]', ({ start }) => {
@@ -47,7 +48,7 @@ describe.each(timelessSetups)('events() [$name]', ({ start }) => {
   test('names the session that did it, and a message that is gone by then', async () => {
     const { hf } = await start();
     const mail = hf.channel<string>('mail', { retain: { completed: { count: 0 } } });
-    const events = hf.events();
+    const events = mail.events({ kinds: ['produced', 'claimed', 'acked'] });
     const consumer = await mail.consume(() => {});
     const { id } = await mail.produce('hello');
     const heard = (await take(events, 3)) as MessageHappened[];
@@ -94,6 +95,78 @@ describe.each(timelessSetups)('events() [$name]', ({ start }) => {
     expect((await take(events, 30)).map((event) => (event as MessageHappened).id)).toEqual(ids);
   });
 
+  test('gives only what passes the filter, and sleeps through the rest', async () => {
+    const { hf } = await start();
+    const [one, two, other] = ['mail/1', 'mail/2', 'other'].map((name) => hf.channel<number>(name));
+    const events = hf.events({ channels: 'mail/*', kinds: ['cancelled', 'paused'] });
+    const next = events.next();
+    const ids: string[] = [];
+    for (const channel of [one, other, two]) {
+      const { id } = await (channel as Channel<number>).produce(1);
+      await hf.admin.cancel(id);
+      await channel?.pause();
+      ids.push(id);
+    }
+    expect(shown([(await next).value as JournalEvent, ...(await take(events, 3))])).toEqual([
+      ['cancelled', 'mail/1', ids[0], 1],
+      ['paused', 'mail/1'],
+      ['cancelled', 'mail/2', ids[2], 1],
+      ['paused', 'mail/2'],
+    ]);
+    expect(() => hf.events({ channel: 'a', channels: 'b' })).toThrow('Cannot use "channel" and "channels" together');
+    expect(() => hf.events({ kinds: [] })).toThrow('must be a list that is not empty');
+    expect(() => hf.events({ kinds: ['done' as 'acked'] })).toThrow(
+      'Cannot use "done" as one of "kinds": known are produced',
+    );
+  });
+
+  test('tells what happens to a channel as a whole, each change once', async () => {
+    const { hf } = await start();
+    const mail = hf.channel<number>('mail');
+    const events = mail.events({ kinds: ['paused', 'resumed', 'cleared', 'drained', 'configured'] });
+    for (const paused of [true, true, false, false]) await (paused ? mail.pause() : mail.resume());
+    await mail.retain({ dead: { count: 7 } });
+    await mail.retain({ dead: { count: 7 } });
+    await mail.produceAll([1, 2, 3], { delay: '1h' });
+    await mail.purge();
+    const seen = await take(events, 5);
+    expect(shown(seen.slice(0, 3))).toEqual([
+      ['paused', 'mail'],
+      ['resumed', 'mail'],
+      ['configured', 'mail'],
+    ]);
+    expect(shown(seen.slice(3))).toEqual([
+      ['cleared', 'mail'],
+      ['drained', 'mail'],
+    ]);
+    const { id } = await mail.produce(4);
+    await mail.cancel(id);
+    expect(shown(await take(events, 1))).toEqual([['drained', 'mail']]);
+  });
+
+  test('carries small progress, lines, and why an attempt has failed', async () => {
+    const { hf } = await start();
+    const mail = hf.channel<number>('mail', { attempts: 1 });
+    const events = mail.events({ kinds: ['progress', 'logged', 'failed'] });
+    const consumer = await mail.consume(async (_, context) => {
+      await context.progress({ done: 5n });
+      await context.progress('x'.repeat(2_000));
+      await context.log('halfway');
+      await context.log('é'.repeat(1_000));
+      throw new Error('no more'.padEnd(300, '.'));
+    });
+    await mail.produce(1);
+    const seen = (await take(events, 5)) as MessageHappened[];
+    await consumer.close();
+    expect(seen.map(({ what, progress, note }) => [what, progress, note])).toEqual([
+      ['progress', { done: 5n }, undefined],
+      ['progress', undefined, undefined],
+      ['logged', undefined, 'halfway'],
+      ['logged', undefined, undefined],
+      ['failed', undefined, 'no more'.padEnd(200, '.')],
+    ]);
+  });
+
   test('ends with the reason of the signal, whether it waits or not', async () => {
     const { hf } = await start();
     const abort = new AbortController();
@@ -120,7 +193,7 @@ describe.each(timelessSetups)('events() [$name]', ({ start }) => {
     for (const after of ['', 'x', '1', '-1.0', '1.5.2', Number.NaN, new Date(Number.NaN), {}, null]) {
       expect(() => hf.events({ after: after as string })).toThrow(TypeError);
     }
-    expect(() => hf.events({ since: 5 } as object)).toThrow('known are after, channel, signal');
+    expect(() => hf.events({ since: 5 } as object)).toThrow('known are after, channel, channels, kinds, signal');
     expect(() => hf.events({ channel: '' })).toThrow(RangeError);
   });
 });
@@ -161,10 +234,26 @@ describe('events()', () => {
     );
   });
 
+  test('are kept as long as retainEvents says, also by the broker after this one', async () => {
+    const url = `file:${newFolder()}`;
+    const first = await openUntilEnd(url);
+    await first.admin.retainEvents({ count: 10 });
+    await first.close();
+    const second = await openUntilEnd(url);
+    const mail = second.channel<number>('mail');
+    const ids: string[] = [];
+    for (let i = 0; i < 30; i++) ids.push((await mail.produce(i)).id);
+    const kept = (await take(second.events({ after: 0 }), 10)) as MessageHappened[];
+    expect(kept.map(({ id }) => id)).toEqual(ids.slice(-10));
+    for (const wrong of [{ count: -1 }, { count: 1_000_001 }, { count: 1.5 }, { age: 'soon' }, { size: 5 }]) {
+      await expect(second.admin.retainEvents(wrong as object)).rejects.toThrow(/^Cannot /);
+    }
+  });
+
   test('of a burst are all there, each once', async () => {
     const { hf } = await startInMemory();
     const mail = hf.channel<number>('mail', { retain: { completed: { count: 10 } } });
-    const events = hf.events();
+    const events = hf.events({ kinds: ['produced', 'claimed', 'acked'] });
     const consumer = await mail.consume(() => {}, { concurrency: 50 });
     const produced: Promise<{ readonly id: string }>[] = [];
     for (let i = 0; i < 5_000; i++) produced.push(mail.produce(i));
@@ -197,7 +286,7 @@ async function collect(
   into: Map<string, string[]>,
 ): Promise<void> {
   for (const event of await take(events, count)) {
-    if (event.kind === 'trimmed' || event.id === undefined) throw new Error('An event is not known any more');
+    if (event.kind !== 'message' || event.id === undefined) throw new Error('An event is not known any more');
     into.set(event.id, [...(into.get(event.id) ?? []), event.what]);
   }
 }

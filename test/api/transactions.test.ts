@@ -1,7 +1,7 @@
 import { describe, expect, expectTypeOf, test } from 'vitest';
 import { type Holdfast, HoldfastError, retry, snooze, type Transaction } from 'holdfast';
-import { openUntilEnd } from '../helpers/instances.ts';
-import { newFolder } from '../helpers/instances.ts';
+import { newFolder, openUntilEnd } from '../helpers/instances.ts';
+import { untilTrue } from '../helpers/until-true.ts';
 
 interface Job {
   readonly from: string;
@@ -112,7 +112,7 @@ describe('transact()', () => {
   test('expires entries', async () => {
     const hf = await openUntilEnd('memory:');
     await hf.transact((tx) => tx.set(['x'], 1, { expireIn: 20 }));
-    await expect.poll(() => valueOf(hf, 'x')).toBe(null);
+    await untilTrue(async () => (await valueOf(hf, 'x')) === null);
   });
 
   test.each([
@@ -157,7 +157,7 @@ describe('tx of a handler', () => {
       },
       { concurrency: 20 },
     );
-    await expect.poll(async () => (await transfers.inspect()).totals.completed, { timeout: 20_000 }).toBe(200);
+    await untilTrue(async () => (await transfers.inspect()).totals.completed === 200);
     await consumer.close();
     const expected = new Map(accounts.map((account) => [account, 100]));
     for (const { from, to, amount } of jobs) {
@@ -182,7 +182,7 @@ describe('tx of a handler', () => {
       if (runs.length === 1) await hf.transact((other) => other.set(['ready'], true));
       if (value !== true) throw new Error('Not ready');
     });
-    await expect.poll(async () => (await mail.inspect()).completed).toBe(1);
+    await untilTrue(async () => (await mail.inspect()).completed === 1);
     expect(runs).toEqual([
       [1, null],
       [1, true],
@@ -190,9 +190,9 @@ describe('tx of a handler', () => {
   });
 
   test.each([
-    ['snooze', () => snooze('1h'), { delayed: 1 }],
-    ['retry', () => retry({ delay: '1h' }), { delayed: 1 }],
-  ])('checks what was read before it does %s, and commits no entries then', async (_name, outcome, expected) => {
+    ['snooze', () => snooze('1h')],
+    ['retry', () => retry({ delay: '1h' })],
+  ])('checks what was read before it does %s, and commits no entries then', async (_name, outcome) => {
     const hf = await openUntilEnd('memory:');
     const mail = hf.channel<string>('mail');
     await mail.produce('x');
@@ -203,7 +203,8 @@ describe('tx of a handler', () => {
       if (runs++ === 0) await hf.transact((other) => other.set(['n'], 1));
       return outcome();
     });
-    await expect.poll(async () => mail.inspect()).toMatchObject({ ...expected, leased: 0 });
+    await untilTrue(async () => (await mail.inspect()).delayed === 1);
+    expect(await mail.inspect()).toMatchObject({ delayed: 1, leased: 0 });
     expect(runs).toBe(2);
     expect(await valueOf(hf, 'mine')).toBe(null);
   });
@@ -218,7 +219,7 @@ describe('tx of a handler', () => {
       runs += 1;
       await hf.transact((other) => other.set(['n'], runs));
     });
-    await expect.poll(async () => (await mail.inspect()).dead, { timeout: 20_000 }).toBe(1);
+    await untilTrue(async () => (await mail.inspect()).dead === 1);
     expect(runs).toBe(100);
     expect(await mail.get(id)).toMatchObject({
       failure: { name: 'HoldfastError', message: expect.stringContaining('100 times') },
@@ -235,7 +236,7 @@ describe('tx of a handler', () => {
       await hf.admin.cancel(id);
       stopped = signal.reason;
     });
-    await expect.poll(async () => (await mail.inspect()).cancelled).toBe(1);
+    await untilTrue(async () => (await mail.inspect()).cancelled === 1);
     await consumer.close();
     expect(stopped === undefined || stopped instanceof HoldfastError).toBe(true);
     expect(await valueOf(hf, 'mine')).toBe(null);
@@ -254,7 +255,7 @@ describe('tx of a handler', () => {
       if (runs < 20) await hf.transact((other) => other.set(['n'], runs));
       tx.set(['mine'], runs);
     });
-    await expect.poll(() => closing !== undefined).toBe(true);
+    await untilTrue(() => closing !== undefined);
     await closing;
     expect(runs).toBe(20);
     expect(await valueOf(hf, 'mine')).toBe(20);
@@ -268,7 +269,7 @@ describe.each(['process', 'thread'] as const)('tx of a handler in a %s', (isolat
     const jobs = hf.channel<number>('jobs');
     await jobs.produceAll([1, 2, 3, 4, 5]);
     await jobs.consume(new URL('../isolate/modules/counts.mjs', import.meta.url), { isolate, concurrency: 2 });
-    await expect.poll(async () => (await jobs.inspect()).completed, { timeout: 20_000 }).toBe(5);
+    await untilTrue(async () => (await jobs.inspect()).completed === 5);
     expect(await valueOf(hf, 'total')).toBe(15);
     expect(await valueOf(hf, 'jobs')).toMatchObject({ value: 5n });
   });

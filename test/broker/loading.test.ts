@@ -9,6 +9,7 @@ import type { Store } from '#holdfast/store/store.js';
 import { StoreError } from 'holdfast';
 import { localLink } from '#holdfast/wire/local-link.js';
 import { brokerOptions, startBroker } from '../helpers/brokers.ts';
+import { untilTrue } from '../helpers/until-true.ts';
 
 /** A disk on which `count` messages wait in "mail". */
 async function filledDisk(count: number): Promise<MemoryDisk> {
@@ -169,8 +170,7 @@ describe('a broker that is still loading', () => {
         return store;
       },
     });
-    const read = (key: string): Promise<void> =>
-      expect.poll(() => reads.some((one) => one.key.includes(key))).toBe(true);
+    const read = (key: string): Promise<void> => untilTrue(() => reads.some((one) => one.key.includes(key)));
     const release = (key: string): void => reads.find((one) => one.key.includes(key))?.go();
     let welcomes = 0;
     const client = new Client({
@@ -196,7 +196,7 @@ describe('a broker that is still loading', () => {
       mutations: [],
       produced: [],
     });
-    await expect.poll(() => fail).toBeDefined();
+    await untilTrue(() => fail !== undefined);
     fail?.(new StoreError('STORE_FAILED', 'aborted', 'Failed as planned'));
     await read('first');
     expect(welcomes).toBe(2);
@@ -210,7 +210,7 @@ describe('a broker that is still loading', () => {
     await read('second');
     release('second');
     await second;
-    await expect.poll(() => handled).toEqual(['hello']);
+    await untilTrue(() => handled.length > 0);
     await consumer.drain();
     expect(await mail.inspect()).toMatchObject({ completed: 1, totals: { redelivered: 0 } });
     expect(handled).toEqual(['hello']);

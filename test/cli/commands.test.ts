@@ -1,7 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { newFolder } from '../helpers/instances.ts';
+import { newFolder, openUntilEnd } from '../helpers/instances.ts';
 import { holdfast, json, situations, startHoldfast } from './running-cli.ts';
 
 const NOBODY = '01900000-0000-7000-8000-000000000000';
@@ -30,6 +30,43 @@ describe.each(situations)('in $name', ({ fill }) => {
     expect(values.total).toMatchObject({ ready: 2, delayed: 1, dead: 1, backlog: 3 });
     expect((await holdfast('stats', 'mail', '--data', folder)).output).toMatch(/^mail\n +ready +1\n/);
     expect(await json('stats', 'mail', '--url', `file:${folder}`)).toMatchObject({ channel: 'mail', ready: 1 });
+  });
+
+  test('stats shows rates and times of the last while', async () => {
+    const { folder } = await fill();
+    const { output } = await holdfast('stats', 'mail', '--data', folder, '--window', '1h');
+    expect(output).toMatch(/produced a second +0\.\d+ over 1h/);
+    expect(output).toMatch(/ready to start +p50 \S+, p95 \S+, p99 \S+ of 1\n/);
+    const { lately } = await json<{ lately: unknown }>('stats', 'mail', '--data', folder);
+    expect(lately).toMatchObject({
+      counts: { produced: 3, dead: 1, failed: 1, completed: 0 },
+      perSecond: { produced: expect.any(Number) as unknown },
+      latency: { count: 1, p99Ms: expect.any(Number) as unknown },
+      handling: { count: 1 },
+    });
+    const values = await json<{ channels: { lately: unknown }[] }>('stats', '--data', folder);
+    expect(values.channels[1]?.lately).toMatchObject({ counts: { produced: 1 }, latency: { count: 0, p99Ms: null } });
+    const wrong = await holdfast('stats', '--data', folder, '--window', '90s');
+    expect(wrong).toMatchObject({ code: 2, output: '' });
+    expect(await holdfast('stats', 'nothing', '--data', folder)).toMatchObject({ code: 1, output: '' });
+  });
+
+  test('usage shows who has used how much', async () => {
+    const { folder } = await fill();
+    const { rows, total } = await json<{ rows: unknown[]; total: unknown }>('usage', '--data', folder);
+    expect(rows).toMatchObject([
+      { token: 'embedded', of: 'channel', channel: 'mail', messages: 3, writes: 5, reads: 1 },
+      { token: 'embedded', of: 'channel', channel: 'other', messages: 1, writes: 1, reads: 0 },
+    ]);
+    expect(total).toMatchObject({ messages: 4, writes: 6 });
+    const { code, output } = await holdfast('usage', '--data', folder, '--channel', 'mail', '--of', 'embedded');
+    const [heading, mail, sum] = output.split('\n').map((line) => line.split(/ {2,}/));
+    expect([code, heading?.slice(0, 2)]).toEqual([0, ['DAY', 'TOKEN']]);
+    expect(mail?.slice(1, 6)).toEqual(['embedded', 'mail', '1', '5', '3']);
+    expect(sum?.slice(0, 4)).toEqual(['total', '1', '5', '3']);
+    const past = await holdfast('usage', '--data', folder, '--from', '2020-02-29', '--to', '2020-03-01');
+    expect(past).toEqual({ code: 0, output: 'Nothing was counted\n', errors: '' });
+    expect(await holdfast('usage', '--data', folder, '--from', '2021-02-29')).toMatchObject({ code: 2, output: '' });
   });
 
   test('ls lists channels, and messages by state', async () => {
@@ -125,6 +162,90 @@ describe.each(situations)('in $name', ({ fill }) => {
       { id: NOBODY, code: 'NOT_FOUND' },
       { id: ready, state: 'cancelled' },
     ]);
+  });
+
+  test('flow shows what waits for what, and cancel takes its children along', async () => {
+    const { folder } = await fill();
+    const hf = await openUntilEnd(`file:${folder}`);
+    const other = hf.channel<number>('other');
+    const children = [other.node(1, { key: 'part', onFailure: 'ignore' })];
+    const { id: top, children: below } = await hf.flow(other.node(2, { children }));
+    const child = below[0]?.id as string;
+    const { output } = await holdfast('flow', top, '--data', folder);
+    expect(output).toBe(
+      `${top}  other  waiting  waits for 1 of 1\n  ${child}  other  ready  part  on failure: ignore\n`,
+    );
+    const less = await holdfast('flow', top, '--data', folder, '--depth', '0');
+    expect(less.output).toBe(`${top}  other  waiting  waits for 1 of 1\n  1 not shown\n`);
+    const shown = await json('flow', top, '--data', folder);
+    expect(shown).toMatchObject({ id: top, size: 1, children: [{ id: child, key: 'part' }] });
+    expect(await holdfast('flow', NOBODY, '--data', folder)).toMatchObject({ code: 1, output: '' });
+    await holdfast('cancel', top, '--children', '--data', folder);
+    const gone = await json('get', child, '--data', folder);
+    expect(gone).toMatchObject({ state: 'cancelled' });
+  });
+
+  test('search finds, and update, cancel, retry and remove change', async () => {
+    const { folder, ready, dead, delayed } = await fill();
+    const found = await json<Shown[]>('search', 'mail', '--text', 'nobody', '--data', folder);
+    expect(found).toMatchObject([{ id: dead, state: 'dead' }]);
+    expect(await json<Shown[]>('search', '--failure', 'no such', '--data', folder)).toMatchObject([{ id: dead }]);
+    const all = await json<Shown[]>('search', 'mail', '--oldest', '--produced-after', '1h', '--data', folder);
+    expect(all.map(({ id }) => id)).toEqual([...[ready, delayed].toSorted(), dead]);
+    const table = await holdfast('search', 'mail', '--state', 'dead', 'ready', '--limit', '1', '--data', folder);
+    expect(table.output.split('\n').slice(1, -1)).toHaveLength(1);
+    expect(await holdfast('search', 'nowhere', '--data', folder)).toMatchObject({ code: 1 });
+    const change = ['--message', '{"to":"ada"}', '--priority', '-1', '--delay', '1h'];
+    expect((await holdfast('update', ready, ...change, '--data', folder)).output).toBe(`${ready} is updated\n`);
+    expect(await json('get', ready, '--data', folder)).toMatchObject({
+      state: 'delayed',
+      message: { to: 'ada' },
+      priority: -1,
+    });
+    expect(await holdfast('update', ready, '--message', '{', '--data', folder)).toMatchObject({ code: 2 });
+    expect(await holdfast('update', ready, '--data', folder)).toMatchObject({ code: 2 });
+    await holdfast('cancel', ready, '--reason', 'out of stock', '--deadline', '5s', '--data', folder);
+    expect(await json('get', ready, '--data', folder)).toMatchObject({ failure: { message: 'out of stock' } });
+    expect(await json('retry', ready, '--keep-attempts', '--data', folder)).toMatchObject([
+      { id: ready, state: 'ready' },
+    ]);
+    expect((await holdfast('remove', ready, '--data', folder)).output).toBe(`${ready} is removed\n`);
+    expect(await holdfast('get', ready, '--data', folder)).toMatchObject({ code: 1 });
+  });
+
+  test('bulk changes all that the flags say, and bulks shows it', async () => {
+    const { folder } = await fill();
+    const cancelled = await holdfast(
+      'bulk',
+      'cancel',
+      'mail',
+      '--state',
+      'ready',
+      'delayed',
+      '--reason',
+      'closed',
+      '--data',
+      folder,
+    );
+    expect(cancelled).toMatchObject({ code: 0, output: 'mail: 2 of 2 messages changed, done\n' });
+    const retried = await json('bulk', 'retry', 'mail', '--failure', 'closed', '--limit', '1', '--data', folder);
+    expect(retried).toMatchObject({ action: 'retry', state: 'done', changed: 1 });
+    expect(await json('bulk', 'remove', 'mail', '--state', 'dead', '--no-wait', '--data', folder)).toMatchObject([
+      { action: 'remove' },
+    ]);
+    const wide = await holdfast('bulk', 'remove', 'mail', '--data', folder);
+    expect(wide).toMatchObject({ code: 2, output: '' });
+    expect(wide.errors).toContain('say with "state"');
+    expect(await holdfast('bulk', 'promote', 'mail', '--reason', 'x', '--data', folder)).toMatchObject({ code: 2 });
+    const listed = await holdfast('bulks', 'mail', '--data', folder);
+    expect(
+      listed.output
+        .split('\n')
+        .slice(1, -1)
+        .map((row) => row.split(/ {2,}/)[2]),
+    ).toEqual(['cancel', 'retry', 'remove']);
+    const [first] = await json<{ id: number }[]>('bulks', '--data', folder);
+    expect(await json('bulks', '--stop', String(first?.id), '--data', folder)).toMatchObject([{ state: 'done' }]);
   });
 
   test('pause, resume, redrive and purge act on a channel', async () => {

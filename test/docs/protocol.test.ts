@@ -2,6 +2,7 @@
 import { crc32 } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { encode } from '#holdfast/codec/bson.js';
+import { MAX_BULKS } from '#holdfast/machine/bulks.js';
 import { MAX_LIST } from '#holdfast/machine/inspect.js';
 import { MAX_CHANNELS } from '#holdfast/machine/channels.js';
 import { MAX_WATCHED_KEYS } from '#holdfast/machine/kv-watches.js';
@@ -9,6 +10,15 @@ import { BlockWriter, idSecond, MAX_PRIORITY, MAX_UNDELIVERED_KEYS } from '#hold
 import { ByteWriter } from '#holdfast/model/bytes.js';
 import { MAX_FAILURE_MESSAGE_CHARACTERS, MAX_FAILURE_STACK_CHARACTERS } from '#holdfast/model/command.js';
 import { MAX_DURATION_MS } from '#holdfast/model/duration.js';
+import {
+  MAX_CHILD_KEY_CHARACTERS,
+  MAX_CHILD_PAGE,
+  MAX_CHILDREN,
+  MAX_FLOW_DEPTH,
+  MAX_FLOW_EDGES,
+  MAX_FLOW_NODES,
+  MAX_FLOW_VIEW,
+} from '#holdfast/model/flow.js';
 import { messageIdTime, parseMessageId } from '#holdfast/model/message-id.js';
 import {
   MAX_KV_CHECKS,
@@ -21,6 +31,7 @@ import {
   MAX_KV_READ_BYTES,
   MAX_KV_VALUE_BYTES,
 } from '#holdfast/model/kv.js';
+import { MAX_SCHEDULE_LIST, MAX_SCHEDULES, MAX_TEMPLATE_BYTES } from '#holdfast/model/schedule.js';
 import { DEFAULT_POLICY } from '#holdfast/model/policy.js';
 import { EventsWriter } from '#holdfast/wire/events.js';
 import { encodeHello, encodeWelcome, FRAME } from '#holdfast/wire/frames.js';
@@ -62,6 +73,9 @@ describe('docs/protocol.md', () => {
       textsOf('wire/requests.ts', 'OUTCOMES').map((outcome, number) => `${number} ${outcome}`),
     );
     expect(firstTwo('KV')).toEqual(textsOf('wire/kv.ts', 'MUTATIONS').map((what, number) => `${number} ${what}`));
+    expect(firstTwo('Flows')).toEqual(
+      textsOf('model/flow.ts', 'CHILD_POLICIES').map((what, number) => `${number} ${what}`),
+    );
     expect(firstTwo('Events')).toEqual(numbersOf('wire/events.ts', 'EVENT'));
     expect(firstTwo('Replies')).toEqual(numbersOf('model/reply.ts', 'TAG'));
     expect(firstTwo('Blocks')).toEqual(numbersOf('model/block.ts', 'FLAG'));
@@ -89,7 +103,7 @@ describe('docs/protocol.md', () => {
     const rows = table('Values');
     expect(rows.length).toBeGreaterThan(0);
     for (const [value = '', fields = ''] of rows) {
-      expect([value, fields.split(', ')]).toEqual([value, fieldsOf('model/command.ts', value)]);
+      expect([value, fields.split(', ')]).toEqual([value, fieldsOfValue(value)]);
     }
   });
 
@@ -99,7 +113,7 @@ describe('docs/protocol.md', () => {
 
   test('has the limits of the code', () => {
     const { helloMs, helloBytes, requestBytes, eventsBytes, congestedBytes, bufferedBytes } = NETWORK_LIMITS;
-    const cost = 'cost of a frame: 8 a request, 4 a settle, key, check or mutation, 1 a lease';
+    const cost = 'cost of a frame: 8 a request, 4 a settle, key, check, mutation or edge, 1 a lease';
     const expected = {
       'time from the connection to HELLO, in milliseconds': helloMs,
       'bytes of a frame before WELCOME': helloBytes,
@@ -125,7 +139,14 @@ describe('docs/protocol.md', () => {
       'checks and mutations of one commit, and bytes of them': `${MAX_KV_CHECKS}, ${MAX_KV_MUTATIONS}, ${MAX_KV_COMMIT_BYTES}`,
       'keys of an undelivered message': MAX_UNDELIVERED_KEYS,
       'keys that a session watches': MAX_WATCHED_KEYS,
-      'messages of one list, channels of one overview, events of one events': `${MAX_LIST}, ${constant('machine/inspect.ts', 'MAX_OVERVIEW')}, ${constant('machine/events.ts', 'MAX_EVENTS')}`,
+      'schedules of a space': MAX_SCHEDULES,
+      'bytes of the message of a schedule, as a block': MAX_TEMPLATE_BYTES,
+      'schedules of one schedules': MAX_SCHEDULE_LIST,
+      'messages and edges of one flow, children of a message, characters of a key': `${MAX_FLOW_NODES}, ${MAX_FLOW_EDGES}, ${MAX_CHILDREN}, ${MAX_CHILD_KEY_CHARACTERS}`,
+      'children of one children, messages and steps of one flow': `${MAX_CHILD_PAGE}, ${MAX_FLOW_VIEW}, ${MAX_FLOW_DEPTH}`,
+      'channels of one metrics, and minutes of all of them; records of one usage': `${constant('machine/metrics.ts', 'MAX_CHANNELS')}, ${constant('machine/metrics.ts', 'MAX_MINUTES')}, ${constant('machine/usage-report.ts', 'PAGE_RECORDS')}`,
+      'messages of one list or search, channels of one overview, events of one events': `${MAX_LIST}, ${constant('machine/inspect.ts', 'MAX_OVERVIEW')}, ${constant('machine/events.ts', 'MAX_EVENTS')}`,
+      'bulks that run at a time, and ended ones that are listed': `${MAX_BULKS}, ${constant('machine/bulks.ts', 'MAX_ENDED')}`,
       'backups at a time, and bytes that wait for a slow one': `${constant('broker/backups.ts', 'MAX_BACKUPS')}, ${constant('broker/backup.ts', 'MAX_WAITING_BYTES')}`,
       'a duration, in milliseconds': MAX_DURATION_MS,
       "characters of a failure's name, message and stack that are kept": `128, ${MAX_FAILURE_MESSAGE_CHARACTERS}, ${MAX_FAILURE_STACK_CHARACTERS}`,
@@ -155,6 +176,28 @@ describe('docs/protocol.md', () => {
     expect(header.readUInt32LE(4)).toBe(crc32(Uint8Array.of(FRAME.ping), 1));
   });
 });
+
+/** The fields of a value, and before them those of what it extends, as one. */
+function fieldsOfValue(value: string): string[] {
+  const path = VALUE_FILES[value] ?? 'model/command.ts';
+  return value === 'UsageRow' ? ['those of UsageCounts', ...fieldsOf(path, value)] : fieldsOf(path, value);
+}
+
+const VALUE_FILES: Readonly<Record<string, string>> = {
+  ChildPage: 'model/flow-views.ts',
+  ChildView: 'model/flow-views.ts',
+  FlowView: 'model/flow-views.ts',
+  BulkView: 'model/life.ts',
+  ScheduleView: 'model/schedule.ts',
+  SchedulePage: 'model/schedule.ts',
+  MetricsPage: 'model/metrics.ts',
+  ChannelMetrics: 'model/metrics.ts',
+  MetricsPoint: 'model/metrics.ts',
+  Histogram: 'model/histogram.ts',
+  UsagePage: 'model/usage.ts',
+  UsageCounts: 'model/usage.ts',
+  UsageRow: 'model/usage.ts',
+};
 
 /** The longest block that is taken, as the refusal of a longer one names it. */
 function longestBlock(): number {

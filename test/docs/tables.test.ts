@@ -3,9 +3,12 @@ import { type KvOptions, resolveKvOptions } from '#holdfast/api/kv/limits.js';
 import { resolveChannelOptions } from '#holdfast/api/options.js';
 import { MAX_ACCESS_TOKENS } from '#holdfast/machine/access-tokens.js';
 import { HISTORY_LENGTH } from '#holdfast/machine/message.js';
-import { JOURNAL_AGE_MS, JOURNAL_ENTRIES } from '#holdfast/machine/flush.js';
+import { DEFAULT_JOURNAL_BOUNDS } from '#holdfast/model/policy.js';
 import { MAX_CHANNEL_NAME_CHARACTERS } from '#holdfast/machine/channel.js';
 import { MAX_CHANNELS } from '#holdfast/machine/channels.js';
+import { MAX_FILTER_CHARACTERS } from '#holdfast/model/filter.js';
+import { MAX_REASON_CHARACTERS } from '#holdfast/model/life.js';
+import { MAX_BULKS } from '#holdfast/machine/bulks.js';
 import { MAX_LIST } from '#holdfast/machine/inspect.js';
 import { MAX_LOG_LINE_CHARACTERS, MAX_LOG_LINES, MAX_PROGRESS_BYTES } from '#holdfast/machine/notes.js';
 import { MAX_LABEL_CHARACTERS, MAX_SCOPES } from '#holdfast/model/access-token.js';
@@ -16,6 +19,9 @@ import { DEFAULT_DEDUPLICATION_MS, DEFAULT_POLICY, DEFAULT_SETTINGS, type Retent
 import { HAPPENINGS, nextState, STATES } from '#holdfast/model/states.js';
 import { readDocuments, rowsUnder } from './markdown.ts';
 import { constant, documentedDefault, fieldsOf, leastMemory } from './source.ts';
+import { MAX_USAGE_ROWS } from '#holdfast/machine/usage.js';
+import { METRICS_MINUTES } from '#holdfast/model/metrics.js';
+import { USAGE_DAYS } from '#holdfast/model/usage.js';
 
 const documents = new Map(readDocuments().map((document) => [document.path, document]));
 
@@ -103,6 +109,9 @@ describe('docs/guarantees.md', () => {
       priority: `-${MAX_PRIORITY} to ${MAX_PRIORITY}`,
       'handlers of a consumer at a time': String(constant('api/consumer.ts', 'MAX_CONCURRENCY')),
       'messages of one list': `${MAX_LIST}, ${documentedDefault('api/stored.ts', 'limit')} by default`,
+      'messages of one search': `${MAX_LIST}, ${documentedDefault('api/search.ts', 'limit')} by default`,
+      'characters of a text that is looked for, and of a reason': `${MAX_FILTER_CHARACTERS}, ${MAX_REASON_CHARACTERS}`,
+      'bulks that run at a time': String(MAX_BULKS),
       'encoded progress of a message': `${MAX_PROGRESS_BYTES} bytes`,
       "lines of a message's log, and characters of a line": `${MAX_LOG_LINES}, ${MAX_LOG_LINE_CHARACTERS}`,
       "entries of a message's history": String(HISTORY_LENGTH),
@@ -110,13 +119,15 @@ describe('docs/guarantees.md', () => {
       'a duration': `${MAX_DURATION_MS / (365 * 86_400_000)} years`,
       'access tokens of a space, and scopes of one': `${MAX_ACCESS_TOKENS}, ${MAX_SCOPES}`,
       "characters of a token's label, and of a scope's glob or prefix": `${MAX_LABEL_CHARACTERS}, ${constant('model/scopes.ts', 'MAX_PATTERN_CHARACTERS')}`,
+      "minutes of a channel's metrics, and days of usage": `${METRICS_MINUTES}, ${USAGE_DAYS}`,
+      'rows of usage that a broker begins in a day': String(MAX_USAGE_ROWS),
       'backups at a time, and what waits for a slow one': `${constant('broker/backups.ts', 'MAX_BACKUPS')}, ${constant('broker/backup.ts', 'MAX_WAITING_BYTES')} bytes`,
       'memory of an isolate, at least, as a process and as a thread': leastMemory(),
       'processes of one holdfast worker': String(constant('cli/commands/worker.ts', 'MAX_PROCESSES')),
       'how long close waits for a broker that cannot be reached': duration(
         constant('api/holdfast.ts', 'UNREACHABLE_MS'),
       ),
-      'entries of the journal, and their age': `${JOURNAL_ENTRIES}, ${JOURNAL_AGE_MS / 3_600_000}h`,
+      'entries of the journal, and their age': `${DEFAULT_JOURNAL_BOUNDS.count}, ${DEFAULT_JOURNAL_BOUNDS.ageMs / 3_600_000}h`,
     });
   });
 });

@@ -1,11 +1,13 @@
 /** Arbitrary commands, replies and events, for the tests of what carries them. */
 import fc from 'fast-check';
 import { encode } from '#holdfast/codec/bson.js';
-import { BlockWriter, idSecond } from '#holdfast/model/block.js';
+import { BlockReader, BlockWriter, idSecond } from '#holdfast/model/block.js';
 import type { Command, Delivery, Failure, LeaseKey, Notice, Outcome, Reply, Settle } from '#holdfast/model/command.js';
+import { type AddFlow, CHILD_POLICIES, type ChildPolicy, type FlowEdge } from '#holdfast/model/flow.js';
 import type { KvEffects } from '#holdfast/model/kv.js';
 import { MessageIdSource } from '#holdfast/model/message-id.js';
 import { DEFAULT_POLICY, type Rate } from '#holdfast/model/policy.js';
+import { CHANNEL_HAPPENINGS, HAPPENINGS } from '#holdfast/model/states.js';
 import { seededRandom } from '#holdfast/model/random.js';
 import { STATES } from '#holdfast/model/states.js';
 import { ManualClock } from './manual-clock.ts';
@@ -21,6 +23,7 @@ const name = fc
   .map((given) => given.slice(0, 255))
   .map(wellFormed);
 const id = fc.constant(0).map(() => Uint8Array.from(ids.next()));
+const moment = fc.option(fc.integer({ min: -8.64e15, max: 8.64e15 }), { nil: undefined });
 const tokenId = fc.uint8Array({ minLength: 6, maxLength: 6 }).map((some) => Buffer.from(some).toString('hex'));
 const delayMs = fc.double({ min: 0, max: 10 ** 9, noNaN: true });
 const lease: fc.Arbitrary<LeaseKey> = fc.record({ seq: count, token: count });
@@ -103,6 +106,55 @@ const effects: fc.Arbitrary<KvEffects> = fc.record({
   ),
 });
 
+const positions = fc.nat(200);
+
+/** Edges between so many messages; those without a parent go to one that is there. */
+function edgesOf(
+  parts: readonly { readonly blocks: readonly Uint8Array[] }[],
+  drawn: readonly DrawnEdge[],
+): FlowEdge[] {
+  const nodes = parts.reduce(
+    (sum, { blocks }) => blocks.reduce((all, one) => all + new BlockReader(one).count, sum),
+    0,
+  );
+  return drawn.map(({ child: at, parent: below, onFailure, key: called }) => {
+    const child = at % nodes;
+    const parent = below === undefined || child === 0 ? undefined : below % child;
+    return { child, parent, onFailure, key: called };
+  });
+}
+
+interface DrawnEdge {
+  readonly child: number;
+  readonly parent: number | undefined;
+  readonly onFailure: ChildPolicy;
+  readonly key: string | undefined;
+}
+
+const drawnEdges: fc.Arbitrary<DrawnEdge[]> = fc.array(
+  fc.record({
+    child: positions,
+    parent: fc.option(positions, { nil: undefined }),
+    onFailure: fc.constantFrom(...CHILD_POLICIES),
+    key: fc.option(name, { nil: undefined }),
+  }),
+  { maxLength: 6 },
+);
+
+const flow: fc.Arbitrary<AddFlow> = fc
+  .record({ parts: fc.array(produced, { minLength: 1, maxLength: 3 }), drawn: drawnEdges, under: id })
+  .map(({ parts, drawn, under }) => ({ kind: 'flow', produced: parts, edges: edgesOf(parts, drawn), under }));
+
+const waiting: fc.Arbitrary<Settle> = fc
+  .record({ lease, parts: fc.array(produced, { minLength: 1, maxLength: 2 }), drawn: drawnEdges })
+  .map(({ lease: { seq, token }, parts, drawn }) => ({
+    seq,
+    token,
+    outcome: { kind: 'wait', edges: edgesOf(parts, drawn) },
+    produced: parts,
+    effects: undefined,
+  }));
+
 const settle: fc.Arbitrary<Settle> = fc.record({
   seq: count,
   token: count,
@@ -181,7 +233,13 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
     kind: fc.constantFrom('holding' as const, 'started' as const),
     leases: fc.array(lease, { maxLength: 9 }),
   }),
-  fc.record({ kind: fc.constant('settle' as const), settles: fc.array(settle, { maxLength: 6 }) }),
+  fc.record({ kind: fc.constant('settle' as const), settles: fc.array(fc.oneof(settle, waiting), { maxLength: 6 }) }),
+  flow,
+  fc.tuple(fc.array(settle, { minLength: 1, maxLength: 4 }), settle).map(([settles, { produced, effects }]) => ({
+    kind: 'settle' as const,
+    settles: settles.map((one) => ({ ...one, produced: undefined, effects: undefined })),
+    together: { produced, effects },
+  })),
   fc.record({ kind: fc.constant('extend' as const), seq: count, token: count, forMs: fc.nat() }),
   fc.record({
     kind: fc.constant('annotate' as const),
@@ -219,6 +277,7 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
     kind: fc.constant('manage' as const),
     id,
     action: fc.constantFrom('cancel' as const, 'promote' as const, 'redrive' as const),
+    children: fc.boolean(),
   }),
   fc.record({ kind: fc.constant('backup' as const), id: count, part: count, stop: fc.boolean() }),
   fc.record({ kind: fc.constant('await' as const), id, stop: fc.boolean() }),
@@ -235,6 +294,7 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
     expiresInMs: fc.option(fc.integer({ min: 1, max: 10 ** 9 }), { nil: undefined }),
   }),
   fc.record({ kind: fc.constant('revokeToken' as const), id: tokenId }),
+  fc.record({ kind: fc.constant('retainEvents' as const), count: fc.nat({ max: 1_000_000 }), ageMs: fc.nat() }),
   fc.record({ kind: fc.constant('inspect' as const), what: fc.constantFrom('channels' as const, 'tokens' as const) }),
   fc.record({ kind: fc.constant('inspect' as const), what: fc.constant('channel' as const), channel: name }),
   fc.record({ kind: fc.constant('inspect' as const), what: fc.constant('group' as const), channel: name, group: name }),
@@ -254,12 +314,54 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
   fc.record({ kind: fc.constant('inspect' as const), what: fc.constant('message' as const), id }),
   fc.record({
     kind: fc.constant('inspect' as const),
+    what: fc.constant('children' as const),
+    seq: count,
+    token: count,
+    offset: count,
+    limit: fc.integer({ min: 1, max: 100 }),
+  }),
+  fc.record({
+    kind: fc.constant('inspect' as const),
+    what: fc.constant('flow' as const),
+    id,
+    offset: count,
+    limit: fc.integer({ min: 1, max: 1_000 }),
+    depth: fc.nat(20),
+  }),
+  fc.record({
+    kind: fc.constant('inspect' as const),
     what: fc.constant('events' as const),
     after: fc.option(fc.oneof(fc.record({ commit: count, index: count }), fc.record({ at: count })), {
       nil: undefined,
     }),
-    channel: fc.option(name, { nil: undefined }),
+    filter: fc.record({
+      channel: fc.option(name, { nil: undefined }),
+      channels: fc.option(name, { nil: undefined }),
+      kinds: fc.option(fc.subarray([...HAPPENINGS, ...CHANNEL_HAPPENINGS], { minLength: 1 }), { nil: undefined }),
+    }),
     limit: fc.integer({ min: 1, max: 1_000 }),
+  }),
+  fc.record({
+    kind: fc.constant('inspect' as const),
+    what: fc.constant('metrics' as const),
+    channel: fc.option(name, { nil: undefined }),
+    after: fc.nat(),
+    limit: fc.integer({ min: 1, max: 1_000 }),
+    from: moment,
+    to: moment,
+    stepMs: fc.option(
+      fc.integer({ min: 1, max: 1_440 }).map((minutes) => minutes * 60_000),
+      { nil: undefined },
+    ),
+  }),
+  fc.record({
+    kind: fc.constant('inspect' as const),
+    what: fc.constant('usage' as const),
+    from: moment,
+    to: moment,
+    token: fc.option(tokenId, { nil: undefined }),
+    channel: fc.option(name, { nil: undefined }),
+    after: fc.option(fc.uint8Array({ minLength: 32, maxLength: 32 }), { nil: undefined }),
   }),
   fc.record({
     kind: fc.constant('inspect' as const),

@@ -100,7 +100,7 @@ export class MachineRun {
     const flushed = this.machine.flush();
     this.writes.push(...flushed.writes);
     applyWrites(this.disk, flushed.writes);
-    for (const { session, pack, ...rest } of flushed.deliveries) {
+    for (const { session, pack, usage: _usage, ...rest } of flushed.deliveries) {
       const value = this.disk.entries.get(this.machine.packKey(pack));
       if (value === undefined) throw new Error(`The pack ${pack} of a delivery is missing`);
       this.delivered.push({ ...rest, session: session.id, id: idInPack(value, rest.seq - pack) });

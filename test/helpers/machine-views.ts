@@ -1,7 +1,9 @@
 /** What `inspect` says, for tests of the machine. */
-import type { ChannelView, GroupPage, GroupView, MessageView } from '#holdfast/model/command.js';
+import type { ChannelView, GroupPage, GroupView, InspectMetrics, MessageView } from '#holdfast/model/command.js';
 import { parseMessageId } from '#holdfast/model/message-id.js';
+import type { ChannelMetrics, MetricsPage } from '#holdfast/model/metrics.js';
 import type { State } from '#holdfast/model/states.js';
+import type { InspectUsage, UsagePage, UsageRow } from '#holdfast/model/usage.js';
 import type { MachineClient } from './machine-run.ts';
 
 export function viewOf(client: MachineClient, channel: string): ChannelView {
@@ -15,6 +17,24 @@ export function messageOf(client: MachineClient, id: string): MessageView | null
 
 export function listOf(client: MachineClient, channel: string, state: State, offset = 0, limit = 100): MessageView[] {
   return valueOf(client, { kind: 'inspect', what: 'list', channel, state, offset, limit }) as MessageView[];
+}
+
+export function metricsOf(client: MachineClient, asked: Partial<InspectMetrics> = {}): readonly ChannelMetrics[] {
+  const { channel, after = 0, limit = 100, from, to, stepMs } = asked;
+  const command = { kind: 'inspect', what: 'metrics', channel, after, limit, from, to, stepMs } as const;
+  return (valueOf(client, command) as MetricsPage).channels;
+}
+
+/** All rows of usage, in as many pages as they take. */
+export function usageOf(client: MachineClient, asked: Partial<InspectUsage> = {}): UsageRow[] {
+  const { from, to, token, channel } = asked;
+  const rows: UsageRow[] = [];
+  for (let after: Uint8Array | undefined, isEnd = false; !isEnd; isEnd = after === undefined) {
+    const page = valueOf(client, { kind: 'inspect', what: 'usage', from, to, token, channel, after }) as UsagePage;
+    rows.push(...page.rows);
+    after = page.next;
+  }
+  return rows;
 }
 
 /** The group, or `null` when it has no messages and nothing is kept for it. */

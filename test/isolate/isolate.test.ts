@@ -51,14 +51,37 @@ describe.each(['process', 'thread'] as const)('a handler in a %s', (isolate) => 
     expect(again).toMatchObject({ process: echo.process, threadId: echo.threadId, handled: 2 });
   });
 
+  test('adds children, waits for them and gets their results', async () => {
+    const hf = await openUntilEnd(`file:${newFolder()}`);
+    const jobs = hf.channel<Job>('jobs', { attempts: 1 });
+    const thumbs = hf.channel<number, number>('thumbs');
+    await thumbs.consume((n) => n * 10);
+    await jobs.consume(moduleOf('work'), { isolate, produces: [thumbs] });
+    expect(await jobs.request({ do: 'add children' })).toEqual(['first 10', 'second 20']);
+    expect((await hf.kv.get(['waited'])).value).toBe(true);
+    const { id } = await jobs.produce({ do: 'add children', fails: true });
+    await expect(jobs.result(id)).rejects.toMatchObject({ code: 'DEAD' });
+    expect((await jobs.get(id))?.failure?.message).toContain('return waitForChildren()');
+    expect(await thumbs.inspect()).toMatchObject({ ready: 0, totals: { produced: 2 } });
+  });
+
   test('has a context that works', async () => {
     const { jobs } = await start();
     const { id } = await jobs.produce({ do: 'context' });
     const result = (await jobs.result(id)) as object;
     const stored = await jobs.get(id);
     expect(result).toMatchObject({ id, channel: 'jobs', attempt: 1, redelivered: false });
-    expect(result).toMatchObject({ producedAt: stored?.producedAt });
+    expect(result).toMatchObject({ producedAt: stored?.producedAt, schedule: undefined });
     expect(stored).toMatchObject({ progress: { half: true }, log: ['a line'] });
+  });
+
+  test('knows the tick of a schedule that it works on', async () => {
+    const { hf, jobs } = await start();
+    await jobs.schedule('often', { every: '1d' }, { do: 'context' });
+    const { id } = await hf.schedules.runNow('often');
+    const stored = await jobs.get(id);
+    expect(await jobs.result(id)).toMatchObject({ schedule: stored?.schedule });
+    expect(stored?.schedule).toMatchObject({ key: 'often', manual: true });
   });
 
   test('produces with its ack, by the name of the channel and by its options', async () => {
@@ -73,6 +96,20 @@ describe.each(['process', 'thread'] as const)('a handler in a %s', (isolate) => 
     await expect(jobs.request({ do: 'produce elsewhere' })).rejects.toMatchObject({
       cause: { message: 'Cannot produce to "elsewhere" from an isolate: name its channel in "produces"' },
     });
+  });
+
+  test('is told when its message is cancelled, has the time that it is given, and is killed then', async () => {
+    const { jobs } = await start({ concurrency: 2 });
+    const [polite, deaf] = await jobs.produceAll([{ do: 'until stopped' }, { do: 'for ever' }]);
+    if (polite === undefined || deaf === undefined) throw new Error('They were not produced');
+    for (const { id } of [polite, deaf]) await logged(jobs, id);
+    await jobs.cancel(polite.id, { reason: 'enough', deadline: '1m' });
+    expect(await jobs.result(polite.id)).toBe('CANCELLED');
+    await jobs.cancel(deaf.id, { reason: 'enough', deadline: 100 });
+    await expect(jobs.result(deaf.id)).rejects.toMatchObject({ code: 'DEAD', cause: { message: 'enough' } });
+    expect(await jobs.get(deaf.id)).toMatchObject({ state: 'cancelled', deaths: 0 });
+    const echo = (await jobs.request({ do: 'echo' })) as Echo;
+    expect(echo.handled).toBeGreaterThan(0);
   });
 
   test('throws, asks for a retry and gives up as any other', async () => {

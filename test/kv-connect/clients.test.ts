@@ -5,7 +5,8 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { DENO, denoProgram } from '../helpers/deno.ts';
-import { type KvServer, startKvServer, untilTrue } from './server.ts';
+import { untilTrue } from '../helpers/until-true.ts';
+import { type KvServer, startKvServer } from './server.ts';
 
 /** The keys that the scenario uses; there is one besides that it may not. */
 const PREFIXES =

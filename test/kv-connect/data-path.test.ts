@@ -2,7 +2,8 @@ import { serialize } from 'node:v8';
 import { describe, expect, test } from 'vitest';
 import { KvU64 } from 'holdfast';
 import type { AtomicWrite, Enqueue } from '#holdfast/doors/kv-connect/messages.js';
-import { keyOf, mutation, RawKv, startKvServer, untilTrue } from './server.ts';
+import { untilTrue } from '../helpers/until-true.ts';
+import { keyOf, mutation, RawKv, startKvServer } from './server.ts';
 
 const TYPE = { set: 1, delete: 2, sum: 3, max: 4, min: 5, suffix: 9 } as const;
 const NONE = new Uint8Array();

@@ -2,7 +2,8 @@ import { connect, type Socket } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { SNAPSHOT_READ } from '#holdfast/doors/kv-connect/messages.js';
 import { settled, until } from '../helpers/manual-clock.ts';
-import { mutation, RawKv, startTimedServer, untilTrue } from './server.ts';
+import { untilTrue } from '../helpers/until-true.ts';
+import { mutation, RawKv, startTimedServer } from './server.ts';
 
 /** How long a body may take, and a piece of an answer. */
 const PATIENCE_MS = 30_000;

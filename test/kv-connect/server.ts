@@ -246,8 +246,3 @@ export async function askHttp2(
     session.close();
   }
 }
-
-/** Resolves when the condition holds, which is asked over and over, and leaves room for everything else between. */
-export async function untilTrue(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise((resolve) => setImmediate(resolve));
-}

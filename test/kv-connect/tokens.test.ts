@@ -2,7 +2,8 @@ import { serialize } from 'node:v8';
 import { describe, expect, test } from 'vitest';
 import { open } from 'holdfast';
 import { openKv } from 'holdfast/deno';
-import { exchange, keyOf, mutation, RawKv, startKvServer, untilTrue } from './server.ts';
+import { untilTrue } from '../helpers/until-true.ts';
+import { exchange, keyOf, mutation, RawKv, startKvServer } from './server.ts';
 
 const ENQUEUE = { payload: serialize(1), deadlineMs: 0, keysIfUndelivered: [], backoffSchedule: [] };
 

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { KvU64, restore } from 'holdfast';
 import { newFolder, openUntilEnd } from '../helpers/instances.ts';
+import { untilTrue } from '../helpers/until-true.ts';
 
 test('a backup that is taken while entries are written has all of one moment, and its versions go on', async () => {
   const folder = newFolder();
@@ -23,7 +24,7 @@ test('a backup that is taken while entries are written has all of one moment, an
         .commit();
     }
   })();
-  await expect.poll(() => written).toBeGreaterThan(50);
+  await untilTrue(() => written > 50);
   const parts: Uint8Array[] = [];
   for await (const part of hf.backup()) parts.push(part);
   goesOn = false;

@@ -168,7 +168,14 @@ describe('redrive', () => {
       client.ack(client.take()[0] as Delivered);
       if (restarts) run.reload();
       const ended = messageOf(client, id);
-      expect(ended?.history.map(({ what }) => what)).toEqual(['produced', 'claimed', 'redriven', 'claimed', 'acked']);
+      expect(ended?.history.map(({ what }) => what)).toEqual([
+        'produced',
+        'claimed',
+        'failed',
+        'redriven',
+        'claimed',
+        'acked',
+      ]);
       expect(viewOf(client, 'mail')).toMatchObject({ dead: 0, completed: 1 });
     },
   );

@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest';
 import type { EventPage, EventPosition } from '#holdfast/model/command.js';
 import { NOTHING_COLD } from '#holdfast/machine/machine.js';
-import { type MachineClient, MachineRun } from '../helpers/machine-run.ts';
+import { KIND } from '#holdfast/machine/layout.js';
+import { applyWrites } from '#holdfast/store/memory.js';
+import { blockOf, type MachineClient, MachineRun } from '../helpers/machine-run.ts';
 
 /** Messages that were produced one by one, each with a record of the journal of its own. */
 function produced(run: MachineRun, client: MachineClient, ref: number, count: number): void {
@@ -12,7 +14,8 @@ function produced(run: MachineRun, client: MachineClient, ref: number, count: nu
 }
 
 function read(after: EventPosition, limit: number, channel?: string) {
-  return { kind: 'inspect', what: 'events', after, channel, limit } as const;
+  const filter = { channel, channels: undefined, kinds: undefined };
+  return { kind: 'inspect', what: 'events', after, filter, limit } as const;
 }
 
 const BEGINNING: EventPosition = { commit: 1, index: 0 };
@@ -47,4 +50,61 @@ test('reading the events of one channel finds them behind many of another', () =
     break;
   }
   expect(found).toEqual([rare]);
+});
+
+test('a journal of the release before is read on, entry by entry', () => {
+  const run = new MachineRun();
+  const client = run.client('client');
+  const id = client.produce(client.declare('mail'));
+  run.flush();
+  const isJournal = ({ key }: { readonly key: Uint8Array }): boolean => key['test\0'.length] === KIND.journal;
+  const stored = [...run.disk.entries.items({ from: Uint8Array.of(0), to: Uint8Array.of(0xff) })].filter(isJournal);
+  // Its entries of messages without details have the same form in both.
+  const older = stored.map(({ key, value }) => ({
+    kind: 'put' as const,
+    key,
+    value: Uint8Array.of(2, ...value.subarray(1)),
+  }));
+  applyWrites(run.disk, older);
+  run.reload();
+  const reply = client.ask(read(BEGINNING, 10));
+  if (reply.kind !== 'value') throw new Error('The events were not given');
+  expect((reply.value as EventPage).events.map((event) => [event.what, event.id])).toEqual([['produced', id]]);
+});
+
+test('who waits for some events is told of those only', () => {
+  const run = new MachineRun();
+  const [client, reader] = [run.client('client'), run.client('reader')];
+  const [mail, other] = [client.declare('mail'), client.declare('other')];
+  const after = { commit: run.machine.time, index: 0 };
+  expect(reader.ask(read(after, 10)).kind).toBe('refused');
+  const filter = { channel: undefined, channels: 'm*', kinds: ['produced' as const] };
+  reader.ask({ kind: 'inspect', what: 'events', after: undefined, filter, limit: 10 });
+  client.produce(other);
+  client.ask({ kind: 'control', channel: 'mail', action: 'pause', settings: undefined });
+  run.flush();
+  expect(run.notices).toEqual([]);
+  client.produce(mail);
+  run.flush();
+  client.produce(mail);
+  run.flush();
+  expect(run.notices).toEqual([{ session: 'reader', notice: { kind: 'events' } }]);
+});
+
+test('a channel that is filled again in the same commit was not drained', () => {
+  const run = new MachineRun();
+  const client = run.client('client');
+  const ref = client.declare('mail');
+  client.window(1, ref, 1);
+  client.produce(ref);
+  const [lease] = client.take();
+  if (lease === undefined) throw new Error('Nothing was delivered');
+  const block = blockOf([run.newId()], [{}]);
+  client.settle(lease, { kind: 'ack', result: undefined }, [{ kind: 'produce', ref, blocks: [block] }]);
+  const [next] = client.take();
+  client.ack(next as typeof lease);
+  const reply = client.ask(read(BEGINNING, 100));
+  if (reply.kind !== 'value') throw new Error('The events were not given');
+  const whats = (reply.value as EventPage).events.map(({ what }) => what);
+  expect(whats).toEqual(['produced', 'claimed', 'produced', 'acked', 'claimed', 'acked', 'drained']);
 });

@@ -7,7 +7,7 @@ import type { SettingsPatch, Policy } from '#holdfast/model/policy.js';
 import type { Write } from '#holdfast/model/records.js';
 import { STATES } from '#holdfast/model/states.js';
 import { dedupe, type Delivered, failureOf, type MachineClient, MachineRun } from '../helpers/machine-run.ts';
-import { listOf, messageOf, viewOf } from '../helpers/machine-views.ts';
+import { listOf, messageOf, metricsOf, viewOf } from '../helpers/machine-views.ts';
 
 const CHANNELS: readonly {
   readonly name: string;
@@ -136,6 +136,11 @@ class Driven {
   get visible(): unknown {
     return {
       channels: CHANNELS.map(({ name }) => viewOf(this.client, name)),
+      minutes: CHANNELS.map(({ name }) =>
+        metricsOf(this.client, { channel: name, stepMs: 60_000 }).flatMap(({ points }) =>
+          points.map(({ at, counts }) => ({ at, counts })),
+        ),
+      ),
       lists: CHANNELS.map(({ name }) => STATES.map((state) => listOf(this.client, name, state))),
       messages: this.ids.map((id) => messageOf(this.client, id)),
     };
@@ -228,7 +233,15 @@ describe('a machine', () => {
           client.ask({ kind: 'control', channel: name, action: 'purge', settings: undefined });
         }
         run.advance(86_400_000);
-        const allowed: number[] = [KIND.meta, KIND.channel, KIND.policy, KIND.session, KIND.journal, KIND.dedupe];
+        const allowed: number[] = [
+          KIND.meta,
+          KIND.channel,
+          KIND.policy,
+          KIND.session,
+          KIND.journal,
+          KIND.dedupe,
+          KIND.usage,
+        ];
         expect(run.kinds.filter((kind) => !allowed.includes(kind))).toEqual([]);
         run.reload();
         for (const { name } of CHANNELS) {

@@ -4,6 +4,7 @@ import type { Command, Reply } from '#holdfast/model/command.js';
 import { parseMessageId } from '#holdfast/model/message-id.js';
 import { DEFAULT_POLICY, DEFAULT_SETTINGS } from '#holdfast/model/policy.js';
 import { grantOf } from '#holdfast/model/scopes.js';
+import { addFlow, flowOf } from '../helpers/flow-run.ts';
 import { blockOf, type Delivered, type MachineClient, MachineRun } from '../helpers/machine-run.ts';
 import { messageOf, viewOf } from '../helpers/machine-views.ts';
 
@@ -92,6 +93,23 @@ const CASES: readonly Case[] = [
     'Cannot consume "mail": the access token lacks channel:mail:consume',
   ],
   ...(['pause', 'resume', 'purge', 'redrive', 'configure'] as const).map(control),
+  [
+    'flow',
+    ({ run }) => ({
+      kind: 'flow',
+      produced: [{ kind: 'produce', ref: 1, blocks: [blockOf([run.newId()], [{}])] }],
+      edges: [],
+      under: undefined,
+    }),
+    ['produce'],
+    'Cannot produce to "mail": the access token lacks channel:mail:produce',
+  ],
+  [
+    'inspect of a flow',
+    ({ ready }) => ({ kind: 'inspect', what: 'flow', id: parseMessageId(ready), offset: 0, limit: 5, depth: 5 }),
+    ['read'],
+    'Cannot look at this message: the access token lacks channel:mail:read',
+  ],
   [
     'cancel',
     ({ ready }) => ({ kind: 'manage', id: parseMessageId(ready), action: 'cancel' }),
@@ -400,4 +418,51 @@ test('the list of channels holds those that may be read', () => {
   });
   expect(clientWith('server:admin').ask(channels)).toEqual({ kind: 'value', value: ['mail', 'secret'] });
   expect(clientWith('kv:mail:r').ask(channels)).toEqual({ kind: 'value', value: [] });
+});
+
+describe('a flow over channels of which some are not allowed', () => {
+  function add(rig: Rig): { readonly top: string; readonly below: string } {
+    const { run, trusted } = rig;
+    const mail = trusted.declare('mail');
+    const secret = trusted.declare('secret');
+    const { ids } = addFlow(run, trusted, [{ ref: mail }, { ref: secret, below: [0] }]);
+    return { top: ids[0] as string, below: ids[1] as string };
+  }
+
+  test('is not added, not even in part', () => {
+    const rig = start();
+    const client = rig.with('channel:mail:produce', 'channel:secret:read');
+    const [mail, secret] = [client.declare('mail'), client.declare('secret')];
+    const before = everythingOf(rig);
+    const { reply } = addFlow(rig.run, client, [{ ref: mail }, { ref: secret, below: [0] }]);
+    expect(reply).toMatchObject({ code: 'FORBIDDEN', message: expect.stringContaining('produce to "secret"') });
+    expect(everythingOf(rig)).toEqual(before);
+  });
+
+  test('is not added below a message of another channel', () => {
+    const rig = start();
+    const { below } = add(rig);
+    const client = rig.with('channel:mail:produce');
+    const node = { ref: client.declare('mail'), below: ['top'] } as const;
+    const { reply } = addFlow(rig.run, client, [node], below);
+    expect(reply).toMatchObject({ code: 'FORBIDDEN', message: expect.stringContaining('add children to') });
+  });
+
+  test('shows of the others only that they are there', () => {
+    const rig = start();
+    const { top, below } = add(rig);
+    const shown = flowOf(rig.with('channel:mail:read'), top);
+    expect(shown?.children).toMatchObject([{ id: below, channel: undefined, state: 'ready' }]);
+  });
+
+  test('is cancelled with its children only by who may cancel those', () => {
+    const rig = start();
+    const { top, below } = add(rig);
+    const cancel = { kind: 'manage', id: parseMessageId(top), action: 'cancel', children: true } as const;
+    expect(rig.with('channel:mail:admin').ask(cancel)).toMatchObject({ code: 'FORBIDDEN' });
+    expect(messageOf(rig.trusted, top)).toMatchObject({ state: 'waiting' });
+    expect(rig.with('channel:mail:admin', 'channel:secret:admin').ask(cancel)).toEqual({ kind: 'done' });
+    rig.run.run();
+    expect(messageOf(rig.trusted, below)).toMatchObject({ state: 'cancelled' });
+  });
 });

@@ -8,8 +8,10 @@ import {
   type ItemOptions,
   MAX_COST,
   MAX_PRIORITY,
+  tickBlock,
 } from '#holdfast/model/block.js';
-import { MessageIdSource, messageIdText } from '#holdfast/model/message-id.js';
+import { isMessageId, MessageIdSource, messageIdText, messageIdTime } from '#holdfast/model/message-id.js';
+import { tickId } from '#holdfast/model/schedule.js';
 import { seededRandom } from '#holdfast/model/random.js';
 import { ManualClock } from '../helpers/manual-clock.ts';
 
@@ -103,6 +105,46 @@ describe('BlockWriter and BlockReader', () => {
     expect(isSound({ cost: MAX_COST + 1 })).toBe(false);
     expect(isSound({ group: 'a'.repeat(256) })).toBe(false);
     expect(isSound({ group: 'a'.repeat(255), cost: MAX_COST })).toBe(true);
+  });
+
+  test('tickBlock() copies everything but the id and who waits, whatever the message was produced with', () => {
+    const at = Date.UTC(2031, 2, 3);
+    const tick = { key: 'nightly', at, manual: false };
+    const seed = Uint8Array.from({ length: 10 }, () => 0xff);
+    const payload = Uint8Array.of(1, 2, 3);
+    const optionsOf: ItemOptions[] = [
+      {},
+      { awaited: true, delayMs: 500, priority: -9, lifo: true },
+      { group: 'g', name: 'n', cost: 7, dedupe: new Uint8Array(16).fill(3) },
+      { undelivered: [Uint8Array.of(2, 65, 0)], cost: 9, delayMs: 1 },
+    ];
+    for (const options of optionsOf) {
+      const { block } = blockOf([{ payload, options }]);
+      const reader = new BlockReader(tickBlock(block, tickId(seed, at), tick));
+      expect([reader.count, reader.next(), reader.next()]).toEqual([1, true, false]);
+      const { item } = reader;
+      expect(isMessageId(item, 1)).toBe(true);
+      expect(messageIdTime(item, 1)).toBe(at);
+      expect(reader.second).toBe(idSecond(reader.id));
+      expect(reader.schedule).toEqual(tick);
+      expect(BlockReader.scheduleOf(item)).toEqual(tick);
+      expect(Uint8Array.from(BlockReader.payloadOf(item))).toEqual(payload);
+      expect(reader.end).toBe(tickBlock(block, tickId(seed, at), tick).length);
+      const { delayMs = 0, priority = 0, lifo = false, cost = 1, group, name, undelivered = [] } = options;
+      expect(reader).toMatchObject({ delayMs, priority, lifo, cost, group: group ?? '', awaited: false });
+      expect(reader.dedupe).toHaveLength(options.dedupe === undefined ? 0 : 16);
+      expect(BlockReader.labelsOf(item)).toEqual({ group, name });
+      expect(BlockReader.undeliveredOf(item).map((key) => Uint8Array.from(key))).toEqual(undelivered);
+      // A tick of a tick names the later one alone, and only the broker may make one.
+      expect(reader.isSound()).toBe(false);
+    }
+  });
+
+  test('tickId() is another one for each time, and ends in other bytes within a second', () => {
+    const seed = new Uint8Array(10);
+    const ids = Array.from({ length: 1_000 }, (_, ms) => tickId(seed, 1_700_000_000_000 + ms));
+    expect(new Set(ids.map((id) => messageIdText(id))).size).toBe(1_000);
+    expect(new Set(ids.map((id) => Buffer.from(id).toString('hex', 12))).size).toBe(1_000);
   });
 
   test('a block of another version is refused with PROTOCOL', () => {

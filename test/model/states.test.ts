@@ -29,7 +29,18 @@ const LEGAL: readonly (readonly [from: State, happening: Happening, to: State])[
   ['delayed', 'givenUp', 'waiting'],
   ['leased', 'givenUp', 'waiting'],
   ['waiting', 'givenUp', 'waiting'],
+  ['ready', 'blocked', 'waiting'],
+  ['delayed', 'blocked', 'waiting'],
+  ['leased', 'blocked', 'waiting'],
   ['dead', 'redriven', 'ready'],
+  ['completed', 'retried', 'ready'],
+  ['dead', 'retried', 'ready'],
+  ['cancelled', 'retried', 'ready'],
+  ['ready', 'updated', 'ready'],
+  ['ready', 'postponed', 'delayed'],
+  ['delayed', 'updated', 'delayed'],
+  ['delayed', 'postponed', 'delayed'],
+  ['waiting', 'updated', 'waiting'],
 ];
 
 describe('nextState()', () => {

@@ -3,10 +3,10 @@ import { connect, type Socket } from 'node:net';
 import { connect as connectSecurely } from 'node:tls';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { openUntilEnd } from '../helpers/instances.ts';
+import { untilTrue } from '../helpers/until-true.ts';
 import { makeAuthority } from './certificates.ts';
 import { LOOPBACK, startLimitedServer, startServer } from './processes.ts';
 import { connectRaw, declare, newSession, produce } from './raw-client.ts';
-import { until } from './work.ts';
 
 const CLIENTS = 1_000;
 
@@ -65,7 +65,7 @@ describe('an address that has as many connections as it may', () => {
     await server.says(({ msg }) => String(msg).includes('too many connections'));
     await clients[0].request(1, declare(1, 'mail'));
     clients[1].socket.destroy();
-    await until(() =>
+    await untilTrue(() =>
       connectRaw(server.port)
         .hello()
         .then(
@@ -93,7 +93,7 @@ describe('an address that has as many connections as it may', () => {
       plain.write('GET /health/live HTTP/1.1\r\n\r\n');
       await closed(plain);
     }
-    await until(async () => {
+    await untilTrue(async () => {
       const secure = connectSecurely({ port: server.port, host: '127.0.0.1', ca });
       onTestFinished(() => void secure.destroy());
       secure.on('error', () => {});

@@ -7,10 +7,10 @@ import { systemClock } from '#holdfast/model/clock.js';
 import { FRAME } from '#holdfast/wire/frames.js';
 import { PREAMBLE, recordOf } from '#holdfast/wire/stream.js';
 import { openUntilEnd } from '../helpers/instances.ts';
+import { untilTrue } from '../helpers/until-true.ts';
 import { makeAuthority } from './certificates.ts';
 import { memoryOf, LOOPBACK, type RunningServer, startLimitedServer } from './processes.ts';
 import { connectRaw, declare, helloOf, newSession, UPGRADE } from './raw-client.ts';
-import { until } from './work.ts';
 
 const MB = 1024 * 1024;
 const HELLO_MS = 500;
@@ -56,12 +56,12 @@ describe('a client that does not read', () => {
     let isOver = false;
     void slow.ended.then(() => (isOver = true));
     // On a machine that stands still for a while, it has been disconnected before that is seen.
-    await until(async () => isOver || (await hf.channel('large').inspect())?.leased === COUNT);
+    await untilTrue(async () => isOver || (await hf.channel('large').inspect())?.leased === COUNT);
     // Beside what is buffered for the connection, the broker has its cache of packs.
     expect((await memoryOf(server)) - before).toBeLessThan(60 * MB);
     let handled = 0;
     await hf.channel<Uint8Array>('large').consume(() => void (handled += 1), { concurrency: 50 });
-    await until(async () => handled === COUNT);
+    await untilTrue(async () => handled === COUNT);
     expect(await slow.ended).toBe('closed');
     expect(server.said.filter(({ level }) => level === 'error')).toEqual([]);
   });
@@ -80,7 +80,7 @@ describe('a client that does not read', () => {
     void slow.ended.then(() => (isOver = true));
     let most = 0;
     let answers = 0;
-    await until(async () => {
+    await untilTrue(async () => {
       await hf.channel('witness').produce(1);
       if (answers++ % 20 === 0) most = Math.max(most, (await memoryOf(server)) - before);
       return isOver;

@@ -1,9 +1,10 @@
 import type { Holdfast } from 'holdfast';
 import { describe, expect, test } from 'vitest';
 import { openUntilEnd } from '../helpers/instances.ts';
+import { untilTrue } from '../helpers/until-true.ts';
 import { type RunningServer, startServer } from './processes.ts';
 import { startProxy } from './proxy.ts';
-import { effectsOf, expectEachOnce, until, untilCompleted, workOf } from './work.ts';
+import { effectsOf, expectEachOnce, untilCompleted, workOf } from './work.ts';
 
 describe('a client comes back', () => {
   /** Works all the time, and keeps what it produced. */
@@ -36,7 +37,7 @@ describe('a client comes back', () => {
     const { produced, stop } = await load(hf);
     for (let times = 1; times <= 3; times++) {
       const before = produced();
-      await until(async () => produced() >= before + 20);
+      await untilTrue(async () => produced() >= before + 20);
       await server.end();
       server = await startServer({ folder: server.folder, listen: [portOf(server)] });
     }
@@ -48,13 +49,13 @@ describe('a client comes back', () => {
     const proxy = await startProxy(server.port);
     const hf = await openUntilEnd(proxy.url);
     const { produced, stop } = await load(hf);
-    await until(async () => produced() >= 20);
+    await untilTrue(async () => produced() >= 20);
     await server.end('SIGTERM');
     const moved = await startServer({ folder: server.folder });
     expect(moved.port).not.toBe(server.port);
     proxy.target(moved.port);
     const before = produced();
-    await until(async () => produced() >= before + 20);
+    await untilTrue(async () => produced() >= before + 20);
     await expectEachOnce(hf, await stop());
   });
 

@@ -5,10 +5,11 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { newFolder, openUntilEnd } from '../helpers/instances.ts';
+import { untilTrue } from '../helpers/until-true.ts';
 import { makeAuthority } from './certificates.ts';
 import { type Ended, startCommand, startServer, type Talking } from './processes.ts';
 import { connectRaw } from './raw-client.ts';
-import { effectsOf, expectEachOnce, until, workOf } from './work.ts';
+import { effectsOf, expectEachOnce, workOf } from './work.ts';
 
 async function makeToken(folder: string): Promise<string> {
   const hf = await openUntilEnd(`file:${folder}`);
@@ -194,7 +195,7 @@ test('a server is not ready while it knows no leader, and being asked has it fin
   expect(await client.ended).toBe('closed');
   expect(await health('ready')).toBe(503);
   expect(await health('live')).toBe(200);
-  await until(async () => (await health('ready')) === 200);
+  await untilTrue(async () => (await health('ready')) === 200);
   await follower.says(({ msg }) => String(msg).includes('leads'));
   await (await openUntilEnd(follower.url)).channel<number>('mail').produce(1);
 });
@@ -210,7 +211,7 @@ test('SIGTERM ends a server with exit code 0 under load, and its clients go on a
   })();
   for (let times = 0; times < 2; times++) {
     const before = produced;
-    await until(async () => produced >= before + 20);
+    await untilTrue(async () => produced >= before + 20);
     const { code, signal } = await server.end('SIGTERM');
     expect({ code, signal }).toEqual({ code: 0, signal: null });
     expect(server.said.at(-1)).toMatchObject({ msg: 'Closed' });
@@ -218,6 +219,6 @@ test('SIGTERM ends a server with exit code 0 under load, and its clients go on a
   }
   isOver = true;
   await producing;
-  await until(async () => (await workOf(hf).inspect())?.totals.completed === produced);
+  await untilTrue(async () => (await workOf(hf).inspect())?.totals.completed === produced);
   await expectEachOnce(hf, produced);
 });

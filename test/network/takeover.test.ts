@@ -3,17 +3,9 @@ import { join } from 'node:path';
 import type { LogLine } from 'holdfast';
 import { describe, expect, test } from 'vitest';
 import { newFolder, openUntilEnd } from '../helpers/instances.ts';
+import { untilTrue } from '../helpers/until-true.ts';
 import { startWorker, type Talking } from './processes.ts';
-import {
-  effectsIn,
-  effectsOf,
-  expectEachOnce,
-  hasStarted,
-  isLeaseLost,
-  until,
-  untilCompleted,
-  workOf,
-} from './work.ts';
+import { effectsIn, effectsOf, expectEachOnce, hasStarted, isLeaseLost, untilCompleted, workOf } from './work.ts';
 
 describe('the leader of a folder dies', () => {
   test('and handlers in flight in other processes settle as if nothing had happened', async () => {
@@ -48,7 +40,7 @@ describe('the leader of a folder dies', () => {
         return worker.says((line) => line['produced'] === produced + i * 100);
       });
       const completed = (await workOf(hf).inspect())?.totals.completed ?? 0;
-      await until(async () => ((await workOf(hf).inspect())?.totals.completed ?? 0) > completed + 20);
+      await untilTrue(async () => ((await workOf(hf).inspect())?.totals.completed ?? 0) > completed + 20);
       await leader?.end();
       await Promise.all(others);
       produced += 200;

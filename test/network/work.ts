@@ -1,6 +1,6 @@
-import { setImmediate } from 'node:timers/promises';
 import type { Channel, Holdfast } from 'holdfast';
 import { expect } from 'vitest';
+import { untilTrue } from '../helpers/until-true.ts';
 import type { Said } from './processes.ts';
 
 /** A message for `programs/worker.mjs`. */
@@ -30,13 +30,8 @@ export const hasEnded =
     ended === n;
 export const isLeaseLost = ({ error }: Said): boolean => error === 'LEASE_LOST';
 
-/** Waits until the broker says so. */
-export async function until(isSo: () => Promise<boolean>): Promise<void> {
-  while (!(await isSo())) await setImmediate();
-}
-
 export async function untilCompleted(hf: Holdfast, count: number): Promise<void> {
-  await until(async () => (await workOf(hf).inspect())?.totals.completed === count);
+  await untilTrue(async () => (await workOf(hf).inspect())?.totals.completed === count);
 }
 
 /** All messages of a channel that wait. */

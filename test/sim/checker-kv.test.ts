@@ -53,7 +53,7 @@ describe('the checker of KV', () => {
   const histories = new Histories();
   const inAny = histories.inAny.bind(histories);
 
-  beforeAll(() => histories.simulate([2, 5, 7, 8, 9]), 60_000);
+  beforeAll(() => histories.simulate([2, 5, 7, 8, 9, 14]), 60_000);
 
   test('finds nothing in the histories as they are', () => {
     for (const history of histories.all) expect(checkHistory(history)).toEqual([]);
@@ -299,6 +299,55 @@ describe('the checker of KV', () => {
         });
     });
     expect(found(planted)).toContain('S16');
+  });
+
+  /**
+   * An entry whose time is over by the clock of the leader, and not by the time of its last commit, when a read of it is asked
+   * for; up to the answer. @param meanwhile what happens between the two
+   */
+  function withReadOfExpired(history: readonly SimRecord[], meanwhile: readonly SimRecord[]): SimRecord[] {
+    for (const [end, read] of history.entries()) {
+      if (read.kind !== 'kv.answered' || read.heard.what !== 'read') continue;
+      const entry = read.heard.entries.find((one) => one?.key.startsWith('e') === true);
+      const called = history.findIndex((one) => one.kind === 'kv.called' && one.op === read.op);
+      const last = history.slice(0, called).findLast(({ kind }) => kind === 'commit' || kind === 'acquired');
+      const isLater = last !== undefined && (history[called]?.at ?? 0) - last.at >= 4;
+      if (entry === undefined || last?.kind !== 'commit' || !isLater) continue;
+      const expiring = withExpiry(history.slice(0, end + 1), entry, Math.ceil(last.content.now) + 1);
+      return expiring.toSpliced(called + 1, 0, ...meanwhile);
+    }
+    throw new Error('no read fits');
+  }
+
+  /** The history as if an entry of this version had been set with this end, and earlier ones with the same time. */
+  function withExpiry(history: readonly SimRecord[], { key, version }: KvSeen, expiresAt: number): SimRecord[] {
+    const isIt = (entry: Entry): boolean => entry.key === key && entry.stored?.version === version;
+    const written = history.find((one) => one.kind === 'commit' && one.content.entries.some(isIt)) as Of<'commit'>;
+    const expireInMs = expiresAt - 0.5 - written.content.now;
+    return history.map((record): SimRecord => {
+      if (record.kind === 'kv.called' && record.asked.what === 'commit') {
+        const mutations = record.asked.mutations.map((one) =>
+          one.key === key && one.kind === 'set' ? { ...one, expireInMs } : one,
+        );
+        return { ...record, asked: { ...record.asked, mutations } };
+      }
+      if (record.kind !== 'commit') return record;
+      const entries = record.content.entries.map((entry) =>
+        entry.key === key && entry.stored !== undefined
+          ? { key, stored: { ...entry.stored, expiresAt: Math.ceil(record.content.now + expireInMs) } }
+          : entry,
+      );
+      return { ...record, content: { ...record.content, entries } };
+    });
+  }
+
+  test('S16: time goes on under a leader, and stands still while nobody leads', async () => {
+    expect(found(await inAny((history) => withReadOfExpired(history, [])))).toContain('S16');
+    const takeover = await inAny((history) => {
+      const { at } = history[0] as SimRecord;
+      return withReadOfExpired(history, [{ kind: 'acquired', at, host: 'another', epoch: 1_000, nonce: 'another' }]);
+    });
+    expect(found(takeover)).not.toContain('S16');
   });
 
   test('S16: an entry that goes before it has expired', async () => {

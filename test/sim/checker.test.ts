@@ -30,6 +30,13 @@ const NOTHING: Omit<Content, 'now' | 'brokerHost'> = {
   sessions: [],
   endedSessions: [],
   entries: [],
+  schedules: [],
+  templates: [],
+  minutes: [],
+  clearedMinutes: [],
+  usage: [],
+  payloads: [],
+  bulks: [],
 };
 
 const NOT_HELD: Pick<Content['groups'][number], 'paused' | 'heldUntil'> = { paused: false, heldUntil: 0 };
@@ -517,6 +524,54 @@ describe('the checker', () => {
     expect(found(planted)).toContain('S18');
   });
 
+  test('S18: minutes that lose, repeat or misplace what was counted', async () => {
+    const planting = (change: (content: Content) => Partial<Content> | undefined): Promise<SimRecord[]> =>
+      inAny((history) =>
+        plant(history, 'commit', (record) => {
+          const changed = change(record.content);
+          return changed && { ...record, content: { ...record.content, ...changed } };
+        }),
+      );
+    const lost = await planting(({ minutes: [first, ...others] }) => first && { minutes: others });
+    expect(found(lost)).toContain('S18');
+    const twice = await planting(({ minutes: [first, ...others] }) => first && { minutes: [first, first, ...others] });
+    expect(found(twice)).toContain('S18');
+    const misplaced = await planting(({ channels: [first, ...others] }) => {
+      const { underWay } = first ?? {};
+      if (first === undefined || underWay === undefined || underWay.counts.produced === 0) return undefined;
+      return { channels: [{ ...first, underWay: { ...underWay, minute: underWay.minute - 2 } }, ...others] };
+    });
+    expect(found(misplaced)).toContain('S18');
+    const unbegun = await planting(({ channels: [first, ...others] }) =>
+      first === undefined || first.begun === 0 ? undefined : { channels: [{ ...first, begun: 1e6 }, ...others] },
+    );
+    expect(found(unbegun)).toContain('S18');
+  });
+
+  test('S18: a message that nobody is charged with, or with the messages of another', async () => {
+    const planted = await inAny((history) =>
+      plant(history, 'commit', (record) => {
+        const { usage } = record.content;
+        const at = usage.findIndex(({ messages }) => messages > 0);
+        const row = usage[at];
+        if (row === undefined) return undefined;
+        const changed = usage.with(at, { ...row, messages: row.messages - 1 });
+        return { ...record, content: { ...record.content, usage: changed } };
+      }),
+    );
+    expect(found(planted)).toContain('S18');
+  });
+
+  test('S18: minutes that are shown otherwise than they are', async () => {
+    const planted = await inAny((history) =>
+      plant(history, 'inspected', (record) => ({
+        ...record,
+        counted: record.counted.map((one) => ({ ...one, counts: { ...one.counts, failed: one.counts.failed + 1 } })),
+      })),
+    );
+    expect(found(planted)).toContain('S18');
+  });
+
   test('S5: a settle that is refused while its lease is held', async () => {
     const planted = await inAny((history) =>
       plant(history, 'settle.answered', (record, before) => {
@@ -569,7 +624,9 @@ describe('the checker', () => {
           kind: 'looked',
           at: at + 3 * sessionTimeoutMs,
           quietSince: at,
+          wall: 0,
           leaderRuns: true,
+          hasRoom: false,
           unserved: [],
         } as const;
         return [...history.slice(0, commit + 1), { kind: 'died', at, host }, looked];

@@ -45,6 +45,7 @@ const packagesOnlyIn: Readonly<Record<string, readonly string[]>> = {
   lmdb: ['store'],
   ws: ['wire', 'server'],
   commander: ['cli'],
+  croner: ['model'],
   pino: ['cli'],
 };
 

@@ -12,6 +12,7 @@ import {
   type ProduceOptions,
   type Receipt,
   retry,
+  type Schedule,
   snooze,
 } from 'holdfast';
 
@@ -31,6 +32,27 @@ test('a channel takes messages of its type only', () => {
     void mails.produceAll([{ to: 'ann' }, 'bob']);
     // @ts-expect-error A name is not optional.
     hf.channel<string>();
+  });
+});
+
+test('a schedule takes messages of the type of its channel only, and one rule', () => {
+  compiled((hf) => {
+    const mails = hf.channel<{ to: string }>('mails');
+    void mails.schedule('key', { cron: '0 9 * * *', timeZone: 'UTC' }, { to: 'ann' }, { overlap: 'skip', priority: 1 });
+    void hf.schedules.upsert('key', { every: '5m' }, { channel: mails, message: { to: 'ann' }, limit: 3 });
+    expectTypeOf(hf.schedules.get<{ to: string }>('key')).resolves.toEqualTypeOf<
+      Schedule<{ to: string }> | undefined
+    >();
+    // @ts-expect-error The message is of another type.
+    void mails.schedule('key', { every: '5m' }, { to: 5 });
+    // @ts-expect-error The message is of another type.
+    void hf.schedules.upsert('key', { every: '5m' }, { channel: mails, message: 'ann' });
+    // @ts-expect-error Two rules.
+    void mails.schedule('key', { every: '5m', cron: '* * * * *' }, { to: 'ann' });
+    // @ts-expect-error The rule says when.
+    void mails.schedule('key', { every: '5m' }, { to: 'ann' }, { dueAt: 5 });
+    // @ts-expect-error No such policy.
+    void mails.schedule('key', { every: '5m' }, { to: 'ann' }, { missed: 'some' });
   });
 });
 

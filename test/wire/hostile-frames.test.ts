@@ -4,6 +4,7 @@ import { encode } from '#holdfast/codec/bson.js';
 import { BlockWriter, idSecond } from '#holdfast/model/block.js';
 import { ByteWriter } from '#holdfast/model/bytes.js';
 import { HoldfastError } from '#holdfast/model/errors.js';
+import type { AddFlow, FlowEdge } from '#holdfast/model/flow.js';
 import { MessageIdSource } from '#holdfast/model/message-id.js';
 import { DEFAULT_POLICY } from '#holdfast/model/policy.js';
 import { seededRandom } from '#holdfast/model/random.js';
@@ -15,6 +16,8 @@ import { ManualClock } from '../helpers/manual-clock.ts';
 
 const SEED = 20_301_122;
 const MUTATIONS = 100_000;
+
+const METRICS = { kind: 'inspect', what: 'metrics', after: 0, limit: 1 };
 
 const TOKEN = {
   kind: 'createToken',
@@ -158,6 +161,10 @@ describe('decodeRequests()', () => {
     ['settings that are no settings', { kind: 'control', channel: 'mail', action: 'configure', settings: 5 }],
     ['a state of its own', { kind: 'inspect', what: 'list', channel: 'mail', state: 'lost', offset: 0, limit: 5 }],
     ['a negative offset', { kind: 'inspect', what: 'list', channel: 'mail', state: 'dead', offset: -1, limit: 5 }],
+    ['a step that is no whole minute', { ...METRICS, stepMs: 61_000 }],
+    ['a step of no time', { ...METRICS, stepMs: 0 }],
+    ['a beginning that is no date', { ...METRICS, from: 8.64e15 + 1 }],
+    ['a place of usage that is too short', { kind: 'inspect', what: 'usage', after: new Uint8Array(31) }],
     ['an endless extension', { kind: 'extend', seq: 1, token: 1, forMs: Infinity }],
     ['a token without scopes', { ...TOKEN, scopes: [] }],
     ['a token of too many scopes', { ...TOKEN, scopes: Array.from({ length: 65 }, () => 'server:admin') }],
@@ -180,6 +187,30 @@ describe('decodeRequests()', () => {
     const frame = encodeRequests({ answeredUpTo: 0, requests: [{ request: 1, command }] });
     expect(() => decodeRequests(frame)).toThrow(`Cannot wait ${delayMs} ms`);
   });
+
+  test.each<readonly [string, Partial<AddFlow>, string]>([
+    ['an edge from a message that is not in it', { edges: [edge(2, 0)] }, 'leads nowhere'],
+    ['an edge to its own child', { edges: [edge(1, 1)] }, 'leads nowhere'],
+    ['a child before its parent', { edges: [edge(0, 1)] }, 'leads nowhere'],
+    ['an edge to nobody', { edges: [edge(0, undefined)] }, 'leads nowhere'],
+    ['a key that is too long', { edges: [{ ...edge(1, 0), key: 'x'.repeat(101) }] }, 'a key of 101 characters'],
+    ['an unknown policy', { edges: [{ ...edge(1, 0), onFailure: 'retry' as never }] }, 'an unknown policy'],
+    ['too many edges', { edges: Array.from({ length: 20_001 }, () => edge(1, 0)) }, '20001 edges'],
+    ['no messages', { produced: [], edges: [] }, 'a flow without messages'],
+  ])('refuses a flow with %s', (_name, wrong, says) => {
+    const made = [ids.next(), ids.next()];
+    const writer = new BlockWriter(1, idSecond(made[0] as Uint8Array));
+    for (const id of made) writer.add(id, new Uint8Array(3), {});
+    const produced = [{ kind: 'produce', ref: 1, blocks: [writer.finish()] }] as const;
+    const command: AddFlow = { kind: 'flow', produced, edges: [], under: undefined, ...wrong };
+    const frame = encodeRequests({ answeredUpTo: 0, requests: [{ request: 1, command }] });
+    expect(() => decodeRequests(frame)).toThrow(expect.objectContaining({ code: 'PROTOCOL' }));
+    expect(() => decodeRequests(frame)).toThrow(says);
+  });
+
+  function edge(child: number, parent: number | undefined): FlowEdge {
+    return { child, parent, onFailure: 'fail', key: undefined };
+  }
 
   function policyWith(backoff: unknown): unknown {
     return { kind: 'declare', ref: 1, channel: 'mail', policy: { ...DEFAULT_POLICY, backoff } };

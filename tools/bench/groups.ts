@@ -3,10 +3,11 @@ import type { Case, Group } from './case.ts';
 import { embedded } from './groups/embedded.ts';
 import { kv } from './groups/kv.ts';
 import { socket, tcp } from './groups/processes.ts';
+import { schedules } from './groups/schedules.ts';
 import { takeover } from './groups/takeover.ts';
 import { thread } from './groups/thread.ts';
 
-const GROUPS: readonly Group[] = [embedded, socket, tcp, thread, takeover, kv];
+const GROUPS: readonly Group[] = [embedded, socket, tcp, thread, takeover, kv, schedules];
 
 export function groupNames(): string[] {
   return GROUPS.map(({ name }) => name);

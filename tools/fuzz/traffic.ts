@@ -3,10 +3,11 @@
  * then with values that no honest client would choose.
  */
 import { encode } from '#holdfast/codec/bson.js';
-import { BlockWriter, idSecond } from '#holdfast/model/block.js';
+import { BlockReader, BlockWriter, idSecond } from '#holdfast/model/block.js';
 import { systemClock } from '#holdfast/model/clock.js';
 import type { Command, Failure, LeaseKey, Outcome, Request, Settle } from '#holdfast/model/command.js';
 import { MESSAGE_ID_BYTES, MessageIdSource } from '#holdfast/model/message-id.js';
+import { CHILD_POLICIES, type FlowEdge, type FlowPart } from '#holdfast/model/flow.js';
 import { type SettingsPatch, DEFAULT_POLICY, type Policy } from '#holdfast/model/policy.js';
 import { STATES } from '#holdfast/model/states.js';
 import { encodeHello } from '#holdfast/wire/frames.js';
@@ -53,10 +54,11 @@ const KINDS = [
   ...Array<'settle'>(8).fill('settle'),
   ...Array<'declare'>(3).fill('declare'),
   ...(['started', 'holding', 'extend', 'annotate', 'control', 'manage', 'await', 'watch', 'inspect'] as const),
-  ...(['inspect', 'createToken', 'revokeToken', 'backup'] as const),
+  ...(['inspect', 'createToken', 'revokeToken', 'retainEvents', 'backup'] as const),
   ...Array<'kvCommit'>(5).fill('kvCommit'),
   ...Array<'kvRead'>(3).fill('kvRead'),
   'kvWatch' as const,
+  ...Array<'flow'>(4).fill('flow'),
 ];
 
 export interface Identity {
@@ -158,13 +160,23 @@ export class Traffic {
           settings: SETTINGS,
         };
       case 'manage':
-        return { kind: 'manage', id: this.#id(), action: pick(['cancel', 'promote', 'redrive'] as const) };
+        return {
+          kind: 'manage',
+          id: this.#id(),
+          action: pick(['cancel', 'promote', 'redrive'] as const),
+          children: chance(0.5),
+        };
       case 'await':
         return { kind: 'await', id: this.#id(), stop: chance(0.3) };
       case 'watch':
         return { kind: 'watch', channel: this.#channel() };
       case 'kvCommit':
         return this.#kv.commit(chance(0.3) ? [{ kind: 'produce', ref: this.#ref(), blocks: this.#blocks() }] : []);
+      case 'flow': {
+        const produced = this.#several(3, () => this.#part());
+        const under = chance(0.2) ? this.#id() : undefined;
+        return { kind: 'flow', produced, edges: this.#edges(produced, under !== undefined), under };
+      }
       case 'kvRead':
         return this.#kv.read();
       case 'kvWatch':
@@ -180,6 +192,8 @@ export class Traffic {
           scopes: [pick(['server:admin', 'channel:*:produce,read', 'channel:a:consume', 'kv:a:r'])],
           expiresInMs: chance(0.5) ? 1 + below(1_000) : undefined,
         };
+      case 'retainEvents':
+        return { kind: 'retainEvents', count: below(1_000_001), ageMs: below(100_000) };
       case 'revokeToken':
         return { kind: 'revokeToken', id: pick(TOKEN_IDS) };
       case 'backup':
@@ -195,24 +209,58 @@ export class Traffic {
   #inspect(): Command {
     const { below, chance, pick } = this.#dice;
     const channel = this.#channel();
-    switch (below(7)) {
+    switch (below(11)) {
       case 0:
         return { kind: 'inspect', what: 'channels' };
-      case 1:
-        return { kind: 'inspect', what: 'tokens' };
-      case 2:
-        return { kind: 'inspect', what: 'channel', channel };
+      case 1: {
+        const [from, to] = [pick([undefined, 0, this.#number()]), pick([undefined, 8.64e15, this.#number()])];
+        const stepMs = pick([undefined, 60_000, 86_400_000]);
+        const some = { after: this.#number(), limit: 1 + below(2_000), from, to, stepMs };
+        return { kind: 'inspect', what: 'metrics', channel: chance(0.5) ? channel : undefined, ...some };
+      }
+      case 2: {
+        const [from, to] = [pick([undefined, -8.64e15, this.#number()]), pick([undefined, 8.64e15, this.#number()])];
+        const after = pick([undefined, new Uint8Array(32).fill(below(256))]);
+        return {
+          kind: 'inspect',
+          what: 'usage',
+          from,
+          to,
+          token: undefined,
+          channel: pick([undefined, channel]),
+          after,
+        };
+      }
       case 3:
-        return { kind: 'inspect', what: 'overview', after: this.#number(), limit: 1 + below(2_000) };
+        return { kind: 'inspect', what: 'tokens' };
       case 4:
+        return { kind: 'inspect', what: 'channel', channel };
+      case 5:
+        return { kind: 'inspect', what: 'overview', after: this.#number(), limit: 1 + below(2_000) };
+      case 6:
         return { kind: 'inspect', what: 'message', id: this.#id() };
-      case 5: {
+      case 7:
+        return { kind: 'inspect', what: 'children', ...this.#lease(), offset: this.#number(), limit: 1 + below(200) };
+      case 8:
+        return {
+          kind: 'inspect',
+          what: 'flow',
+          id: this.#id(),
+          offset: below(11),
+          limit: 1 + below(2_000),
+          depth: below(30),
+        };
+      case 9: {
         const after = pick([undefined, { at: 0 }, { commit: this.#number(), index: this.#number() }]);
         return {
           kind: 'inspect',
           what: 'events',
           after,
-          channel: chance(0.5) ? channel : undefined,
+          filter: {
+            channel: chance(0.5) ? channel : undefined,
+            channels: pick([undefined, '*', 'a*b*']),
+            kinds: pick([undefined, ['acked'], ['drained', 'produced']] as const),
+          },
           limit: 1 + below(50),
         };
       }
@@ -250,7 +298,12 @@ export class Traffic {
 
   #settle(): Settle {
     const { chance } = this.#dice;
-    const produced = chance(0.2) ? [{ kind: 'produce' as const, ref: this.#ref(), blocks: this.#blocks() }] : undefined;
+    if (chance(0.1)) {
+      const parts = this.#several(2, () => this.#part());
+      const outcome = { kind: 'wait', edges: this.#edges(parts, true) } as const;
+      return { ...this.#lease(), outcome, produced: parts, effects: undefined };
+    }
+    const produced = chance(0.2) ? [this.#part()] : undefined;
     const effects = chance(0.3) ? this.#kv.effects() : undefined;
     return { ...this.#lease(), outcome: this.#outcome(), produced, effects };
   }
@@ -273,6 +326,25 @@ export class Traffic {
       case 'snooze':
         return { kind, delayMs: below(1_000) };
     }
+  }
+
+  #part(): FlowPart {
+    return { kind: 'produce', ref: this.#ref(), blocks: this.#blocks() };
+  }
+
+  /** Most of them lead from a message to a later one. */
+  #edges(parts: readonly FlowPart[], hasTop: boolean): FlowEdge[] {
+    const { below, chance, pick } = this.#dice;
+    const nodes = parts.reduce(
+      (sum, { blocks }) => blocks.reduce((all, block) => all + new BlockReader(block).count, sum),
+      0,
+    );
+    return Array.from({ length: below(6) }, () => {
+      const child = below(nodes);
+      const parent = child === 0 || (hasTop && chance(0.3)) ? undefined : below(child);
+      const key = chance(0.2) ? pick(['a', 'ä€😀', 'x'.repeat(100)]) : undefined;
+      return { child, parent: chance(0.01) ? below(99) : parent, onFailure: pick(CHILD_POLICIES), key };
+    }).filter(({ parent }) => parent !== undefined || hasTop || chance(0.01));
   }
 
   #blocks(): Uint8Array[] {

@@ -5,7 +5,7 @@ import type { GroupView } from '../../model/command.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { outputWidth, styled, writeJson, writeLine } from '../output.ts';
 import { addStoreCommand, wholeNumberFlag } from '../store-command.ts';
-import { type Column, countText, durationText, rateText, safeText, tableLines } from '../text.ts';
+import { type Column, countText, durationText, limitText, safeText, tableLines } from '../text.ts';
 import { withStore } from '../with-store.ts';
 
 interface GroupsOptions {
@@ -61,7 +61,7 @@ function groupLines(groups: readonly GroupView[]): string[] {
     countText(backlog),
     heldMs === 0 ? '-' : durationText(heldMs),
     rules.concurrency === 0 ? 'any' : countText(rules.concurrency),
-    rateText(rules.rate),
+    limitText(rules.rate),
     String(rules.weight),
     String(rules.priority),
     paused ? 'paused' : '',

@@ -1,18 +1,27 @@
-/** `holdfast stats`: how much waits, runs and has ended. */
+/** `holdfast stats`: how much waits, runs and has ended, how fast, and how long it takes. */
 import { type Command, InvalidArgumentError } from 'commander';
 import type { Holdfast } from '../../api/holdfast.ts';
+import { systemClock } from '../../model/clock.ts';
 import type { ChannelView } from '../../model/command.ts';
 import { HoldfastError } from '../../model/errors.ts';
+import { type MetricsPage, type MetricsSummary, summarizeMetrics, type TimesSummary } from '../../model/metrics.ts';
 import type { Retention } from '../../model/policy.ts';
 import { outputWidth, styled, writeJson, writeLine } from '../output.ts';
 import { addStoreCommand, durationFlag, untilInterrupted, waitFor } from '../store-command.ts';
 import { withStore } from '../with-store.ts';
-import { type Column, countText, durationText, rateText, safeText, tableLines } from '../text.ts';
+import { type Column, countText, durationText, limitText, safeText, tableLines } from '../text.ts';
 
 interface StatsOptions {
   readonly json?: true;
   readonly watch?: true;
   readonly every: number;
+  readonly window: number;
+}
+
+/** A channel as it is now, and what it has done of late. */
+interface Stats {
+  readonly view: ChannelView;
+  readonly lately: MetricsSummary;
 }
 
 const COUNTS = ['ready', 'delayed', 'leased', 'waiting', 'completed', 'dead', 'cancelled', 'consumers'] as const;
@@ -26,6 +35,7 @@ export function addStats(program: Command): void {
   )
     .option('--watch', 'again and again, until interrupted')
     .option('--every <duration>', 'how often with --watch', atLeast100, 2_000)
+    .option('--window <duration>', 'how far back rates and times go, up to a day', wholeMinutes, 300_000)
     .action(async (channel: string | undefined, options: StatsOptions, command: Command) => {
       await withStore(command, (hf) =>
         options.watch === true ? watch(hf, channel, options) : once(hf, channel, options),
@@ -39,10 +49,36 @@ function atLeast100(text: string): number {
   throw new InvalidArgumentError('It must be 100ms or longer.');
 }
 
+function wholeMinutes(text: string): number {
+  const windowMs = durationFlag(text);
+  if (windowMs > 0 && windowMs <= DAY_MS && windowMs % 60_000 === 0) return windowMs;
+  throw new InvalidArgumentError('It must be whole minutes, from 1m to 1d.');
+}
+
+const DAY_MS = 86_400_000;
+
+/** How many channels one request asks for. */
+const PAGE = 1_000;
+
+/** What all channels, or one, have done over the last while. */
+async function readStats(hf: Holdfast, channel: string | undefined, windowMs: number): Promise<Stats[]> {
+  const from = systemClock.wallMs() - windowMs;
+  const stats: Stats[] = [];
+  for (let after: number | undefined = 0; after !== undefined;) {
+    const asked = { from, after, limit: PAGE, ...(channel !== undefined && { channel }) };
+    const page: MetricsPage = await hf.admin.metrics(asked);
+    stats.push(...page.channels.map((metrics) => ({ view: metrics.now, lately: summarizeMetrics(metrics) })));
+    after = page.next;
+  }
+  if (channel !== undefined && stats.length === 0)
+    throw new HoldfastError('NOT_FOUND', `No channel is named "${channel}"`);
+  return stats.sort((a, b) => (a.view.channel < b.view.channel ? -1 : 1));
+}
+
 async function watch(hf: Holdfast, channel: string | undefined, options: StatsOptions): Promise<void> {
   const interrupted = untilInterrupted();
   while (!interrupted.aborted) {
-    const lines = options.json === true ? undefined : await statsLines(hf, channel);
+    const lines = options.json === true ? undefined : await statsLines(hf, channel, options.window);
     if (lines === undefined) await once(hf, channel, options);
     else if (process.stdout.isTTY) await writeLine(`\u001B[H\u001B[2J${lines.join('\n')}`);
     else await writeLine(`${lines.join('\n')}\n`);
@@ -50,28 +86,37 @@ async function watch(hf: Holdfast, channel: string | undefined, options: StatsOp
   }
 }
 
-async function once(hf: Holdfast, channel: string | undefined, { json }: StatsOptions): Promise<void> {
-  if (json !== true) return writeLine((await statsLines(hf, channel)).join('\n'));
-  if (channel !== undefined) return writeJson(channelJson(await find(hf, channel)));
-  const channels = (await hf.admin.overview()).map(channelJson);
+async function once(hf: Holdfast, channel: string | undefined, { json, window }: StatsOptions): Promise<void> {
+  if (json !== true) return writeLine((await statsLines(hf, channel, window)).join('\n'));
+  const channels = (await readStats(hf, channel, window)).map(channelJson);
+  if (channel !== undefined) return writeJson(channels[0]);
   const total = Object.fromEntries(
     [...COUNTS, 'backlog' as const].map((name) => [name, channels.reduce((sum, view) => sum + view[name], 0)]),
   );
   await writeJson({ channels, total: { ...total, oldestReadyMs: oldestOf(channels) ?? null } });
 }
 
-async function find(hf: Holdfast, channel: string): Promise<ChannelView> {
-  const view = await hf.admin.inspect(channel);
-  if (view === undefined) throw new HoldfastError('NOT_FOUND', `No channel is named "${channel}"`);
-  return view;
-}
-
 /** What autoscalers go by comes as numbers of its own. */
-function channelJson(view: ChannelView): Omit<ChannelView, 'oldestReadyMs'> & {
+function channelJson({ view, lately }: Stats): Omit<ChannelView, 'oldestReadyMs'> & {
   readonly backlog: number;
   readonly oldestReadyMs: number | null;
+  readonly lately: unknown;
 } {
-  return { ...view, backlog: backlogOf(view), oldestReadyMs: view.oldestReadyMs ?? null };
+  const { latency, handling, ...rest } = lately;
+  const times = { latency: withNulls(latency), handling: withNulls(handling) };
+  return {
+    ...view,
+    backlog: backlogOf(view),
+    oldestReadyMs: view.oldestReadyMs ?? null,
+    lately: { ...rest, ...times },
+  };
+}
+
+/** JSON leaves out what is undefined. */
+function withNulls(times: TimesSummary): Record<string, number | null> {
+  return Object.fromEntries(
+    Object.entries(times).map(([name, value]) => [name, (value as number | undefined) ?? null]),
+  );
 }
 
 function backlogOf({ ready, delayed, leased, waiting }: ChannelView): number {
@@ -83,28 +128,37 @@ function oldestOf(views: readonly { readonly oldestReadyMs?: number | null | und
   return ages.length === 0 ? undefined : Math.max(...ages);
 }
 
-async function statsLines(hf: Holdfast, channel: string | undefined): Promise<string[]> {
-  return channel === undefined ? overviewLines(await hf.admin.overview()) : channelLines(await find(hf, channel));
+async function statsLines(hf: Holdfast, channel: string | undefined, windowMs: number): Promise<string[]> {
+  const stats = await readStats(hf, channel, windowMs);
+  return channel === undefined ? overviewLines(stats) : stats.flatMap((one) => channelLines(one, windowMs));
 }
 
 const COLUMNS: readonly Column[] = [
   { title: 'CHANNEL', least: 8 },
   ...COUNTS.map((title) => ({ title: title.toUpperCase(), align: 'right' as const })),
-  { title: 'OLDEST', align: 'right' },
+  ...['OLDEST', 'IN/S', 'DONE/S', 'START P95', 'RUN P95'].map((title) => ({ title, align: 'right' as const })),
   { title: '' },
 ];
 
-function overviewLines(views: readonly ChannelView[]): string[] {
-  if (views.length === 0) return ['There are no channels yet'];
-  const rows = views.map((view) => [
+function overviewLines(stats: readonly Stats[]): string[] {
+  if (stats.length === 0) return ['There are no channels yet'];
+  const views = stats.map(({ view }) => view);
+  const rows = stats.map(({ view, lately }) => [
     safeText(view.channel),
     ...COUNTS.map((name) => countText(view[name])),
     ageText(view.oldestReadyMs),
+    rateText(lately.perSecond.produced),
+    rateText(lately.perSecond.completed),
+    timeText(lately.latency.p95Ms),
+    timeText(lately.handling.p95Ms),
     view.paused ? 'paused' : '',
   ]);
   if (views.length > 1) {
     const totals = COUNTS.map((name) => countText(views.reduce((sum, view) => sum + view[name], 0)));
-    rows.push(['total', ...totals, ageText(oldestOf(views)), '']);
+    const rates = (['produced', 'completed'] as const).map((name) =>
+      rateText(stats.reduce((sum, { lately }) => sum + lately.perSecond[name], 0)),
+    );
+    rows.push(['total', ...totals, ageText(oldestOf(views)), ...rates, '', '', '']);
   }
   const deadColumn = 1 + COUNTS.indexOf('dead');
   const style = (cell: string, row: number, column: number): string => {
@@ -115,7 +169,7 @@ function overviewLines(views: readonly ChannelView[]): string[] {
   return tableLines(COLUMNS, rows, outputWidth(), style, (line) => styled('bold', line)).map((line) => line.trimEnd());
 }
 
-function channelLines(view: ChannelView): string[] {
+function channelLines({ view, lately }: Stats, windowMs: number): string[] {
   const { channel, paused, totals, settings } = view;
   const facts: (readonly [string, string])[] = [
     ...COUNTS.map((name) => [name, countText(view[name])] as const),
@@ -123,9 +177,14 @@ function channelLines(view: ChannelView): string[] {
     ['oldest', ageText(view.oldestReadyMs)],
     ['groups', countText(view.groups)],
     ['concurrency', settings.concurrency === 0 ? 'any' : countText(settings.concurrency)],
-    ['rate', rateText(settings.rate)],
+    ['rate', limitText(settings.rate)],
     ['held back', durationText(view.heldMs)],
     ...Object.entries(totals).map(([name, total]) => [`total ${name}`, countText(total as number)] as const),
+    ...(['produced', 'completed', 'failed', 'dead'] as const).map(
+      (name) => [`${name} a second`, `${rateText(lately.perSecond[name])} over ${durationText(windowMs)}`] as const,
+    ),
+    ['ready to start', timesText(lately.latency)],
+    ['start to end', timesText(lately.handling)],
     ['keeps completed', retentionText(settings.completed)],
     ['keeps dead', retentionText(settings.dead)],
   ];
@@ -135,6 +194,20 @@ function channelLines(view: ChannelView): string[] {
 
 function ageText(ms: number | undefined): string {
   return ms === undefined ? '-' : durationText(ms);
+}
+
+function rateText(perSecond: number): string {
+  return perSecond >= 100 ? countText(Math.round(perSecond)) : perSecond === 0 ? '0' : perSecond.toPrecision(2);
+}
+
+function timeText(ms: number | undefined): string {
+  if (ms === undefined) return '-';
+  return ms < 10 ? `${ms.toFixed(1)}ms` : durationText(ms);
+}
+
+function timesText({ count, p50Ms, p95Ms, p99Ms }: TimesSummary): string {
+  if (count === 0) return '-';
+  return `p50 ${timeText(p50Ms)}, p95 ${timeText(p95Ms)}, p99 ${timeText(p99Ms)} of ${countText(count)}`;
 }
 
 function retentionText({ count, ageMs }: Retention): string {

@@ -1,17 +1,20 @@
 /** `holdfast tail`: what happens to messages, as it happens. */
-import { type Command, InvalidArgumentError } from 'commander';
-import type { EventsOptions, MessageHappened } from '../../api/events.ts';
+import type { Command } from 'commander';
+import type { EventsOptions, JournalEvent } from '../../api/events.ts';
 import type { Holdfast } from '../../api/holdfast.ts';
+import type { EventKind } from '../../model/command.ts';
 import { systemClock } from '../../model/clock.ts';
 import { jsonText, styled, writeLine, writeNote } from '../output.ts';
-import { addStoreCommand, durationFlag, untilInterrupted } from '../store-command.ts';
+import { addStoreCommand, momentFlag, untilInterrupted } from '../store-command.ts';
 import { withStore } from '../with-store.ts';
 import { momentText, safeText } from '../text.ts';
+import { showBriefly, toJson } from '../values.ts';
 
 interface TailOptions {
   readonly json?: true;
   readonly since?: number;
   readonly after?: string;
+  readonly kinds?: EventKind[];
 }
 
 export function addTail(program: Command): void {
@@ -21,33 +24,38 @@ export function addTail(program: Command): void {
     'show what happens to messages, until interrupted',
     'holdfast tail mail --data ./data --since 10m',
   )
-    .option('--since <time>', 'begin in the past: a duration, or a moment such as 2030-01-31T12:00:00Z', readSince)
+    .option('--since <time>', 'begin in the past: a duration, or a moment such as 2030-01-31T12:00:00Z', momentFlag)
     .option('--after <position>', 'go on behind the event with this "position", as --json shows it')
+    .option('--kinds <kinds>', 'only what is among these words, with commas between them', readKinds)
     .action((channel: string | undefined, options: TailOptions, command: Command) =>
       withStore(command, (hf) => tail(hf, channel, options)),
     );
 }
 
-function readSince(text: string): number {
-  const at = /^\d{4}-/.test(text) ? Date.parse(text) : systemClock.wallMs() - durationFlag(text);
-  if (Number.isFinite(at)) return at;
-  throw new InvalidArgumentError('It must be a duration, such as 10m, or a moment, such as 2030-01-31T12:00:00Z.');
+/** What is no such word, `events` refuses. */
+function readKinds(text: string): EventKind[] {
+  return text.split(',') as EventKind[];
 }
 
-async function tail(hf: Holdfast, channel: string | undefined, { json, since, after }: TailOptions): Promise<void> {
+async function tail(
+  hf: Holdfast,
+  channel: string | undefined,
+  { json, since, after, kinds }: TailOptions,
+): Promise<void> {
   if (since !== undefined && after !== undefined) throw new TypeError('Cannot use --since and --after together');
   const signal = untilInterrupted();
   const from = after ?? since;
   const options: EventsOptions = {
     signal,
-    ...(channel !== undefined && { channel }),
+    ...(channel !== undefined && (channel.includes('*') ? { channels: channel } : { channel })),
+    ...(kinds !== undefined && { kinds }),
     ...(from !== undefined && { after: from }),
   };
   const lines = new Lines();
   try {
     for await (const event of hf.events(options)) {
-      if (json === true) await lines.add(jsonText(event));
-      else if (event.kind === 'message') await lines.add(eventText(event));
+      if (json === true) await lines.add(jsonText(eventJson(event)));
+      else if (event.kind !== 'trimmed') await lines.add(eventText(event));
       else writeNote('holdfast: some events are missing here: they were trimmed before they could be read');
     }
   } catch (error) {
@@ -75,10 +83,27 @@ class Lines {
   }
 }
 
-function eventText(event: MessageHappened): string {
-  const { at, what, channel, id = '(removed)', attempt, session } = event;
-  const details = `${attempt === 0 ? '' : `  attempt ${attempt}`}${session === undefined ? '' : `  session ${session}`}`;
-  return `${momentText(at)}  ${whatText(what)}  ${id.padEnd(36)}  ${safeText(channel)}${details}`;
+function eventText(event: Exclude<JournalEvent, { kind: 'trimmed' }>): string {
+  const { at, what, channel } = event;
+  const start = `${momentText(at)}  ${whatText(what)}`;
+  if (event.kind === 'channel') return `${start}  ${''.padEnd(ID_CHARACTERS)}  ${safeText(channel)}`;
+  const { id = '(removed)', attempt, session, progress, note } = event;
+  const details = [
+    attempt === 0 ? undefined : `attempt ${attempt}`,
+    session === undefined ? undefined : `session ${session}`,
+    progress === undefined ? undefined : showBriefly(progress),
+    note === undefined ? undefined : safeText(note),
+  ];
+  const known = details.filter((detail) => detail !== undefined);
+  return [`${start}  ${id.padEnd(ID_CHARACTERS)}  ${safeText(channel)}`, ...known].join('  ');
+}
+
+const ID_CHARACTERS = 36;
+
+/** Progress is a value of the application, which JSON may have no place for. */
+function eventJson(event: JournalEvent): unknown {
+  if (event.kind !== 'message' || event.progress === undefined) return event;
+  return { ...event, progress: toJson(event.progress) };
 }
 
 const STYLES = { acked: 'green', failed: 'red', nacked: 'yellow', leaseLost: 'yellow', expired: 'red' } as const;

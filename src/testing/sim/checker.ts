@@ -1,18 +1,23 @@
 /** The checker: holds every record, as it comes, against every invariant. */
+import { COUNTS } from './invariants/counts.ts';
 import { DEDUPE } from './invariants/dedupe.ts';
 import { EFFECTS } from './invariants/effects.ts';
+import { FLOWS } from './invariants/flows.ts';
 import type { Invariant, Judge, Seen, SeenOp, SeenSettle } from './invariants/invariant.ts';
 import { KV } from './invariants/kv.ts';
 import { LEASES } from './invariants/leases.ts';
+import { LIFE } from './invariants/life.ts';
 import { LIMITS } from './invariants/limits.ts';
 import { NO_LOSS } from './invariants/no-loss.ts';
 import { ORDER } from './invariants/order.ts';
 import { REST } from './invariants/rest.ts';
 import { RETRIES } from './invariants/retries.ts';
+import { SCHEDULES } from './invariants/schedules.ts';
 import { TAKEOVER } from './invariants/takeover.ts';
 import { KvLedger } from './kv-ledger.ts';
 import { Leads } from './leads.ts';
 import { Ledger } from './ledger.ts';
+import { ScheduleLedger } from './schedule-ledger.ts';
 import type { HandlerStarted, ProducedMessage, SimRecord } from './records.ts';
 
 export interface Violation {
@@ -29,26 +34,37 @@ const INVARIANTS: readonly Invariant[] = [
   ...LEASES,
   ...EFFECTS,
   ...KV,
+  ...FLOWS,
   ...DEDUPE,
   ...ORDER,
   ...LIMITS,
   ...RETRIES,
   ...REST,
+  ...LIFE,
   ...TAKEOVER,
+  ...SCHEDULES,
+  ...COUNTS,
 ];
 
 export class Checker implements Seen {
   readonly ledger: Ledger = new Ledger();
   readonly leads: Leads = new Leads();
   readonly kv: KvLedger = new KvLedger();
+  readonly schedules: ScheduleLedger = new ScheduleLedger();
   readonly ops: Map<number, SeenOp> = new Map();
   readonly asked: Map<string, { readonly op: SeenOp; readonly message: ProducedMessage }> = new Map();
+  /** The epochs in which bulks were begun, by their numbers. */
+  readonly bulkNonces: Map<number, string> = new Map();
+  readonly updates: Map<string, Set<string>> = new Map();
   readonly effects: Map<number, SeenOp[]> = new Map();
   readonly settles: Map<number, SeenSettle> = new Map();
   readonly starts: Map<number, HandlerStarted> = new Map();
   readonly conflicts: Set<number> = new Set();
   readonly returned: Map<number, string> = new Map();
   readonly violations: Violation[] = [];
+  /** In the last commit a channel went on in a minute that another broker had begun. */
+  hasSharedMinute = false;
+  readonly #minutes = new Map<number, { readonly minute: number; readonly nonce: string }>();
   highestWall = 0;
   previousNow = 0;
   readonly #judges: readonly { readonly invariant: Invariant; readonly judge: Judge }[] = INVARIANTS.map(
@@ -62,14 +78,31 @@ export class Checker implements Seen {
     if ('wall' in record) this.highestWall = Math.max(this.highestWall, record.wall);
     this.leads.add(record);
     this.previousNow = this.ledger.machineNow;
-    if (record.kind === 'commit') this.ledger.add(record.content, record.at);
+    if (record.kind === 'commit') this.#committed(record);
     else if (record.kind === 'produce.called') this.#called(record);
+    else if (record.kind === 'update.called') {
+      this.updates.set(record.id, (this.updates.get(record.id) ?? new Set()).add(record.content));
+    }
     this.kv.add(record, this.ledger);
+    this.schedules.add(record, this.highestWall);
     for (const { invariant, judge } of this.#judges) {
       const found = judge(record, this);
       if (found !== undefined) this.violations.push({ id: invariant.id, says: invariant.says, found, at: record.at });
     }
     this.#remember(record);
+  }
+
+  #committed({ content, at, nonce }: Extract<SimRecord, { kind: 'commit' }>): void {
+    this.ledger.add(content, at);
+    for (const { number } of content.bulks) if (!this.bulkNonces.has(number)) this.bulkNonces.set(number, nonce);
+    this.hasSharedMinute = false;
+    for (const { number, underWay } of content.channels) {
+      if (underWay === undefined) continue;
+      const { minute } = underWay;
+      const before = this.#minutes.get(number);
+      this.hasSharedMinute ||= before?.minute === minute && before.nonce !== nonce;
+      this.#minutes.set(number, { minute, nonce });
+    }
   }
 
   #called(record: Extract<SimRecord, { kind: 'produce.called' }>): void {

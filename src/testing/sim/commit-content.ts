@@ -1,22 +1,29 @@
 /** What a commit says, read from its writes: the invariants judge by what is durable and by nothing else. */
-import { BlockReader } from '../../model/block.ts';
+import { BlockReader, type Tick } from '../../model/block.ts';
 import { ByteReader, textOf } from '../../model/bytes.ts';
 import type { ChannelTotals, Reply } from '../../model/command.ts';
+import { countOf } from '../../model/histogram.ts';
 import type { KvValue } from '../../model/kv.ts';
 import { messageIdText } from '../../model/message-id.ts';
 import type { ChannelSettings, Policy } from '../../model/policy.ts';
 import type { Write } from '../../model/records.ts';
-import { HAPPENINGS, type Happening } from '../../model/states.ts';
+import type { Happening } from '../../model/states.ts';
+import type { UsageCounts } from '../../model/usage.ts';
 import { decode } from '../../codec/bson.ts';
+import { readBulk } from '../../machine/bulks.ts';
 import { readChannel, readPolicyRecord } from '../../machine/channels.ts';
 import { readEndedRecords } from '../../machine/cold.ts';
+import { minuteUnderWay, readMinute, timesEver } from '../../machine/counts.ts';
+import { readJournal } from '../../machine/journal.ts';
 import { readGroup } from '../../machine/group-record.ts';
 import { readEntry } from '../../machine/kv-records.ts';
 import { KIND, Layout } from '../../machine/layout.ts';
-import { openPack } from '../../machine/pack.ts';
+import { itemOf, openPack } from '../../machine/pack.ts';
 import { readDelayed, readMessage, type StoredMessage } from '../../machine/message-record.ts';
+import { readSchedule, type StoredSchedule } from '../../machine/schedule-record.ts';
 import { PAGE_ORDERS } from '../../machine/pages.ts';
 import { type Meta, readMeta, readSession } from '../../machine/records.ts';
+import { readUsage } from '../../machine/usage-report.ts';
 
 export interface CommitContent {
   readonly transitions: readonly Transition[];
@@ -27,6 +34,9 @@ export interface CommitContent {
   readonly pages: readonly PageContent[];
   readonly delayed: readonly LiveContent[];
   readonly ends: readonly EndContent[];
+  /** Payloads that have taken the place of others. */
+  readonly payloads: readonly { readonly seq: number; readonly content: string }[];
+  readonly bulks: readonly BulkContent[];
   readonly channels: readonly ChannelContent[];
   /** Groups of which something is kept, or is no more, in the order of the writes. */
   readonly groups: readonly GroupContent[];
@@ -35,6 +45,14 @@ export interface CommitContent {
   readonly endedSessions: readonly number[];
   /** Entries of KV, the last writing of each. */
   readonly entries: readonly EntryContent[];
+  /** Schedules that were written or, without a record, removed: the last state of each. */
+  readonly schedules: readonly { readonly number: number; readonly stored: StoredSchedule | undefined }[];
+  /** The messages of schedules, as canonical text. */
+  readonly templates: readonly { readonly number: number; readonly content: string }[];
+  readonly minutes: readonly MinuteContent[];
+  /** Channels of which old minutes were removed. */
+  readonly clearedMinutes: readonly number[];
+  readonly usage: readonly UsageContent[];
   /** Machine time at the end of the commit. */
   readonly now: number;
   /** The process whose sessions end when another one leads next. */
@@ -82,6 +100,7 @@ export interface ItemContent {
   readonly cost: number;
   /** Keys of KV that are written when it is given up. */
   readonly undelivered: readonly string[];
+  readonly schedule: Tick | undefined;
 }
 
 export interface PageContent {
@@ -100,6 +119,11 @@ export interface LiveContent {
   readonly attempts: number;
   readonly deaths: number;
   readonly suspect: boolean;
+  /** Its handler was told to end. */
+  readonly isCancelled: boolean;
+  /** Only of delayed messages: when it is due, by which clock. */
+  readonly dueAt: number;
+  readonly dueClock: number;
   readonly token: number;
   readonly session: number;
   readonly claimedAt: number;
@@ -109,6 +133,18 @@ export interface LiveContent {
   /** It keeps the others of its group waiting. */
   readonly begun: boolean;
   readonly failure: string | undefined;
+}
+
+/** A bulk as far as it is, or is done. */
+export interface BulkContent {
+  readonly number: number;
+  readonly channel: string;
+  readonly action: string;
+  readonly states: readonly string[];
+  /** It ends before it has been everywhere, or asks for more than states. */
+  readonly isLimited: boolean;
+  readonly changed: number;
+  readonly state: string;
 }
 
 export interface EndContent {
@@ -127,6 +163,11 @@ export interface ChannelContent {
   readonly settings: ChannelSettings;
   /** Machine time before which a handler wants nothing to be handed out. */
   readonly heldUntil: number;
+  /** The minute that it is counting, with what it has counted in it; `undefined` before there was anything. */
+  readonly underWay: { readonly minute: number; readonly counts: ChannelTotals } | undefined;
+  /** How many handlers it has seen begin, and end. */
+  readonly begun: number;
+  readonly ended: number;
 }
 
 export interface GroupContent {
@@ -134,6 +175,20 @@ export interface GroupContent {
   readonly key: string;
   readonly paused: boolean;
   readonly heldUntil: number;
+}
+
+/** What a channel has counted in a minute that is over. */
+export interface MinuteContent {
+  readonly channel: number;
+  readonly minute: number;
+  readonly counts: ChannelTotals;
+}
+
+/** What one broker has counted for an access token on one day. */
+export interface UsageContent extends UsageCounts {
+  readonly row: string;
+  /** The number of the channel, or what stands for KV. */
+  readonly channel: number;
 }
 
 export interface SessionContent {
@@ -177,18 +232,28 @@ export class CommitReader {
       pages: [],
       delayed: [],
       ends: [],
+      payloads: [],
+      bulks: [],
       channels: [],
       groups: [],
       policies: [],
       sessions: [],
       endedSessions: [],
       entries: [],
+      schedules: [],
+      templates: [],
+      minutes: [],
+      clearedMinutes: [],
+      usage: [],
       now: 0,
       brokerHost: undefined,
     };
     for (const write of writes) {
       if (write.kind === 'put') this.#put(content, write.key, write.value);
       else if (write.kind === 'delete') this.#delete(content, write.key);
+      else if (this.layout.kindOf(write.from) === KIND.minutes) {
+        content.clearedMinutes.push(this.layout.numberAt(write.from, 0));
+      }
     }
     return content;
   }
@@ -204,14 +269,36 @@ export class CommitReader {
         break;
       }
       case KIND.channel: {
-        const { number, name, paused, totals, settings, gate } = readChannel(layout.numberAt(key, 0), value);
-        const { heldUntil } = gate;
-        content.channels.push({ number, name, paused, totals, keepsDead: settings.dead.count, settings, heldUntil });
+        const channel = readChannel(layout.numberAt(key, 0), value);
+        const { number, name, paused, totals, settings } = channel;
+        const { latency, handling } = timesEver(channel);
+        content.channels.push({
+          number,
+          name,
+          paused,
+          totals,
+          keepsDead: settings.dead.count,
+          settings,
+          heldUntil: channel.gate.heldUntil,
+          underWay: minuteUnderWay(channel),
+          begun: countOf(latency),
+          ended: countOf(handling),
+        });
         break;
       }
       case KIND.group: {
         const { key: name, paused, heldUntil } = readGroup(layout.bytesBehind(key, 1), value);
         content.groups.push({ channel: layout.numberAt(key, 0), key: name, paused, heldUntil });
+        break;
+      }
+      case KIND.minutes: {
+        const { minute, counts } = readMinute(layout.numberAt(key, 1), value);
+        content.minutes.push({ channel: layout.numberAt(key, 0), minute, counts });
+        break;
+      }
+      case KIND.usage: {
+        const row = [0, 1, 2, 3].map((n) => layout.numberAt(key, n)).join('/');
+        content.usage.push({ row, channel: layout.numberAt(key, 2), ...readUsage(value) });
         break;
       }
       case KIND.policy:
@@ -228,7 +315,8 @@ export class CommitReader {
         break;
       case KIND.due: {
         const stored = readDelayed(value);
-        content.delayed.push(liveContent(stored, stored.channel, stored.priority));
+        const live = liveContent(stored, stored.channel, stored.priority);
+        content.delayed.push({ ...live, dueClock: layout.numberAt(key, 0), dueAt: layout.numberAt(key, 1) });
         break;
       }
       case KIND.ended:
@@ -237,7 +325,7 @@ export class CommitReader {
         }
         break;
       case KIND.journal:
-        content.transitions.push(...readJournal(value));
+        content.transitions.push(...transitionsIn(value));
         break;
       case KIND.kv: {
         const stored = readEntry(value);
@@ -247,9 +335,31 @@ export class CommitReader {
         }
         break;
       }
-      case KIND.pack:
-        readPack(content, layout.numberAt(key, 0), value);
+      case KIND.schedule: {
+        const number = layout.numberAt(key, 0);
+        replaceSchedule(content, number, readSchedule(number, value));
         break;
+      }
+      case KIND.template: {
+        const reader = new BlockReader(value);
+        reader.next();
+        content.templates.push({ number: layout.numberAt(key, 0), content: canonical(decode(reader.payload)) });
+        break;
+      }
+      case KIND.pack: {
+        const number = layout.numberAt(key, 0);
+        // Packs of replaced payloads have numbers below zero.
+        if (number < 0) readPayloads(content, number, value);
+        else readPack(content, number, value);
+        break;
+      }
+      case KIND.bulk: {
+        const { number, channel, state, changed, command } = readBulk(layout.numberAt(key, 0), value);
+        const { action, filter, limit } = command;
+        const isLimited = limit !== undefined || Object.keys(filter).length > 1;
+        content.bulks.push({ number, channel, action, states: filter.states, isLimited, changed, state });
+        break;
+      }
       default:
         break;
     }
@@ -263,6 +373,7 @@ export class CommitReader {
       if (gone >= 0) content.delayed.splice(gone, 1);
     } else if (kind === KIND.pack) content.erasedPacks.push(this.layout.numberAt(key, 0));
     else if (kind === KIND.session) content.endedSessions.push(this.layout.numberAt(key, 0));
+    else if (kind === KIND.schedule) replaceSchedule(content, this.layout.numberAt(key, 0), undefined);
     else if (kind === KIND.kv) this.#entry(content, key, undefined);
     else if (kind === KIND.group) {
       const name = new TextDecoder().decode(this.layout.bytesBehind(key, 1));
@@ -316,6 +427,16 @@ function replacePage({ pages }: Growing<CommitContent>, page: PageContent): void
   pages.push(page);
 }
 
+function replaceSchedule(
+  { schedules }: Growing<CommitContent>,
+  number: number,
+  stored: StoredSchedule | undefined,
+): void {
+  const before = schedules.findIndex((one) => one.number === number);
+  if (before >= 0) schedules.splice(before, 1);
+  schedules.push({ number, stored });
+}
+
 function pageName(layout: Layout, key: Uint8Array): string {
   return [0, 1, 2].map((n) => layout.numberAt(key, n)).join('/');
 }
@@ -332,6 +453,9 @@ function liveContent(stored: StoredMessage, channel: number, priority: number): 
     attempts,
     deaths: extra?.deaths ?? 0,
     suspect: extra?.suspect ?? false,
+    isCancelled: extra?.cancelled !== undefined,
+    dueAt: 0,
+    dueClock: 0,
     token: lease?.token ?? 0,
     session: lease?.session ?? 0,
     claimedAt: lease?.claimedAt ?? 0,
@@ -342,19 +466,22 @@ function liveContent(stored: StoredMessage, channel: number, priority: number): 
   };
 }
 
-function readJournal(value: Uint8Array): Transition[] {
-  const reader = new ByteReader(value, 1);
-  reader.f64();
+/** What has changed the state of a message: notes of a handler do not, and what happens to channels is told elsewhere. */
+function transitionsIn(value: Uint8Array): Transition[] {
   const transitions: Transition[] = [];
-  for (let left = reader.varint(); left > 0; left--) {
-    const what = HAPPENINGS[reader.u8()] ?? 'produced';
-    const seq = reader.varint();
-    // How far back its pack is, and its channel.
-    reader.varint();
-    reader.varint();
-    transitions.push({ what, seq, attempt: reader.varint(), session: reader.varint() });
+  for (const { ofChannel, what, seq, attempt, session } of readJournal(value)) {
+    if (ofChannel || what === 'progress' || what === 'logged') continue;
+    transitions.push({ what: what as Happening, seq, attempt, session });
   }
   return transitions;
+}
+
+function readPayloads(content: Growing<CommitContent>, pack: number, value: Uint8Array): void {
+  const opened = openPack(value);
+  for (const index of opened.indexes) {
+    const payload = BlockReader.payloadOf(itemOf(opened, index) as Uint8Array);
+    content.payloads.push({ seq: pack + index, content: canonical(decode(payload)) });
+  }
 }
 
 /** The version of a pack that holds a whole block; see `machine/pack.ts`. */
@@ -371,11 +498,12 @@ function readPack(content: Growing<CommitContent>, pack: number, value: Uint8Arr
   const reader = new BlockReader(value, header.at);
   const items: ItemContent[] = [];
   for (let i = 0; reader.next(); i++) {
-    const { delayMs, dueAt, priority, lifo, dedupe, group, cost } = reader;
+    const { delayMs, dueAt, priority, lifo, dedupe, group, cost, schedule } = reader;
     const text = canonical(decode(reader.payload));
     const id = messageIdText(reader.id);
     const undelivered = reader.undelivered ? BlockReader.undeliveredOf(reader.item).map(keyText) : [];
-    items.push({ seq: pack + i, id, content: text, delayMs, dueAt, priority, lifo, dedupe, group, cost, undelivered });
+    const options = { delayMs, dueAt, priority, lifo, dedupe, group, cost, undelivered, schedule };
+    items.push({ seq: pack + i, id, content: text, ...options });
   }
   content.packs.push({ pack, channel, producedAt, items });
 }

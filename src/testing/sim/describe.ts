@@ -21,19 +21,28 @@ export function describe(record: SimRecord): string {
       return `${record.process} hears of token ${record.token}: ${record.held ?? 'nothing'}`;
     case 'manage.answered':
       return `${record.process} has done ${record.action} ${record.channel} ${record.id ?? ''}: ${record.outcome}`;
+    case 'update.called':
+      return `${record.process} changes ${record.id} to ${record.content}`;
     case 'result':
       return `#${record.op} has its result ${record.result}`;
     case 'kv.called':
       return `${record.process} asks #${record.op}: ${asked(record.asked)}`;
     case 'kv.answered':
       return `#${record.op} hears: ${heard(record.heard)}`;
+    case 'flow.called':
+      return `${record.process} adds a flow: ${record.edges.map(({ parent, child, onFailure }) => `${parent} ${onFailure} ${child}`).join(', ')}`;
+    case 'flow.seen':
+      return `${record.id} sees ${record.children.map(({ id, state, result }) => `${id} ${state} ${result}`).join(', ')}`;
     case 'watching':
       return `watched by ${record.watchers.map(({ process }) => process).join(' ')}`;
     case 'commit': {
       const { transitions, now, entries } = record.content;
       const what = transitions.map(({ what: happening, seq, attempt }) => `${seq} ${happening} ${attempt}`).join(', ');
       const changed = entries.map(({ key, stored }) => `${key} ${stored?.version ?? 'gone'}`).join(', ');
-      return `commit of ${brief(record.host)} at ${Math.floor(now)}: ${what}${changed === '' ? '' : `; ${changed}`}`;
+      const bulks = record.content.bulks.map(
+        ({ number, state, changed: count }) => `; bulk ${number} ${state} ${count}`,
+      );
+      return `commit of ${brief(record.host)} at ${Math.floor(now)}: ${what}${changed === '' ? '' : `; ${changed}`}${bulks.join('')}`;
     }
     case 'began':
       return `sessions wait for ${record.sessionTimeoutMs} ms, leases behind a closed link for ${record.lingerMs} ms`;

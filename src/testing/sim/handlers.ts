@@ -3,6 +3,7 @@ import type { Handler } from '../../api/attempt.ts';
 import type { HandlerContext } from '../../api/handler-context.ts';
 import { deadLetter, rateLimited, retry, snooze } from '../../api/outcomes.ts';
 import { canonical } from './commit-content.ts';
+import { workOnChildren } from './flow-work.ts';
 import { workOnEntriesWithAck } from './kv-work.ts';
 import type { Content, Load, OpenChannel, Workplace } from './world.ts';
 
@@ -11,6 +12,8 @@ export function handlerOf(worker: Workplace, open: OpenChannel, load: Load): Han
   return async (content, context) => {
     const { id, channel, token, attempt } = context;
     load.running += 1;
+    const running = { id, open };
+    worker.running.add(running);
     sim.record({
       kind: 'handler.started',
       at: sim.time.nowMs,
@@ -30,6 +33,7 @@ export function handlerOf(worker: Workplace, open: OpenChannel, load: Load): Han
       return result;
     } finally {
       load.running -= 1;
+      worker.running.delete(running);
       const returned = how === 'returned' ? canonical(result) : undefined;
       const { name } = process;
       if (process.isAlive)
@@ -46,6 +50,7 @@ async function handle(
 ): Promise<unknown> {
   const { sim, process, chance } = worker;
   const answer = { answer: content.n };
+  const outcomeOfChildren = content.waits === true ? await workOnChildren(worker, context) : undefined;
   if (sim.isHealed) return answer;
   const { faults } = sim.scenario;
   if (content.fate === 'kills' || chance.happens(faults.deadlyHandlers)) return die(worker);
@@ -55,6 +60,7 @@ async function handle(
   }
   if (chance.happens(0.5)) await process.sleep(chance.until(chance.happens(0.1) ? 6_000 : 400));
   if (content.fate === 'throws') throw failure('It always throws');
+  if (outcomeOfChildren !== undefined && !chance.happens(0.1)) return outcomeOfChildren;
   if (open.plan.followUps !== undefined && chance.happens(0.4)) followUp(worker, open.plan.followUps, context);
   if (chance.happens(sim.scenario.kvShare)) await workOnEntriesWithAck(worker, context);
   return outcome(worker, context, answer);

@@ -36,9 +36,10 @@ export interface KvOp {
   readonly calledAt: number;
   readonly called: KvCalled | SettleCalled;
   readonly effects: KvEffectsAsked | undefined;
-  /** The highest version that anybody had been told of, and the least that machine time can have been. */
+  /** The highest version that anybody had been told of. */
   readonly toldBefore: number;
-  readonly notBefore: number;
+  /** The least that machine time can have been, under whoever leads at present. */
+  notBefore: number;
   readonly marker: string | undefined;
   answered: KvAnswered | SettleAnswered | undefined;
   /** The version under which it became durable. */
@@ -94,6 +95,10 @@ export class KvLedger {
     switch (record.kind) {
       case 'acquired':
         this.#nowAt = undefined;
+        // Where the wall clock was set back, machine time goes on from the last commit: it stood still while nobody led.
+        for (const op of this.ops) {
+          if (op.answered === undefined) op.notBefore = Math.min(op.notBefore, this.#now);
+        }
         break;
       case 'noted':
         if (record.what.startsWith('a commit fails')) this.#failedAt = record.at;
@@ -275,8 +280,9 @@ export class KvLedger {
   /** All of a settle is there, or nothing: its effects exactly with its ack. */
   #judgeEffects({ content }: Committed, ledger: Ledger): void {
     const acked = new Set<number>();
-    for (const { what, seq } of content.transitions) {
-      const token = what === 'acked' ? ledger.messages.get(seq)?.claims.at(-1)?.token : undefined;
+    for (const { what, seq, session } of content.transitions) {
+      const commits = what === 'acked' || (what === 'blocked' && session !== 0);
+      const token = commits ? ledger.messages.get(seq)?.claims.at(-1)?.token : undefined;
       if (token !== undefined) acked.add(token);
     }
     for (const token of acked) {
@@ -286,7 +292,8 @@ export class KvLedger {
     }
     for (const { called, marker } of this.applied) {
       if (called.kind !== 'settle.called') continue;
-      if (called.outcome !== 'ack') this.#object('S6', `${marker} is there, and token ${called.token} was no ack`);
+      if (called.outcome !== 'ack' && called.outcome !== 'wait')
+        this.#object('S6', `${marker} is there, and token ${called.token} was no ack`);
       else if (!acked.has(called.token)) this.#object('S6', `${marker} is durable without the ack of ${called.token}`);
     }
   }

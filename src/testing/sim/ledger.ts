@@ -1,5 +1,6 @@
 /** The ledger: what is known of every message from the commits that have become durable. */
 import type { ChannelTotals } from '../../model/command.ts';
+import { NO_TOTALS } from '../../model/metrics.ts';
 import type { Policy } from '../../model/policy.ts';
 import type { Happening } from '../../model/states.ts';
 import type {
@@ -11,9 +12,12 @@ import type {
   Transition,
 } from './commit-content.ts';
 
-export type LedgerState = 'waits' | 'leased' | 'givenUp' | 'completed' | 'dead' | 'cancelled' | 'purged';
+export type LedgerState = 'waits' | 'leased' | 'givenUp' | 'completed' | 'dead' | 'cancelled' | 'purged' | 'removed';
 
 export interface LedgerMessage extends ItemContent {
+  /** As it is now, whatever was produced. */
+  content: string;
+  dueAt: number;
   readonly producedAt: number;
   /** Simulated time of the commit that made it durable. */
   readonly durableAt: number;
@@ -26,6 +30,8 @@ export interface LedgerMessage extends ItemContent {
   /** Failed attempts since it was produced, moved or redriven. */
   nacks: number;
   moved: boolean;
+  /** It waits for others, since this simulated time. */
+  blockedAt: number | undefined;
   /** It became ready before the end of its delay: promoted, moved or redriven. */
   promoted: boolean;
   /** Machine time before which a delay holds it back. */
@@ -46,6 +52,10 @@ export interface Claim {
   readonly host: string;
   readonly claimedAt: number;
   readonly alone: boolean;
+  /** What was handed out. */
+  readonly content: string;
+  /** Its handler was told to end. */
+  isCancelled: boolean;
   ended: Happening | undefined;
 }
 
@@ -74,7 +84,15 @@ export interface Impossible {
 
 const LEAVES_LEASE: ReadonlySet<Happening> = new Set(['acked', 'nacked', 'released', 'leaseLost', 'snoozed', 'failed']);
 
-const ENDS: ReadonlySet<Happening> = new Set(['acked', 'failed', 'expired', 'cancelled', 'replaced', 'purged']);
+const ENDS: ReadonlySet<Happening> = new Set([
+  'acked',
+  'failed',
+  'expired',
+  'cancelled',
+  'replaced',
+  'purged',
+  'removed',
+]);
 
 export class Ledger {
   readonly messages: Map<number, LedgerMessage> = new Map();
@@ -99,6 +117,8 @@ export class Ledger {
   produced: LedgerMessage[] = [];
   /** Sessions that ended in the last commit. */
   endedSessions: SessionWork[] = [];
+  /** What became of messages that waited for others, in the last commit. */
+  wentOn: { readonly what: Happening; readonly since: number }[] = [];
   machineNow = 0;
   /** Sessions that have not ended, the newest last. */
   readonly sessions: Map<number, SessionWork> = new Map();
@@ -118,6 +138,7 @@ export class Ledger {
     this.lost = [];
     this.produced = [];
     this.endedSessions = [];
+    this.wentOn = [];
     // What stood in the store up to this commit counts up to now.
     this.#aloneUntil = this.aloneUntil(at);
     this.#suspectUntil = this.suspectUntil(at);
@@ -155,7 +176,15 @@ export class Ledger {
       this.sessions.delete(number);
       this.sessions.set(number, { id, host, plain: 0, suspect: undefined, aloneUntil: at, clearSince: at });
     }
+    for (const { seq, content: payload } of content.payloads) {
+      const message = this.messages.get(seq);
+      if (message !== undefined) message.content = payload;
+    }
     for (const transition of content.transitions) this.#apply(transition, live.get(transition.seq), at);
+    for (const { seq, isCancelled } of live.values()) {
+      const claim = isCancelled ? this.messages.get(seq)?.claims.at(-1) : undefined;
+      if (claim !== undefined) claim.isCancelled = true;
+    }
     for (const { seq, failure } of content.ends) {
       const message = this.messages.get(seq);
       if (message !== undefined) message.failure = failure;
@@ -211,7 +240,7 @@ export class Ledger {
   totalsOf(channel: number): { -readonly [K in keyof ChannelTotals]: ChannelTotals[K] } {
     let totals = this.totals.get(channel);
     if (totals === undefined) {
-      totals = { produced: 0, completed: 0, dead: 0, cancelled: 0, purged: 0, redelivered: 0, deduplicated: 0 };
+      totals = { ...NO_TOTALS };
       this.totals.set(channel, totals);
     }
     return totals;
@@ -222,7 +251,7 @@ export class Ledger {
     if (what === 'produced') return this.#produce(seq, live, at);
     const message = this.messages.get(seq);
     if (message === undefined) return void this.impossible.push({ transition, was: 'unknown' });
-    if (!mayHappen(what, message.state)) this.impossible.push({ transition, was: message.state });
+    if (!mayHappen(what, message)) this.impossible.push({ transition, was: message.state });
     const claim = message.claims.at(-1);
     if (claim !== undefined && message.state === 'leased') {
       claim.ended = what;
@@ -231,6 +260,10 @@ export class Ledger {
     if (live !== undefined) message.policy = live.policy;
     if (live?.failure !== undefined) message.failure = live.failure;
     message.touchedAt = at;
+    if (!CHANGES_NOTHING.has(what)) {
+      if (message.blockedAt !== undefined) this.wentOn.push({ what, since: message.blockedAt });
+      message.blockedAt = what === 'blocked' ? at : undefined;
+    }
     if (ENDS.has(what)) message.endedAt ??= at;
     this.#count(what, message);
     switch (what) {
@@ -253,16 +286,23 @@ export class Ledger {
         this.totalsOf(message.channel).produced += 1;
         break;
       case 'redriven':
+      case 'retried':
         Object.assign(message, { state: 'waits', nacks: 0, promoted: true });
         break;
       case 'promoted':
         message.promoted = true;
+        break;
+      case 'postponed':
+        postpone(message, live);
         break;
       case 'givenUp':
         message.state = 'givenUp';
         break;
       case 'due':
       case 'unblocked':
+      case 'updated':
+      case 'progress':
+      case 'logged':
         break;
       default:
         message.state = stateAfter(what);
@@ -287,6 +327,7 @@ export class Ledger {
       claims: [],
       nacks: 0,
       moved: false,
+      blockedAt: undefined,
       promoted: false,
       notBefore: item.dueAt === 0 ? producedAt + item.delayMs : 0,
       failure: undefined,
@@ -306,7 +347,19 @@ export class Ledger {
     const { token = 0, claimedAt = 0, alone = false } = live ?? {};
     const work = this.sessions.get(session);
     const { id: sessionId = '', host = '' } = work ?? {};
-    const claim = { token, attempt, session, sessionId, host, claimedAt, alone, ended: undefined };
+    const { content } = message;
+    const claim: Claim = {
+      token,
+      attempt,
+      session,
+      sessionId,
+      host,
+      claimedAt,
+      alone,
+      content,
+      isCancelled: false,
+      ended: undefined,
+    };
     message.claims.push(claim);
     message.token = token;
     if (work === undefined) return;
@@ -326,12 +379,13 @@ export class Ledger {
     }
   }
 
-  #count(what: Happening, { channel }: LedgerMessage): void {
+  #count(what: Happening, message: LedgerMessage): void {
+    const { channel } = message;
     const totals = this.totalsOf(channel);
     if (what === 'acked') totals.completed += 1;
     else if (what === 'failed' || what === 'expired') totals.dead += 1;
     else if (what === 'cancelled' || what === 'replaced') totals.cancelled += 1;
-    else if (what === 'purged') totals.purged += 1;
+    else if (what === 'purged' || (what === 'removed' && isAlive(message))) totals.purged += 1;
   }
 
   #erase(pack: number, kept: readonly number[]): void {
@@ -343,6 +397,13 @@ export class Ledger {
   }
 }
 
+/** It waits for another time from now on, where that stands in the store; if it is over by now, nothing does. */
+function postpone(message: LedgerMessage, live: LiveContent | undefined): void {
+  message.promoted = live === undefined || live.state !== 'delayed';
+  message.notBefore = live?.dueClock === 0 ? live.dueAt : 0;
+  message.dueAt = live?.dueClock === 1 ? live.dueAt : 0;
+}
+
 export function isAlive({ state }: LedgerMessage): boolean {
   return state === 'waits' || state === 'leased' || state === 'givenUp';
 }
@@ -351,15 +412,24 @@ function stateAfter(what: Happening): LedgerState {
   if (what === 'acked') return 'completed';
   if (what === 'failed' || what === 'expired') return 'dead';
   if (what === 'cancelled' || what === 'replaced') return 'cancelled';
-  return what === 'purged' ? 'purged' : 'waits';
+  return what === 'purged' || what === 'removed' ? what : 'waits';
 }
 
 /** A second, independent statement of what the table of transitions allows. */
-function mayHappen(what: Happening, state: LedgerState): boolean {
+/** What happens to a message that stays where it is. */
+const CHANGES_NOTHING: ReadonlySet<Happening> = new Set<Happening>(['updated', 'progress', 'logged']);
+
+function mayHappen(what: Happening, { state, blockedAt }: LedgerMessage): boolean {
+  // What it waits for has failed it.
+  if (blockedAt !== undefined && what === 'failed') return true;
   if (state === 'givenUp') return what === 'failed' || what === 'expired' || what === 'cancelled';
   if (what === 'givenUp') return state === 'waits' || state === 'leased';
   if (LEAVES_LEASE.has(what)) return state === 'leased';
   if (what === 'moved' || what === 'redriven') return state === 'dead';
-  if (what === 'cancelled') return state === 'waits' || state === 'leased';
+  const isKept = state === 'completed' || state === 'dead' || state === 'cancelled';
+  if (what === 'retried') return isKept;
+  if (what === 'removed') return isKept || state === 'waits';
+  if (what === 'progress' || what === 'logged') return state === 'leased';
+  if (what === 'cancelled' || what === 'blocked') return state === 'waits' || state === 'leased';
   return state === 'waits';
 }

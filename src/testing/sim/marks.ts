@@ -9,12 +9,21 @@ import type { SimRecord } from './records.ts';
 export const MARKS = [
   'a broker is fenced',
   'a broker rebuilds',
+  'a bulk changes messages',
+  'a bulk goes on behind a takeover',
+  'a bulk is stopped',
   'a call is refused for a full backlog',
   'a call is refused for a full disk',
+  'a cancelled handler ends in time',
+  'a cancelled handler is late',
+  'a channel is paused while messages wait',
   'a cold read is overtaken by a write',
+  'a child is dead to its parent',
+  'a child is waited for by two',
   'a commit fails and was applied',
   'a commit fails and was not applied',
   'a consumer is drained or closed',
+  'a flow is refused for a duplicate',
   'a frame comes twice',
   'a group goes on after a takeover',
   'a group is full',
@@ -26,6 +35,8 @@ export const MARKS = [
   'a handler runs again after a conflict',
   'a handler is told to wait',
   'a handler kills its process',
+  'a handler sees a child that has not ended',
+  'a handler waits for its children',
   'a keepLast message takes over its key',
   'a leader crashes',
   'a leader is cut off',
@@ -45,14 +56,25 @@ export const MARKS = [
   'a message is purged',
   'a message is redriven',
   'a message is released',
+  'a message is removed',
   'a message is replaced',
+  'a message is retried',
   'a message is snoozed',
+  'a message is updated',
   'a message moves to the dead letters',
+  'a message waits for its children',
+  'a message waits for its children over a takeover',
+  'a parent fails with its child',
+  'a parent goes on',
+  'a minute is counted by two brokers',
+  'a minute is over',
+  'a payload is replaced',
   'a process is paused',
   'a process leaves',
   'a produce waits for room',
   'a request gets its result',
   'a request is answered from memory',
+  'a redriven message waits again',
   'a restored session leaves suspects',
   'a session expires after a takeover',
   'a sum is committed behind a failed commit',
@@ -60,6 +82,9 @@ export const MARKS = [
   'a suspect of a group is delivered alone',
   'a suspect is delivered alone',
   'a transaction gives up',
+  'a schedule ticks',
+  'a tick is made up for by another leader',
+  'a tick waits for the message before it',
   'an ack brings messages along',
   'an entry expires during a takeover',
   'an entry has left the cache',
@@ -69,8 +94,10 @@ export const MARKS = [
   'expired entries are looked at in two stages',
   'leases are lost with their link',
   'lifo goes first',
+  'old minutes are removed',
   'several members race for the lead',
   'the disk is full',
+  'ticks are left out',
   'the power is cut',
   'the wall clock jumps ahead',
   'the wall clock jumps back',
@@ -84,10 +111,21 @@ const BY_TRANSITION: Readonly<Record<string, Mark>> = {
   promoted: 'a message is promoted',
   purged: 'a message is purged',
   redriven: 'a message is redriven',
+  removed: 'a message is removed',
+  retried: 'a message is retried',
+  updated: 'a message is updated',
   released: 'a message is released',
   replaced: 'a message is replaced',
   snoozed: 'a message is snoozed',
   unblocked: 'a keepLast message takes over its key',
+};
+
+const CHILD_MARKS: Readonly<Record<string, Mark>> = {
+  dead: 'a child is dead to its parent',
+  ready: 'a handler sees a child that has not ended',
+  delayed: 'a handler sees a child that has not ended',
+  leased: 'a handler sees a child that has not ended',
+  waiting: 'a handler sees a child that has not ended',
 };
 
 /** Says what a record shows; the checker has seen it already. */
@@ -98,6 +136,7 @@ export function marksOf(record: SimRecord, checker: Checker): Mark[] {
     case 'produce.answered':
       if (record.code === 'BACKLOG_FULL') return fullMarks(record.op, checker);
       if (record.code === 'STORE_FULL') return ['a call is refused for a full disk'];
+      if (record.code === 'DUPLICATE') return ['a flow is refused for a duplicate'];
       if (record.code === 'UNKNOWN_OUTCOME') return ['an outcome is unknown'];
       return record.receipts.some(({ deduplicated }) => deduplicated) ? ['a message is deduplicated'] : [];
     case 'settle.answered':
@@ -114,6 +153,12 @@ export function marksOf(record: SimRecord, checker: Checker): Mark[] {
         : ['a surviving process takes over'];
     case 'welcomed':
       return record.by !== record.host && checker.leads.hasLed(record.host) ? ['a deposed leader follows'] : [];
+    case 'flow.called':
+      return new Set(record.edges.map(({ child }) => child)).size < record.edges.length
+        ? ['a child is waited for by two']
+        : [];
+    case 'flow.seen':
+      return [...new Set(record.children.flatMap(({ state }) => CHILD_MARKS[state] ?? []))];
     case 'result':
       return ['a request gets its result'];
     default:
@@ -122,9 +167,16 @@ export function marksOf(record: SimRecord, checker: Checker): Mark[] {
 }
 
 function commitMarks({ content, nonce }: Extract<SimRecord, { kind: 'commit' }>, checker: Checker): Mark[] {
-  const { ledger, leads, kv } = checker;
+  const { ledger, leads, kv, schedules } = checker;
   const marks: Mark[] = [];
+  if (schedules.hasTicked) marks.push('a schedule ticks');
+  if (schedules.hasMadeUp) marks.push('a tick is made up for by another leader');
+  if (schedules.hasQueued) marks.push('a tick waits for the message before it');
+  if (schedules.hasSkipped) marks.push('ticks are left out');
   if (kv.expiredMeanwhile) marks.push('an entry expires during a takeover');
+  if (content.minutes.length > 0) marks.push('a minute is over');
+  if (content.clearedMinutes.length > 0) marks.push('old minutes are removed');
+  if (checker.hasSharedMinute) marks.push('a minute is counted by two brokers');
   if (kv.hasLateSum) marks.push('a sum is committed behind a failed commit');
   for (const { id, host } of ledger.endedSessions) {
     if (host !== leads.predecessor && !leads.isWelcomed(id)) marks.push('a session expires after a takeover');
@@ -133,7 +185,13 @@ function commitMarks({ content, nonce }: Extract<SimRecord, { kind: 'commit' }>,
     [...ledger.messages.values()].some((one) => one.channel === channel && one.group === key && isAlive(one));
   if (content.groups.some(({ channel, key, paused }) => paused && alive(channel, key)))
     marks.push('a group is paused with messages');
-  for (const { what, seq } of content.transitions) {
+  for (const { what, since } of ledger.wentOn) {
+    if (what === 'failed') marks.push('a parent fails with its child');
+    if (what !== 'unblocked' && what !== 'postponed') continue;
+    marks.push('a parent goes on');
+    if (since < (leads.current?.at ?? 0)) marks.push('a message waits for its children over a takeover');
+  }
+  for (const [i, { what, seq, session }] of content.transitions.entries()) {
     marks.push(...groupMarks(what, seq, checker));
     const mark = BY_TRANSITION[what];
     if (mark !== undefined) marks.push(mark);
@@ -143,6 +201,11 @@ function commitMarks({ content, nonce }: Extract<SimRecord, { kind: 'commit' }>,
     if (what === 'cancelled')
       marks.push(claim?.ended === 'cancelled' ? 'a message is cancelled under its handler' : 'a message is cancelled');
     if (what === 'claimed' && (message?.claims.length ?? 0) > 1) marks.push('a message is delivered again');
+    if (what === 'blocked') {
+      marks.push(session === 0 ? 'a message waits for its children' : 'a handler waits for its children');
+      const isRedriven = content.transitions.slice(0, i).some((one) => one.seq === seq && one.what === 'redriven');
+      if (isRedriven) marks.push('a redriven message waits again');
+    }
     if (what === 'claimed' && claim?.alone === true) marks.push('a suspect is delivered alone');
     if ((what === 'nacked' || what === 'failed') && message?.failure?.startsWith('The handler ran longer') === true) {
       if (claim !== undefined && !checker.settles.has(claim.token)) marks.push('a handler is timed out by the broker');
@@ -154,6 +217,19 @@ function commitMarks({ content, nonce }: Extract<SimRecord, { kind: 'commit' }>,
     const isDead = what === 'failed' || what === 'expired';
     if (isDead && (kv.givenUpBy.get(seq) ?? nonce) !== nonce) marks.push('a message is given up between two brokers');
     if (what === 'claimed' && message?.lifo === true) marks.push('lifo goes first');
+    if (claim?.isCancelled === true && (what === 'acked' || what === 'cancelled')) {
+      const isSettled = checker.settles.has(claim.token);
+      marks.push(isSettled ? 'a cancelled handler ends in time' : 'a cancelled handler is late');
+    }
+  }
+  if (content.payloads.length > 0) marks.push('a payload is replaced');
+  for (const { number, paused } of content.channels) {
+    if (paused && !ledger.ready(number).next().done) marks.push('a channel is paused while messages wait');
+  }
+  for (const { number, changed, state } of content.bulks) {
+    if (changed > 0) marks.push('a bulk changes messages');
+    if (state === 'stopped') marks.push('a bulk is stopped');
+    if (checker.bulkNonces.get(number) !== nonce) marks.push('a bulk goes on behind a takeover');
   }
   return marks;
 }

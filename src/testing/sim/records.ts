@@ -3,7 +3,8 @@
  * the store has made durable. The invariants are judged by these records alone, so a record that is changed by hand
  * shows whether an invariant would notice.
  */
-import type { ChannelView } from '../../model/command.ts';
+import type { ChannelTotals, ChannelView } from '../../model/command.ts';
+import type { ChildPolicy } from '../../model/flow.ts';
 import type { CommitContent } from './commit-content.ts';
 
 export type SimRecord =
@@ -22,8 +23,11 @@ export type SimRecord =
   | SettleAnswered
   | ManageAnswered
   | ResultCame
+  | UpdateCalled
   | KvCalled
   | KvAnswered
+  | FlowCalled
+  | FlowSeen
   | Watching
   | Committed
   | Noted
@@ -113,6 +117,15 @@ export interface ManageAnswered extends Timed {
   readonly outcome: string;
 }
 
+/** Somebody asks for a message to be something else from now on. */
+export interface UpdateCalled extends Timed {
+  readonly kind: 'update.called';
+  readonly process: string;
+  readonly id: string;
+  /** As canonical text. */
+  readonly content: string;
+}
+
 /** A `request` was answered. */
 export interface ResultCame extends Timed {
   readonly kind: 'result';
@@ -187,6 +200,35 @@ export interface KvAnswered extends Timed {
   readonly heard: KvHeard;
 }
 
+/** Messages are asked to wait for others. */
+export interface FlowCalled extends Timed {
+  readonly kind: 'flow.called';
+  readonly process: string;
+  readonly edges: readonly EdgeAsked[];
+}
+
+/** That one message waits for another, by their ids. */
+export interface EdgeAsked {
+  readonly child: string;
+  readonly parent: string;
+  readonly onFailure: ChildPolicy;
+}
+
+/** A handler has looked at the children of its message. */
+export interface FlowSeen extends Timed {
+  readonly kind: 'flow.seen';
+  readonly id: string;
+  readonly token: number;
+  readonly children: readonly ChildSeen[];
+}
+
+export interface ChildSeen {
+  readonly id: string;
+  readonly state: string;
+  /** As canonical text. */
+  readonly result: string | undefined;
+}
+
 /** Nothing was disturbed for a while, and this is what those who watch entries have seen of them last. */
 export interface Watching extends Timed {
   readonly kind: 'watching';
@@ -252,6 +294,9 @@ export interface Died extends Timed {
 export interface Looked extends Timed {
   readonly kind: 'looked';
   readonly quietSince: number;
+  readonly wall: number;
+  /** The disk has room for new messages. */
+  readonly hasRoom: boolean;
   /** The process that leads, as the store has it, lives and is not paused. */
   readonly leaderRuns: boolean;
   /** Processes whose application has no connection with the one that leads. */
@@ -293,6 +338,8 @@ export interface Inspected extends Timed {
   readonly kind: 'inspected';
   readonly moment: 'at rest' | 'opened anew';
   readonly views: readonly ChannelView[];
+  /** What the minutes of each channel come to. */
+  readonly counted: readonly { readonly channel: string; readonly counts: ChannelTotals }[];
   /** Messages that are kept, by state, as the broker lists them. */
   readonly kept: readonly KeptMessage[];
 }

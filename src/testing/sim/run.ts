@@ -2,6 +2,7 @@
 import type { Violation } from './checker.ts';
 import { isAlive } from './ledger.ts';
 import { REST_WITHIN_MS } from './invariants/rest.ts';
+import { summarizeMetrics } from '../../model/metrics.ts';
 import { KIND, Layout } from '../../machine/layout.ts';
 import { canonical } from './commit-content.ts';
 import type { Mark } from './marks.ts';
@@ -110,7 +111,7 @@ async function rest(sim: Simulation): Promise<number | undefined> {
     const { nowMs } = sim.time;
     if (nowMs < lookedAt + 500) return false;
     lookedAt = nowMs;
-    const isDone = sim.pendingCalls === 0 && ![...messages.values()].some(isAlive);
+    const isDone = sim.pendingCalls === 0 && sim.schedules.length === 0 && ![...messages.values()].some(isAlive);
     // Somebody may still believe to lead.
     const atRest = isDone && sim.isQuiet && carer(sim) !== undefined;
     if (atRest) restAt = nowMs;
@@ -132,8 +133,10 @@ async function inspect(sim: Simulation, moment: 'at rest' | 'opened anew'): Prom
   await ask(sim, async (worker) => {
     const views = [];
     const kept: KeptMessage[] = [];
+    const counted = [];
     for (const { channel } of worker.channels.values()) {
       views.push(await channel.inspect());
+      counted.push({ channel: channel.name, counts: summarizeMetrics(await channel.metrics({ from: 0 })).counts });
       for (const state of STATES) {
         for (let offset = 0; ; offset += 100) {
           const messages = await channel.list(state, { offset, limit: 100 });
@@ -151,7 +154,8 @@ async function inspect(sim: Simulation, moment: 'at rest' | 'opened anew'): Prom
         }
       }
     }
-    sim.record({ kind: 'inspected', at: sim.time.nowMs, moment, views: views.filter((view) => view !== null), kept });
+    const shown = views.filter((view) => view !== null);
+    sim.record({ kind: 'inspected', at: sim.time.nowMs, moment, views: shown, counted, kept });
   });
 }
 

@@ -54,6 +54,10 @@ export interface Scenario {
   readonly actionMs: number;
   /** The share of its actions, and of handlers, that are about KV. */
   readonly kvShare: number;
+  /** The share of its actions that are about flows. */
+  readonly flowShare: number;
+  /** The share of its actions that are about schedules. */
+  readonly scheduleShare: number;
   /** What the broker's cache of entries holds at most. */
   readonly entryCacheBytes: number | undefined;
   readonly sessionTimeoutMs: number;
@@ -96,6 +100,9 @@ export function drawScenario(chance: Chance): Scenario {
     reopens: chance.happens(0.5),
     kvShare: chance.oneOf([0, 0.2, 0.4, 0.8]),
     entryCacheBytes: chance.oneOf([undefined, 0, 700, 3_000]),
+    // Drawn last, so that everything else of a seed stays what it was.
+    scheduleShare: chance.oneOf([0, 0, 0.1, 0.3]),
+    flowShare: chance.oneOf([0, 0, 0.1, 0.3]),
   };
   return { ...scenario, channels: channels.map((plan) => drawLimits(chance, plan)) };
 }

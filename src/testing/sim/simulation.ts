@@ -41,7 +41,7 @@ const UNKNOWN: ReadonlySet<ErrorCode> = new Set([
 ]);
 
 /** Errors that say that nothing was stored. */
-const REFUSED: ReadonlySet<ErrorCode> = new Set(['BACKLOG_FULL', 'STORE_FULL']);
+const REFUSED: ReadonlySet<ErrorCode> = new Set(['BACKLOG_FULL', 'STORE_FULL', 'DUPLICATE']);
 
 export interface SimulationOptions {
   readonly seed: number;
@@ -285,6 +285,20 @@ export class Simulation implements World {
     this.answered(worker, op, REFUSED.has(code as ErrorCode) ? 'rejected' : 'unknown', code, []);
   }
 
+  async awaited<T>(worker: Workplace, call: Promise<T>): Promise<T> {
+    const op = this.#nextOp++;
+    if (worker.process.isAlive) this.#pending.set(op, worker.process);
+    try {
+      return await call;
+    } finally {
+      this.#pending.delete(op);
+    }
+  }
+
+  get schedules(): readonly string[] {
+    return [...this.checker.schedules.live.values()].map(({ stored }) => stored.key);
+  }
+
   newMarker(): number {
     return this.#nextMarker++;
   }
@@ -352,6 +366,10 @@ export class Simulation implements World {
     return known && chance.oneOf(known.slice(-15));
   }
 
+  idOf(seq: number): string {
+    return this.checker.ledger.messages.get(seq)?.id ?? '';
+  }
+
   // Rest
 
   /** Something was disturbed, so nobody counts as idle from before. */
@@ -373,7 +391,8 @@ export class Simulation implements World {
     const running = [...this.processes].filter((process) => !process.isBlocked && !this.network.isIsolated(process));
     const unserved = running.filter((process) => !this.isConnected(process)).map(({ host }) => host);
     const leaderRuns = this.leader?.isPaused === false;
-    this.record({ kind: 'looked', at, quietSince, leaderRuns, unserved });
+    const hasRoom = this.disk.freeBytes === Infinity;
+    this.record({ kind: 'looked', at, wall: this.time.wallMs, quietSince, leaderRuns, hasRoom, unserved });
     const served = [...this.workers].filter(
       ({ process }) => running.includes(process) && !unserved.includes(process.host),
     );

@@ -1,7 +1,10 @@
 /** The user of a worker: now and then calls something, never waiting for the answer before the next. */
 import type { ProduceOptions } from '../../api/options.ts';
 import type { Chance } from './chance.ts';
+import { addFlow } from './flow-work.ts';
 import { workOnEntries } from './kv-work.ts';
+import { workOnSchedules } from './schedule-work.ts';
+import { changeLives } from './life-work.ts';
 import type { Content, OpenChannel, Workplace, World } from './world.ts';
 
 export async function useWorker(worker: Workplace): Promise<void> {
@@ -18,7 +21,10 @@ export async function useWorker(worker: Workplace): Promise<void> {
 async function act(worker: Workplace, open: OpenChannel): Promise<void> {
   const { sim, chance } = worker;
   const { channel } = open;
+  if (sim.scenario.flowShare > 0 && chance.happens(sim.scenario.flowShare)) return addFlow(worker, open);
   if (chance.happens(sim.scenario.kvShare)) return workOnEntries(worker, open);
+  const { scheduleShare } = sim.scenario;
+  if (scheduleShare > 0 && chance.happens(scheduleShare)) return workOnSchedules(worker, open);
   switch (chance.whole(0, 39)) {
     case 0:
     case 1:
@@ -50,7 +56,14 @@ async function act(worker: Workplace, open: OpenChannel): Promise<void> {
     case 15:
     case 16:
       if (open.plan.groups.length > 0) return restGroup(worker, open);
-      return produceSome(worker, open, 1);
+      return changeLives(worker, open);
+    case 17:
+    case 18:
+    case 19:
+    case 20:
+    case 21:
+    case 22:
+      return changeLives(worker, open);
     default:
       return produceSome(worker, open, 1);
   }

@@ -14,13 +14,14 @@ import { decodeEvents } from '../../wire/events.ts';
 import { decodeHello, FRAME } from '../../wire/frames.ts';
 import type { Chance } from './chance.ts';
 import { canonical } from './commit-content.ts';
+import { recordAdded } from './flow-work.ts';
 import { handlerOf } from './handlers.ts';
 import { askedBy, heardFrom } from './kv-records.ts';
 import type { KvAsked } from './records.ts';
 import type { SimMember } from './sim-member.ts';
 import type { SimProcess } from './sim-process.ts';
 import { type Watched, Watcher } from './watcher.ts';
-import type { Content, Load, OpenChannel, Workplace, World } from './world.ts';
+import type { Content, Load, OpenChannel, Running, Workplace, World } from './world.ts';
 
 /** How often a worker looks after its channels when the faults are over. */
 const CARE_MS = 3_000;
@@ -31,6 +32,7 @@ export class Worker implements Workplace {
   readonly member: SimMember;
   readonly chance: Chance;
   readonly channels: Map<string, OpenChannel> = new Map();
+  readonly running: Set<Running> = new Set();
   readonly #watcher = new Watcher(this);
   client: Client | undefined;
   #holdfast: Holdfast | undefined;
@@ -95,6 +97,9 @@ export class Worker implements Workplace {
           const group = open.channel.group(key);
           await group.resume().catch((error: unknown) => this.sim.tolerate(error));
         }
+      }
+      for (const key of this.sim.schedules) {
+        await this.#holdfast?.schedules.remove(key).catch((error: unknown) => this.sim.tolerate(error));
       }
       await this.process.sleep(CARE_MS);
     }
@@ -242,6 +247,7 @@ export class Worker implements Workplace {
       },
       settle: (given: Settle, answer: Answer<Settled>): void => {
         const one = this.#withIdleEffects(given);
+        recordAdded(this, one, this.sim.idOf(one.seq));
         this.sim.settleCalled(this, one);
         settle(one, {
           resolve: (settled) => {
@@ -279,7 +285,12 @@ export class Worker implements Workplace {
   /** Now and then a client says what an attempt would have written that failed: that must never count. */
   #withIdleEffects(settle: Settle): Settle {
     const { outcome, effects } = settle;
-    if (outcome.kind === 'ack' || effects !== undefined || !this.chance.happens(this.sim.scenario.kvShare / 2))
+    if (
+      outcome.kind === 'ack' ||
+      outcome.kind === 'wait' ||
+      effects !== undefined ||
+      !this.chance.happens(this.sim.scenario.kvShare / 2)
+    )
       return settle;
     const key = encodeKvKey(['op', String(this.sim.newMarker())]);
     const set = { kind: 'set', key, value: encodeKvValue(0), expireInMs: undefined, isStamped: false } as const;

@@ -21,6 +21,8 @@ export interface Content {
   /** What every handler of it does, if it is not left to chance. */
   readonly fate: 'throws' | 'kills' | undefined;
   readonly padding: string;
+  /** It has children, or may come to have some. */
+  readonly waits?: true;
 }
 
 /** A channel as one worker's client sees it. */
@@ -30,6 +32,12 @@ export interface OpenChannel {
   consumer: Consumer | undefined;
   /** Handlers of the consumer that run. */
   load: Load;
+}
+
+/** A handler that runs. */
+export interface Running {
+  readonly id: string;
+  readonly open: OpenChannel;
 }
 
 /** Counts the handlers of one consumer, which may outlive it. */
@@ -48,6 +56,8 @@ export interface Workplace {
   readonly holdfast: Holdfast | undefined;
   readonly connectedAt: number;
   readonly hasReconnected: boolean;
+  /** What its handlers work on. */
+  readonly running: Set<Running>;
   consume(open: OpenChannel): Promise<void>;
   produce(
     open: OpenChannel,
@@ -95,6 +105,10 @@ export interface World {
   ): void;
   answeredWith(worker: Workplace, op: number, error: unknown): void;
   newMarker(): number;
+  /** Waits for a call, and has everybody wait for it who waits for rest. */
+  awaited<T>(worker: Workplace, call: Promise<T>): Promise<T>;
+  /** The keys of the schedules that the store has. */
+  readonly schedules: readonly string[];
   kvCalled(worker: Workplace, asked: KvAsked): number;
   kvAnswered(op: number, heard: KvHeard): void;
   replied(session: string, request: number, reply: Reply): void;
@@ -103,4 +117,6 @@ export interface World {
   settleCalled(worker: Workplace, settle: Settle): void;
   settleAnswered(worker: Workplace, token: number, held: boolean | 'conflict' | undefined): void;
   someId(channel: string, chance: Chance): string | undefined;
+  /** The id of a message. */
+  idOf(seq: number): string;
 }

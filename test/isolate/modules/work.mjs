@@ -1,6 +1,6 @@
 // What the handler does is said by its message.
 import { isMainThread, threadId } from 'node:worker_threads';
-import { deadLetter, retry } from 'holdfast';
+import { deadLetter, retry, waitForChildren } from 'holdfast';
 
 let handled = 0;
 
@@ -10,11 +10,11 @@ export default async function handle(job, context) {
     case 'echo':
       return { value: job.value, process: process.pid, isMainThread, threadId, handled };
     case 'context': {
-      const { id, channel, attempt, token, redelivered, producedAt } = context;
+      const { id, channel, attempt, token, redelivered, producedAt, schedule } = context;
       await context.progress({ half: true });
       await context.log('a line');
       await context.extend('1m');
-      return { id, channel, attempt, token, redelivered, producedAt };
+      return { id, channel, attempt, token, redelivered, producedAt, schedule };
     }
     case 'produce':
       context.tx.produce('thumbs', { of: job.value }, { priority: 3 });
@@ -23,6 +23,16 @@ export default async function handle(job, context) {
     case 'produce elsewhere':
       context.tx.produce('elsewhere', 1);
       return undefined;
+    case 'add children': {
+      const results = [];
+      for await (const { key, result } of context.children('thumbs')) results.push(`${key} ${result}`);
+      if (results.length > 0) return results;
+      context.addChild('thumbs', 1, { key: 'first' });
+      context.addChild('thumbs', 2, { key: 'second', priority: 3 });
+      if (job.fails === true) return 'nobody waits for them';
+      context.tx.set(['waited'], true);
+      return waitForChildren();
+    }
     case 'throw':
       throw new RangeError('too large');
     case 'retry':

@@ -36,7 +36,8 @@ function admit(message: LedgerMessage, holders: Map<string, Holder>, { ledger }:
   const inWindow =
     before !== undefined && rule.windowMs !== 0 && message.producedAt + 1 <= before.since + rule.windowMs;
   holders.set(key, { message, since: inWindow && rule.mode === 'replace' ? before.since : message.producedAt });
-  if (before === undefined) return undefined;
+  // With a message that is removed its key comes free.
+  if (before === undefined || before.message.state === 'removed') return undefined;
   const stands = rule.windowMs === 0 ? before.message.endedAt === undefined : inWindow;
   if (!stands) return undefined;
   if (rule.mode === 'reject') return `${message.id} was stored while ${before.message.id} stood for its key`;

@@ -8,8 +8,10 @@ export const EFFECTS: readonly Invariant[] = [
     (record, { ledger, asked, effects }) => {
       if (record.kind !== 'commit') return undefined;
       const acked = new Set<number>();
-      for (const { what, seq } of record.content.transitions) {
-        const token = what === 'acked' ? ledger.messages.get(seq)?.claims.at(-1)?.token : undefined;
+      for (const { what, seq, session } of record.content.transitions) {
+        // What a handler adds to wait for commits as with an ack.
+        const commits = what === 'acked' || (what === 'blocked' && session !== 0);
+        const token = commits ? ledger.messages.get(seq)?.claims.at(-1)?.token : undefined;
         if (token !== undefined) acked.add(token);
       }
       const here = new Set(ledger.produced.map(({ id }) => id));

@@ -1,6 +1,7 @@
 /** An invariant: a sentence that must stay true, and a judge that sees all records as they come. */
 import type { Leads } from '../leads.ts';
 import type { KvLedger } from '../kv-ledger.ts';
+import type { ScheduleLedger } from '../schedule-ledger.ts';
 import type { Ledger } from '../ledger.ts';
 import type {
   HandlerStarted,
@@ -40,9 +41,12 @@ export interface Seen {
   readonly ledger: Ledger;
   readonly leads: Leads;
   readonly kv: KvLedger;
+  readonly schedules: ScheduleLedger;
   readonly ops: ReadonlyMap<number, SeenOp>;
   /** Every message that anybody ever asked to be produced, by id. */
   readonly asked: ReadonlyMap<string, { readonly op: SeenOp; readonly message: ProducedMessage }>;
+  /** What messages were to be changed to, by id. */
+  readonly updates: ReadonlyMap<string, ReadonlySet<string>>;
   /** What handlers produced with their ack, by token. */
   readonly effects: ReadonlyMap<number, readonly SeenOp[]>;
   readonly settles: ReadonlyMap<number, SeenSettle>;

@@ -89,7 +89,9 @@ function historyOf(kv: KvLedger, endedAt: number): KvOperation[] {
 function actionOf({ called, effects }: KvOp): KvAction | undefined {
   if (called.kind === 'settle.called') {
     if (effects === undefined) return undefined;
-    return commitOf(called.outcome === 'ack' ? effects : { checks: effects.checks, mutations: [] });
+    return commitOf(
+      called.outcome === 'ack' || called.outcome === 'wait' ? effects : { checks: effects.checks, mutations: [] },
+    );
   }
   const { asked } = called;
   if (asked.what !== 'commit') return { kind: 'read', keys: asked.keys.filter((key) => PLAIN_KEY.test(key)) };
@@ -138,6 +140,7 @@ function answerOf({ called, answered, effects, version }: KvOp): KvAnswer | unde
   if (answered?.kind === 'kv.answered' && answered.heard.what === 'committed')
     return { kind: 'committed', version: answered.heard.version };
   if (version !== undefined) return { kind: 'committed', version };
-  const isChecked = heard === true && called.kind === 'settle.called' && called.outcome !== 'ack';
+  const isChecked =
+    heard === true && called.kind === 'settle.called' && called.outcome !== 'ack' && called.outcome !== 'wait';
   return isChecked ? { kind: 'committed' } : undefined;
 }

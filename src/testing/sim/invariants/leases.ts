@@ -13,12 +13,13 @@ const EFFECT: Readonly<Record<string, readonly Happening[]>> = {
   snooze: ['snoozed'],
   hold: ['released'],
   fail: ['failed', 'givenUp'],
+  wait: ['blocked', 'nacked', 'failed', 'givenUp'],
 };
 
 export const LEASES: readonly Invariant[] = [
   stateless(
     'S3',
-    'Terminal once: a message ends at most once, and nothing happens to it after its end but a redrive or a move',
+    'Terminal once: a message ends at most once, and nothing happens to it after its end but a redrive, a retry, a move or its removal',
     (record, { ledger }) => {
       if (record.kind !== 'commit') return undefined;
       const wrong = ledger.impossible.find(({ was }) => was !== 'leased' && was !== 'waits');
@@ -69,7 +70,8 @@ export const LEASES: readonly Invariant[] = [
       const claim = ledger.messages.get(settle.seq)?.claims.find(({ token }) => token === record.token);
       const ended = claim?.ended;
       const effects = EFFECT[settle.outcome.split(' ')[0] as string] ?? [];
-      const happened = ended !== undefined && effects.includes(ended);
+      const isCancelled = claim?.isCancelled === true && ended === 'cancelled' && settle.outcome !== 'ack';
+      const happened = ended !== undefined && (effects.includes(ended) || isCancelled);
       if (record.held && !happened)
         return `"${settle.outcome}" of token ${record.token} was accepted and is not durable: ${ended}`;
       if (!record.held && claim !== undefined && ended === undefined)

@@ -34,16 +34,25 @@ export const NO_LOSS: readonly Invariant[] = [
     (record, seen) => {
       const { ledger, asked } = seen;
       if (record.kind === 'commit') {
-        for (const { id, content } of ledger.produced) {
+        for (const { id, content, schedule } of ledger.produced) {
+          // Those of schedules are held to their rules by S15.
+          if (schedule !== undefined) continue;
           const known = asked.get(id)?.message;
           if (known === undefined) return `${id} is in the store and nobody asked for it`;
           if (known.content !== content) return `${id} is stored as ${content} and was asked for as ${known.content}`;
+        }
+        for (const { seq, content } of record.content.payloads) {
+          const id = ledger.messages.get(seq)?.id ?? '';
+          if (seen.updates.get(id)?.has(content) !== true)
+            return `${id} was changed to ${content}, and nobody asked for it`;
         }
       }
       if (record.kind === 'handler.started') {
         const stored = ledger.byId.get(record.id);
         if (stored === undefined) return `${record.id} came to a handler and is not in the store`;
-        if (stored.content !== record.content) return `${record.id} came to a handler with other content`;
+        const claim = stored.claims.find(({ token }) => token === record.token);
+        const handed = claim?.content ?? stored.content;
+        if (handed !== record.content) return `${record.id} came to a handler with other content`;
         const channel = ledger.channels.get(stored.channel)?.name;
         if (channel !== record.channel && !stored.moved)
           return `${record.id} of "${channel}" came to a handler of "${record.channel}"`;
@@ -53,11 +62,11 @@ export const NO_LOSS: readonly Invariant[] = [
           const stored = ledger.byId.get(id);
           if (stored === undefined) return `${id} is shown and is not in the store`;
           if (stored.content !== content) return `${id} is shown with other content`;
-          if (state === 'completed' && resultOf(stored, seen) !== result)
+          if (state === 'completed' && resultsOf(stored, seen).at(-1) !== result)
             return `${id} is shown with the result ${result}`;
         }
       }
-      if (record.kind === 'result' && !givers(record, seen).some((one) => resultOf(one, seen) === record.result))
+      if (record.kind === 'result' && !givers(record, seen).some((one) => resultsOf(one, seen).includes(record.result)))
         return `the request of ${record.id} got ${record.result}, which no handler of its message returned`;
       return undefined;
     },
@@ -89,10 +98,9 @@ export const NO_LOSS: readonly Invariant[] = [
   }),
 ];
 
-/** What the handler returned whose ack ended the message. */
-function resultOf({ claims }: LedgerMessage, { returned }: Seen): string | undefined {
-  const acked = claims.find(({ ended }) => ended === 'acked');
-  return acked && returned.get(acked.token);
+/** What the handlers returned whose acks ended the message, which may have been retried, the last one last. */
+function resultsOf({ claims }: LedgerMessage, { returned }: Seen): (string | undefined)[] {
+  return claims.filter(({ ended }) => ended === 'acked').map(({ token }) => returned.get(token));
 }
 
 /** The message of a request, or those of its key and channel when it was a duplicate of one of them. */

@@ -24,8 +24,9 @@ export const IDLE_MS = 5_000;
  */
 const RESERVED_MS = 5_000;
 
-/** Records of the journal that the last messages of all leave. */
+/** Records of the journal, and of minutes, that the last messages of all leave. */
 const LAST_JOURNAL = 10;
+const LAST_MINUTES = 10;
 
 const COUNTED = [
   'produced',
@@ -90,12 +91,24 @@ export const REST: readonly Invariant[] = [
       if (gone !== undefined) return `${left[gone]} records of kind "${gone}" are left`;
       if ((left['session'] ?? 0) > record.sessions) return `${left['session']} sessions are left of ${record.sessions}`;
       if ((left['journal'] ?? 0) > LAST_JOURNAL) return `${left['journal']} records of the journal are left`;
+      if ((left['minutes'] ?? 0) > LAST_MINUTES) return `${left['minutes']} records of minutes are left`;
       return undefined;
     },
   ),
 ];
 
-const EMPTY_AT_THE_END = ['live', 'due', 'dedupe', 'ended', 'ids', 'pack', 'notes'] as const;
+const EMPTY_AT_THE_END = [
+  'live',
+  'due',
+  'dedupe',
+  'ended',
+  'ids',
+  'pack',
+  'notes',
+  'flow',
+  'template',
+  'schedule',
+] as const;
 
 /** A message that one consumer has left waiting for longer than it may. */
 function leftWaiting({ channel: name, host, sinceMs }: IdleConsumer, at: number, ledger: Ledger): string | undefined {

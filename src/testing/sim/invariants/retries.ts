@@ -53,6 +53,7 @@ function judge(
       return undefined;
     }
     case 'promoted':
+    case 'postponed':
       notBefore.delete(seq);
       return undefined;
     case 'failed':
