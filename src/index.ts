@@ -66,6 +66,13 @@ export type { CreateTokenOptions, NewToken, Tokens } from './api/tokens.ts';
 export type { FilterOptions, SearchOptions, SearchPage } from './api/search.ts';
 export type { ListOptions, StoredMessage } from './api/stored.ts';
 export type { UsageOptions, UsageReport } from './api/usage.ts';
+export {
+  type PublishOptions,
+  type PublishReceipt,
+  type SubscribeOptions,
+  Topic,
+  type TopicOptions,
+} from './api/topic.ts';
 export type { Transaction, TransactionTarget } from './api/transaction.ts';
 export type { Tick } from './model/block.ts';
 export type {
@@ -99,4 +106,5 @@ export {
 export type { ChannelSettings, GroupRules, Rate, Retention } from './model/policy.ts';
 export type { Random } from './model/random.ts';
 export type { ChannelHappening, EndedState, Happening, LiveState, State } from './model/states.ts';
+export type { SubscriptionView } from './model/topic.ts';
 export type { UsageCounts, UsageRow } from './model/usage.ts';

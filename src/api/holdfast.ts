@@ -17,6 +17,7 @@ import { type ChannelOptions, resolveChannelOptions } from './options.ts';
 import { createSchedules, type Schedules } from './schedules.ts';
 import { createTokens, type Tokens } from './tokens.ts';
 import { ask } from './stored.ts';
+import { Topic, type TopicOptions } from './topic.ts';
 import { transact } from './transact.ts';
 import type { Transaction } from './transaction.ts';
 
@@ -35,6 +36,19 @@ export interface Holdfast {
     name: string,
     options: ChannelOptions<Schema> & { readonly schema: Schema },
   ): Channel<StandardSchemaV1.InferInput<Schema>, StandardSchemaV1.InferOutput<Schema>, Result>;
+  /**
+   * A topic: what is published to it reaches every channel that is subscribed, each with a message of its own.
+   *
+   * @throws TypeError, RangeError for a name or an option that cannot be used
+   */
+  topic<Message>(name: string, options?: TopicOptions<undefined>): Topic<Message>;
+  /** A topic whose messages are checked by a schema, which also gives them their type. */
+  topic<Schema extends StandardSchemaV1>(
+    name: string,
+    options: TopicOptions<Schema> & { readonly schema: Schema },
+  ): Topic<StandardSchemaV1.InferInput<Schema>, StandardSchemaV1.InferOutput<Schema>>;
+  /** The names of all topics with subscriptions that the access token may use, in order. */
+  topics(): Promise<string[]>;
   /** Values under ordered keys, and a queue: all of Deno.Kv, with its limits where `open` was not told otherwise. */
   readonly kv: HoldfastKv;
   /** Messages that come again and again, by cron patterns or at intervals: each tick once, whoever leads. */
@@ -141,6 +155,11 @@ export function createHoldfast(
       checkChannelName(name);
       return new Channel<never, never, never>(client, name, resolveChannelOptions(options));
     },
+    topic: (name: string, options: TopicOptions = {}) => {
+      checkChannelName(name);
+      return new Topic<never>(client, name, options);
+    },
+    topics: () => ask(client, { kind: 'inspect', what: 'topics' }) as Promise<string[]>,
     kv: createKv(client, kvLimits),
     schedules: createSchedules(client),
     tokens: createTokens(client),

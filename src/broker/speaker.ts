@@ -2,7 +2,7 @@
  * The speaker: says to clients what a batch has brought about, once that is durable. It fetches the payloads of deliveries,
  * and keeps back what a client that does not read cannot take yet.
  */
-import type { Flushed, Pack, Session } from '../machine/machine.ts';
+import { type Flushed, itemOf, type Pack, type Session } from '../machine/machine.ts';
 import { HoldfastError } from '../model/errors.ts';
 import type { Value } from '../model/records.ts';
 import type { Batch } from './batch.ts';
@@ -109,12 +109,16 @@ export class Speaker {
   }
 
   #deliver(to: Connection, claimed: Claimed, pack: Pack): void {
-    const itemStart = pack.startOf(claimed.seq - claimed.pack);
-    if (itemStart < 0)
+    const index = claimed.seq - claimed.pack;
+    if (pack.startOf(index) < 0)
       throw new HoldfastError('STORE_CORRUPT', `Cannot deliver message ${claimed.seq}: its payload is missing`);
-    const itemEnd = pack.endOf(claimed.seq - claimed.pack);
+    // A copy has an id of its own.
+    const copied = index < pack.firstCopy ? undefined : itemOf(pack, index);
+    const bytes = copied ?? pack.value;
+    const itemStart = copied === undefined ? pack.startOf(index) : 0;
+    const itemEnd = copied?.length ?? pack.endOf(index);
     const { consumer, seq, token, attempt, redelivered, timeoutMs } = claimed;
-    const { producedAt, codec, value: bytes } = pack;
+    const { producedAt, codec } = pack;
     to.delivery({
       consumer,
       seq,

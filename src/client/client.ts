@@ -30,7 +30,7 @@ import { Waits } from './waits.ts';
 /** How often it is looked whether a broker can be reached, in milliseconds. */
 const UNREACHABLE_LOOK_MS = 250;
 
-type Declared = Extract<Command, { kind: 'declare' }>;
+type Declared = Extract<Command, { kind: 'declare' | 'declareTopic' }>;
 
 export class Client {
   readonly clock: Clock;
@@ -116,6 +116,22 @@ export class Client {
     return declared;
   }
 
+  /** Names a topic for the commands that follow. */
+  declareTopic(topic: string): number {
+    // No channel is named like this, for what follows its name is never empty.
+    const content = `topic\0\0${topic}`;
+    const known = this.#refs.get(content);
+    if (known !== undefined) return known.ref;
+    const ref = this.#declared.length + 1;
+    const command = { kind: 'declareTopic', ref, topic } as const;
+    this.#declared.push(command);
+    const done = this.request(command).then(() => {});
+    // A refusal (too many names) shows at the first command that uses it.
+    done.catch(() => {});
+    this.#refs.set(content, { ref, done });
+    return ref;
+  }
+
   /** Sends a command and gives its answer. */
   request(command: Command): Promise<Reply> {
     return new Promise((resolve, reject) => {
@@ -180,7 +196,8 @@ export class Client {
     this.#consumers.set(number, consumer);
     consumer.open();
     this.#updateHold();
-    this.#consumed.add((this.#declared[ref - 1] as Declared).channel);
+    const declared = this.#declared[ref - 1];
+    if (declared?.kind === 'declare') this.#consumed.add(declared.channel);
     this.#onConsume();
     return consumer;
   }

@@ -316,7 +316,7 @@ class ClientConsumer implements Consumer {
   }
 
   #ask(): void {
-    const { concurrency: handlers } = this.#options;
+    const handlers = this.#atOnce;
     this.#client.note({ kind: 'window', consumer: this.#number, ref: this.#ref, size: this.window, handlers });
   }
 

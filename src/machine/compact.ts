@@ -46,5 +46,8 @@ export function applyCompaction(state: MachineState, view: ColdView): void {
     isSmaller ||= BlockReader.payloadOf(item).length > 0;
     return { index, item: BlockReader.withPayload(item, NOTHING) };
   });
-  if (isSmaller) put(state, key, encodeItems(pack.producedAt, pack.channel, pack.codec, items));
+  if (!isSmaller) return;
+  const left = encodeItems(pack.producedAt, pack.channel, pack.codec, items);
+  // What several channels share may take less than a copy for each of the messages that are left.
+  if (left.length < value.length) put(state, key, left);
 }

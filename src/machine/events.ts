@@ -6,7 +6,7 @@ import type { ColdView, Need } from './cold.ts';
 import { isWanted, type JournalEntry, readJournal } from './journal.ts';
 import { KIND } from './layout.ts';
 import type { Session } from './memory.ts';
-import { itemOf, openPack, type Pack } from './pack.ts';
+import { idOf, openPack, type Pack } from './pack.ts';
 import type { JournalRecord, MachineState } from './state.ts';
 
 type ReadEvents = Extract<Inspect, { what: 'events' }>;
@@ -190,8 +190,8 @@ function viewEntry(entry: FoundEntry, packs: Map<number, Pack | undefined>, view
     pack = value === undefined ? undefined : openPack(value);
     packs.set(number, pack);
   }
-  const item = pack === undefined ? undefined : itemOf(pack, seq - number);
-  return { next, at, what, ofChannel, id: item === undefined ? undefined : messageIdText(item, 1), ...rest };
+  const id = pack === undefined ? undefined : idOf(pack, seq - number);
+  return { next, at, what, ofChannel, id: id && messageIdText(id), ...rest };
 }
 
 function keyOf({ layout }: MachineState, { commit }: JournalRecord): Uint8Array {

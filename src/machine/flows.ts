@@ -245,7 +245,10 @@ export function cancel(state: MachineState, message: Message, withChildren: bool
 /** When the message ends as cancelled, so does what it waits for. */
 export function takeChildrenAlong(state: MachineState, { seq }: Message): void {
   const parent = state.flows.parents.get(seq);
-  if (parent !== undefined) parent.cancels = true;
+  if (parent === undefined) return;
+  parent.cancels = true;
+  // Its handler may have some time yet, and the broker may be another one by then.
+  writeParent(state, parent);
 }
 
 /** Why the session may not cancel all that a message waits for; `undefined` when it may. */

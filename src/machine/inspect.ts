@@ -32,6 +32,7 @@ import { applyInspectSchedule, planInspectSchedule } from './schedules.ts';
 import type { EndedRecord, MachineState } from './state.ts';
 import { countReads, usageOf } from './usage.ts';
 import { viewChannel } from './view-channel.ts';
+import { viewSubscriptions, viewTopics } from './topics.ts';
 
 /** What is read here; the others have files of their own. */
 export type InspectState = Exclude<Inspect, { what: 'events' | 'usage' | 'children' | 'flow' | 'search' | 'bulks' }>;
@@ -69,6 +70,10 @@ export function applyInspect(state: MachineState, session: Session, command: Ins
   switch (command.what) {
     case 'channels':
       return { kind: 'value', value: readableChannels(state, session).sort() };
+    case 'topics':
+      return { kind: 'value', value: viewTopics(state, session) };
+    case 'topic':
+      return { kind: 'value', value: viewSubscriptions(state, command.topic) };
     case 'tokens':
       return { kind: 'value', value: viewTokens(state) };
     case 'channel': {

@@ -25,9 +25,9 @@ import { KIND, type Layout } from './layout.ts';
 import { readEntry } from './kv-records.ts';
 import { MAX_WATCHED_KEYS, tellWatchers, watchKeys } from './kv-watches.ts';
 import type { Session } from './memory.ts';
-import { fullChannel, produceBlocks } from './produce.ts';
-import { type Refused, refusalToProduce } from './rights.ts';
+import type { Refused } from './rights.ts';
 import { erase, type KvChange, type MachineState, put, type StoredKv } from './state.ts';
+import { refusalForWantOfRoom, refusalToSend, send } from './targets.ts';
 import { countKvReads, countKvWrites } from './usage.ts';
 
 /** How many entries one sweep deletes. */
@@ -88,29 +88,18 @@ export function applyKvWatch(state: MachineState, session: Session, { watch, key
 
 export function applyKvCommit(state: MachineState, session: Session, command: KvCommit, view: ColdView): Reply {
   const { produced } = command;
-  const targets = produced.map(({ ref }) => session.refs.get(ref));
-  for (const [i, { ref, blocks }] of produced.entries()) {
-    const target = targets[i];
-    const refusal = target === undefined ? session.refusedRefs.get(ref) : refusalToProduce(session, target, blocks);
+  for (const part of produced) {
+    const refusal = refusalToSend(state, session, part);
     if (refusal !== undefined) return refusal;
   }
   if (!checksHold(state, command.checks, view)) return { kind: 'kvConflict' };
-  const full = fullChannel(session, produced);
-  if (full !== undefined) {
-    return {
-      kind: 'refused',
-      code: 'BACKLOG_FULL',
-      message: `Cannot produce to "${full}": it holds as many messages as it may`,
-    };
-  }
+  const full = refusalForWantOfRoom(state, session, produced);
+  if (full !== undefined) return full;
   const prepared = prepare(state, command.mutations, view);
   if ('kind' in prepared) return prepared;
   const version = write(state, prepared);
   countKvWrites(state, session, command.mutations);
-  produced.forEach(({ blocks }, i) => {
-    const target = targets[i];
-    if (target !== undefined) produceBlocks(state, session, target, blocks, Infinity, { isUnbounded: true });
-  });
+  for (const part of produced) send(state, session, part);
   return { kind: 'kvCommitted', version };
 }
 

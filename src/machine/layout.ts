@@ -27,6 +27,7 @@
  * | schedule | schedule | when it ticks, and how often it has |
  * | group | channel, key of the group | its own rules, its pause, and what its rate has let through |
  * | flow | see `flow-records.ts` | what waits for what |
+ * | topic | topic | its name, and the channels that are subscribed with their rules |
  * | journalBounds | | how much of the past the journal keeps, where somebody has said so |
  * | bulk | number | what is done to many messages, and how far that is |
  *
@@ -58,6 +59,7 @@ export const KIND = {
   schedule: 32,
   flow: 33,
   group: 37,
+  topic: 35,
   journalBounds: 38,
   bulk: 36,
 } as const;

@@ -30,6 +30,7 @@ import { readSchedule } from './schedule-record.ts';
 import { addSchedule } from './schedules.ts';
 import type { EndedRecord, JournalRecord, MachineState } from './state.ts';
 import { closeSession, detachSession, loseLeases } from './timers.ts';
+import { addTopic } from './topics.ts';
 
 /** Takes in the records of the head, then `begin`, then those of the body, then `finish`. */
 export class Loader {
@@ -168,6 +169,8 @@ export class Loader {
         return addSchedule(state, readSchedule(layout.numberAt(key, 0), value));
       case KIND.flow:
         return loadFlow(state, key, value);
+      case KIND.topic:
+        return addTopic(state, layout.numberAt(key, 0), value);
       case KIND.journalBounds:
         state.journalBounds = readJournalBounds(value);
         return;

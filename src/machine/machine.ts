@@ -40,6 +40,8 @@ import { applySearch, planSearch } from './search.ts';
 import { confirmAnswers, keepAnswer, MAX_CONSUMERS, MAX_REFS, MAX_UNCONFIRMED_ANSWERS } from './session.ts';
 import { applyAnnotate, applyExtend, applyHolding, applySettle, applyStarted, heldMessage } from './settle.ts';
 import { applyManage, applyUpdate, planSingle } from './single.ts';
+import { isKnownRef } from './targets.ts';
+import { applyDeclareTopic, applyPublish, applySubscribe, applyUnsubscribe } from './topics.ts';
 import { type ClaimedMessage, createState, type MachineState, type SessionEnd } from './state.ts';
 import { applyTick, awaitSessions, closeSession, detachSession, nextWake, type WakeTimes } from './timers.ts';
 import { countDelivery } from './usage.ts';
@@ -86,6 +88,7 @@ export class Machine {
         return command.produced.every(({ ref }) => isServedAlone(session, ref));
       case 'kvRead':
       case 'kvWatch':
+      case 'declareTopic':
         return true;
       default:
         return false;
@@ -337,11 +340,11 @@ export class Machine {
 
   #applyCommand(session: Session, command: Command, context: Context, view: ColdView): Reply {
     const state = this.#state;
-    if (command.kind === 'declare') {
-      const { refs, refusedRefs } = session;
-      const isNew = !refs.has(command.ref) && !refusedRefs.has(command.ref);
-      if (isNew && refs.size + refusedRefs.size >= MAX_REFS) {
-        const message = `Cannot use "${command.channel}": a session has at most ${MAX_REFS} names for channels and their rules`;
+    if (command.kind === 'declare' || command.kind === 'declareTopic') {
+      const { refs, topicRefs, refusedRefs } = session;
+      const named = command.kind === 'declare' ? command.channel : command.topic;
+      if (!isKnownRef(session, command.ref) && refs.size + topicRefs.size + refusedRefs.size >= MAX_REFS) {
+        const message = `Cannot use "${named}": a session has at most ${MAX_REFS} names for channels and their rules`;
         return { kind: 'refused', code: 'TOO_MANY', message };
       }
     }
@@ -354,6 +357,8 @@ export class Machine {
       case 'declare':
         return this.#declare(session, command);
       case 'produce': {
+        const topic = session.topicRefs.get(command.ref);
+        if (topic !== undefined) return applyPublish(state, session, topic, command.blocks);
         const target = session.refs.get(command.ref);
         if (target === undefined) return unknownRef(session, command.ref);
         return refusalToProduce(session, target, command.blocks) ?? applyProduce(state, session, target, command);
@@ -413,17 +418,25 @@ export class Machine {
       case 'kvCommit':
         return unknownTarget(session, command.produced) ?? applyKvCommit(state, session, command, view);
       case 'flow':
-        return unknownTarget(session, command.produced) ?? applyFlow(state, session, command, view);
+        return unknownChannel(session, command.produced) ?? applyFlow(state, session, command, view);
       case 'inspect':
         return applyReading(state, session, command, view);
       case 'upsertSchedule':
-        return unknownTarget(session, [command]) ?? applyUpsertSchedule(state, session, command, context.random);
+        return unknownChannel(session, [command]) ?? applyUpsertSchedule(state, session, command, context.random);
       case 'manageSchedule':
         return applyManageSchedule(state, session, command, context.random, view);
       case 'createToken':
         return applyCreateToken(state, command);
       case 'revokeToken':
         return applyRevokeToken(state, command);
+      case 'declareTopic':
+        session.refs.delete(command.ref);
+        session.refusedRefs.delete(command.ref);
+        return applyDeclareTopic(session, command);
+      case 'subscribe':
+        return this.#limited(() => applySubscribe(state, command));
+      case 'unsubscribe':
+        return applyUnsubscribe(state, command);
       case 'retainEvents':
         return applyRetainEvents(state, command);
     }
@@ -440,6 +453,7 @@ export class Machine {
         usage: undefined,
       });
       session.refusedRefs.delete(command.ref);
+      session.topicRefs.delete(command.ref);
       if (command.settings !== undefined) {
         const { channel: name } = command;
         return applyControl(this.#state, {
@@ -466,6 +480,14 @@ export class Machine {
     }
   }
 
+  #limited(apply: () => Reply): Reply {
+    try {
+      return apply();
+    } catch (error) {
+      return refusedTooMany(error);
+    }
+  }
+
   /** Nobody waits for the answer to a note, but whoever has a consumer, or waits for an end, must hear that it is in vain. */
   #noteRefused(session: Session, command: Command, reply: Reply): void {
     if (reply.kind !== 'refused') return;
@@ -480,7 +502,7 @@ export class Machine {
 }
 
 export { NOTHING_COLD };
-export { openPack, type Pack } from './pack.ts';
+export { itemOf, openPack, type Pack } from './pack.ts';
 export type { ClaimedMessage as Claimed, ColdView, Flushed, Loader, Need, Proof, RangePart, Session, SessionEnd };
 
 const NO_EFFECTS: Together = { produced: undefined, effects: undefined };
@@ -526,7 +548,8 @@ function applyReading(state: MachineState, session: Session, command: Inspect, v
 /** Whether no other message counts for those that are produced under this name. */
 function isServedAlone(session: Session, ref: number): boolean {
   const target = session.refs.get(ref);
-  if (target === undefined) return true;
+  // Who is subscribed is known behind the body.
+  if (target === undefined) return !session.topicRefs.has(ref);
   const { dedupe, maxBacklog } = target.policy.policy;
   return dedupe === undefined && maxBacklog === 0 && !limitsGroups(target.channel);
 }
@@ -538,7 +561,13 @@ function isRemembered({ kind }: Command): boolean {
     kind === 'produce' || kind === 'flow' || kind === 'settle' || kind === 'annotate' || kind === 'kvCommit';
   if (kind === 'update' || kind === 'bulk' || kind === 'stopBulk') return true;
   return (
-    changesMessages || kind === 'control' || kind === 'controlGroup' || kind === 'manage' || kind === 'createToken'
+    changesMessages ||
+    kind === 'control' ||
+    kind === 'controlGroup' ||
+    kind === 'manage' ||
+    kind === 'createToken' ||
+    kind === 'subscribe' ||
+    kind === 'unsubscribe'
   );
 }
 
@@ -569,6 +598,12 @@ function tooMany(what: string, most: number): HoldfastError {
 
 /** What to answer where messages are produced to a name that was never declared. */
 function unknownTarget(session: Session, produced: readonly { readonly ref: number }[]): Reply | undefined {
+  const unknown = produced.find(({ ref }) => !isKnownRef(session, ref));
+  return unknown === undefined ? undefined : unknownRef(session, unknown.ref);
+}
+
+/** As {@link unknownTarget}, where a topic will not do. */
+function unknownChannel(session: Session, produced: readonly { readonly ref: number }[]): Reply | undefined {
   const unknown = produced.find(({ ref }) => !session.refs.has(ref) && !session.refusedRefs.has(ref));
   return unknown === undefined ? undefined : unknownRef(session, unknown.ref);
 }

@@ -281,6 +281,8 @@ export interface Session {
   grant: Grant;
   /** What its commands call a channel with a policy. */
   readonly refs: Map<number, ChannelRef>;
+  /** What its commands call a topic; a number stands for one of both. */
+  readonly topicRefs: Map<number, TopicRef>;
   /** Why a channel was not declared, for the commands that call it by that name all the same. */
   readonly refusedRefs: Map<number, Extract<Reply, { kind: 'refused' }>>;
   readonly consumers: Map<number, Consumer>;
@@ -321,6 +323,25 @@ export interface KvWatcher {
   readonly number: number;
   /** One character a byte. */
   readonly keys: readonly string[];
+}
+
+export interface TopicRef {
+  /** By name: it may come and go. */
+  readonly topic: string;
+  readonly mayPublish: boolean;
+}
+
+export interface Topic {
+  readonly number: number;
+  readonly name: string;
+  /** By the channel's number. */
+  readonly subscriptions: Map<number, Subscription>;
+}
+
+export interface Subscription {
+  readonly channel: Channel;
+  readonly policy: PolicyRef;
+  readonly since: number;
 }
 
 export interface ChannelRef {

@@ -5,7 +5,11 @@
  * pack   = version(u8) producedAt(f64) channel(varint) rest
  * rest   = block                                                          version 1, see model/block.ts
  *        | codec(u8) count(varint) (index(varint) length(varint) item)*   version 2, after most messages have gone
+ *        | copies(varint) channel(varint)* block                          version 3, published to several channels
  * ```
+ *
+ * Of a block that was published the first copy of each message comes first, then the second copies, and so on; each is of the
+ * channel in its place. The id of copy n is the id in the block, whose last four bytes are a number, plus n.
  */
 import { BlockReader } from '../model/block.ts';
 import { ByteReader, ByteWriter } from '../model/bytes.ts';
@@ -26,10 +30,19 @@ export interface Pack {
   /** Where the item of the message with this position starts in {@link value}; -1 when the pack no longer holds it. */
   readonly startOf: (index: number) => number;
   readonly endOf: (index: number) => number;
+  /** From this position on messages are copies of the ones before, and their items are made by {@link itemOf}. */
+  readonly firstCopy: number;
 }
 
 const WHOLE = 1;
 const SPARSE = 2;
+const FANNED = 3;
+
+/** Where the number is in an id that copies count on. */
+const ID_NUMBER_AT: number = MESSAGE_ID_BYTES - 4;
+
+/** Where the id is in an item. */
+const ITEM_ID_AT = 1;
 
 const scratch = new ByteWriter(128 * 1024);
 
@@ -38,6 +51,24 @@ export function encodePack(producedAt: number, channel: number, block: Uint8Arra
   writeHeader(WHOLE, producedAt, channel);
   scratch.raw(block);
   return scratch.finish();
+}
+
+/** The record of a block that was published to these channels. */
+export function encodeFannedPack(producedAt: number, channels: readonly number[], block: Uint8Array): Value {
+  writeHeader(FANNED, producedAt, channels[0] as number);
+  scratch.varint(channels.length);
+  for (const channel of channels) scratch.varint(channel);
+  scratch.raw(block);
+  return scratch.finish();
+}
+
+/** The id of a copy of a message. */
+export function copyOfId(id: Uint8Array, copy: number): Uint8Array {
+  // Not `slice`: of a Buffer that is a view.
+  const copied = new Uint8Array(id);
+  const view = new DataView(copied.buffer, copied.byteOffset);
+  view.setUint32(ID_NUMBER_AT, (view.getUint32(ID_NUMBER_AT) + copy) >>> 0);
+  return copied;
 }
 
 /** The record of messages that were not produced together, or of those of a pack that are still there. */
@@ -63,24 +94,53 @@ export function openPack(value: Value): Pack {
   const version = reader.u8();
   const producedAt = reader.f64();
   const channel = reader.varint();
-  return version === WHOLE
-    ? openWhole(value, producedAt, channel, reader.at)
-    : openSparse(value, producedAt, channel, reader);
+  if (version === SPARSE) return openSparse(value, producedAt, channel, reader);
+  if (version !== FANNED) return openWhole(value, producedAt, channel, reader.at);
+  const copies = reader.varint();
+  for (let left = copies; left > 0; left--) reader.varint();
+  return openFanned(openWhole(value, producedAt, channel, reader.at), copies);
 }
 
-/** The item of the message with this position, as a view; `undefined` when the pack no longer holds it. */
+/** The item of the message with this position, as a view or, of a copy, anew; `undefined` when the pack no longer holds it. */
 export function itemOf(pack: Pack, index: number): Uint8Array | undefined {
   const start = pack.startOf(index);
-  return start < 0 ? undefined : pack.value.subarray(start, pack.endOf(index));
+  if (start < 0) return undefined;
+  const item = pack.value.subarray(start, pack.endOf(index));
+  if (index < pack.firstCopy) return item;
+  const copied = new Uint8Array(item);
+  copied.set(idOf(pack, index) as Uint8Array, ITEM_ID_AT);
+  return copied;
+}
+
+/** The id of the message with this position; `undefined` when the pack no longer holds it. */
+export function idOf(pack: Pack, index: number): Uint8Array | undefined {
+  const start = pack.startOf(index);
+  if (start < 0) return undefined;
+  const id = pack.value.subarray(start + ITEM_ID_AT, start + ITEM_ID_AT + MESSAGE_ID_BYTES);
+  return index < pack.firstCopy ? id : copyOfId(id, Math.floor(index / pack.firstCopy));
 }
 
 /** The position of the message with this id, or -1. */
 export function indexOfId(pack: Pack, id: Uint8Array): number {
   const found = pack.indexes.find((index) => {
-    const item = itemOf(pack, index);
-    return item !== undefined && compareKeys(item.subarray(1, 1 + MESSAGE_ID_BYTES), id) === 0;
+    const own = idOf(pack, index);
+    return own !== undefined && compareKeys(own, id) === 0;
   });
   return found ?? -1;
+}
+
+function openFanned(block: Pack, copies: number): Pack {
+  const count = block.indexes.length;
+  const isHeld = (index: number): boolean => index < count * copies;
+  return {
+    ...block,
+    get indexes() {
+      return Array.from({ length: count * copies }, (_, index) => index);
+    },
+    startOf: (index) => (isHeld(index) ? block.startOf(index % count) : -1),
+    endOf: (index) => block.endOf(index % count),
+    firstCopy: count,
+  };
 }
 
 function openWhole(value: Value, producedAt: number, channel: number, at: number): Pack {
@@ -99,6 +159,7 @@ function openWhole(value: Value, producedAt: number, channel: number, at: number
     value,
     startOf: (index) => (index < reader.count ? (bounds[index] as number) : -1),
     endOf: (index) => bounds[index + 1] as number,
+    firstCopy: Infinity,
   };
 }
 
@@ -121,6 +182,7 @@ function openSparse(value: Value, producedAt: number, channel: number, reader: B
     value,
     startOf: (index) => items.get(index)?.start ?? -1,
     endOf: (index) => items.get(index)?.end ?? -1,
+    firstCopy: Infinity,
   };
 }
 

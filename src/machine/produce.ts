@@ -14,7 +14,7 @@ import { joinGroup } from './groups.ts';
 import { KIND } from './layout.ts';
 import { admit, end } from './lifecycle.ts';
 import { extraOf } from './message.ts';
-import { encodePack } from './pack.ts';
+import { copyOfId, encodeFannedPack, encodePack } from './pack.ts';
 import { releasePack } from './packs.ts';
 import { type MachineState, put } from './state.ts';
 import { countWrites, type Holder, usageOf } from './usage.ts';
@@ -88,14 +88,7 @@ export function produceBlocks(
     bytes += admitted.bytes;
     index += admitted.count;
   }
-  const stored = index - exceptions.length;
-  totalsOf(state, target.channel).produced += stored;
-  // What the broker itself produces is nobody's.
-  if (stored > 0 && session !== undefined) {
-    const usage = usageOf(state, session, target.channel, target);
-    usage.messages += stored;
-    countWrites(state, usage, stored, bytes);
-  }
+  countProduced(state, session, target, index - exceptions.length, bytes);
   return exceptions;
 }
 
@@ -143,21 +136,115 @@ export function countOf(blocks: readonly Uint8Array[]): number {
 function admitBlock(
   state: MachineState,
   session: Session | undefined,
-  { channel, policy }: Pick<ChannelRef, 'channel' | 'policy'>,
+  target: Target,
   block: Uint8Array,
   firstIndex: number,
   room: number,
   exceptions: ProduceException[],
-  { isUnbounded = false, asNodes = false }: Intake,
+  intake: Intake,
 ): { stored: number; count: number; bytes: number } {
   const reader = new BlockReader(block);
+  const place = beginPack(state, reader.count, 1);
+  const bytes = admitItems(state, session, target, reader, place, 0, firstIndex, room, exceptions, intake);
+  if (place.stored > 0) {
+    storePack(state, place, encodePack(Math.floor(state.now), target.channel.number, block), reader.second);
+  }
+  endPack(state, place, reader.second);
+  return { stored: place.stored, count: reader.count, bytes };
+}
+
+/**
+ * Stores the messages of one block in each of these channels: the block once, and the messages under numbers of their own.
+ *
+ * @returns how many that made
+ */
+export function admitCopies(
+  state: MachineState,
+  session: Session,
+  targets: readonly Target[],
+  block: Uint8Array,
+): number {
+  const { count, second } = new BlockReader(block);
+  const place = beginPack(state, count, targets.length);
+  targets.forEach((target, copy) => {
+    const before = place.stored;
+    const reader = new BlockReader(block);
+    const bytes = admitItems(state, session, target, reader, place, copy, copy * count, Infinity, [], UNBOUNDED);
+    countProduced(state, session, target, place.stored - before, bytes);
+  });
+  if (place.stored > 0) {
+    const channels = targets.map(({ channel }) => channel.number);
+    storePack(state, place, encodeFannedPack(Math.floor(state.now), channels, block), second);
+  }
+  endPack(state, place, second);
+  return place.stored;
+}
+
+type Target = Pick<ChannelRef, 'channel' | 'policy'>;
+
+const UNBOUNDED: Intake = { isUnbounded: true };
+
+function countProduced(
+  state: MachineState,
+  session: Session | undefined,
+  target: Pick<ChannelRef, 'channel'> & Holder,
+  stored: number,
+  bytes: number,
+): void {
+  totalsOf(state, target.channel).produced += stored;
+  // What the broker itself produces is nobody's.
+  if (stored === 0 || session === undefined) return;
+  const usage = usageOf(state, session, target.channel, target);
+  usage.messages += stored;
+  countWrites(state, usage, stored, bytes);
+}
+
+/** A pack under way. */
+interface Place {
+  readonly pack: number;
+  readonly fingerprints: Uint8Array;
+  stored: number;
+}
+
+function beginPack(state: MachineState, count: number, copies: number): Place {
   const pack = state.nextSeq;
-  const fingerprints = allocate(reader.count * FINGERPRINT_BYTES);
-  const { dedupe: rule } = policy.policy;
-  state.nextSeq += reader.count;
+  state.nextSeq += count * copies;
   // The pack counts as held while its messages are admitted: one may be replaced by a later one of the same block.
   state.packs.set(pack, 2);
-  let stored = 0;
+  return { pack, fingerprints: allocate(count * copies * FINGERPRINT_BYTES), stored: 0 };
+}
+
+/** Gives up the two holds of above; when nothing of the block is left, the pack goes again. */
+function endPack(state: MachineState, { pack, stored }: Place, second: number): void {
+  if (stored === 0) {
+    state.packs.delete(pack);
+    return;
+  }
+  releasePack(state, pack, second);
+  releasePack(state, pack, second);
+}
+
+/**
+ * Admits the messages of a block to a channel, as the copy with this number of those in the pack.
+ *
+ * @returns the bytes of those that were stored
+ */
+function admitItems(
+  state: MachineState,
+  session: Session | undefined,
+  { channel, policy }: Target,
+  reader: BlockReader,
+  place: Place,
+  copy: number,
+  firstIndex: number,
+  room: number,
+  exceptions: ProduceException[],
+  { isUnbounded = false, asNodes = false }: Intake,
+): number {
+  const { pack, fingerprints } = place;
+  const { dedupe: rule } = policy.policy;
+  const first = pack + copy * reader.count;
+  const before = place.stored;
   let bytes = 0;
   for (let i = 0; reader.next(); i++) {
     const slot = rule !== undefined && reader.dedupe !== '' ? findSlot(state, channel, reader.dedupe) : undefined;
@@ -167,7 +254,7 @@ function admitBlock(
       exceptions.push({ index: firstIndex + i, what: 'deduplicated', id: bytesOf((slot as DedupeSlot).id) });
       continue;
     }
-    if (stored >= room) {
+    if (place.stored - before >= room) {
       exceptions.push({ index: firstIndex + i, what: 'backlogFull', id: undefined });
       continue;
     }
@@ -177,15 +264,17 @@ function admitBlock(
       wantRoom(channel, reader.group, session);
       continue;
     }
+    const id = copy === 0 ? undefined : copyOfId(reader.id, copy);
     // One that is refused for want of room may come again under its id, and is to be found in that later pack.
-    reader.copyIdEnd(fingerprints, stored * FINGERPRINT_BYTES, FINGERPRINT_BYTES);
-    stored += 1;
+    if (id === undefined) reader.copyIdEnd(fingerprints, place.stored * FINGERPRINT_BYTES, FINGERPRINT_BYTES);
+    else fingerprints.set(id.subarray(id.length - FINGERPRINT_BYTES), place.stored * FINGERPRINT_BYTES);
+    place.stored += 1;
     bytes += reader.end - reader.payloadStart;
     state.packs.set(pack, (state.packs.get(pack) as number) + 1);
-    const message = createMessage(state, channel, policy, pack + i, pack, reader);
-    if (reader.awaited && session !== undefined) awaitEnd(state, session, messageIdText(reader.id), message.seq);
+    const message = createMessage(state, channel, policy, first + i, pack, reader);
+    if (reader.awaited && session !== undefined) awaitEnd(state, session, messageIdText(id ?? reader.id), message.seq);
     if (standing === 'both') {
-      waitBehind(state, slot as DedupeSlot, message, textOf(reader.id));
+      waitBehind(state, slot as DedupeSlot, message, textOf(id ?? reader.id));
       admit(state, message);
       continue;
     }
@@ -193,27 +282,15 @@ function admitBlock(
     // Before it is admitted, for the record of a delayed message is made there.
     if (keyed !== undefined && endsWithMessage(keyed)) extraOf(message).dedupe = reader.dedupe;
     admit(state, message);
-    if (keyed !== undefined) claimKey(state, channel, message, reader.dedupe, textOf(reader.id), keyed, slot);
+    if (keyed !== undefined) {
+      claimKey(state, channel, message, reader.dedupe, textOf(id ?? reader.id), keyed, slot);
+    }
   }
-  if (stored > 0) {
-    storePack(state, channel, pack, block, reader.second, fingerprints.subarray(0, stored * FINGERPRINT_BYTES));
-  }
-  // Gives up the two holds of above; when nothing of the block is left, the pack goes again.
-  dropHold(state, pack, reader.second, stored);
-  return { stored, count: reader.count, bytes };
+  return bytes;
 }
 
 /** The bytes of an id that the index keeps for a stored message: random ones, to tell most apart without the pack. */
 export const FINGERPRINT_BYTES = 4;
-
-function dropHold(state: MachineState, pack: number, second: number, stored: number): void {
-  if (stored === 0) {
-    state.packs.delete(pack);
-    return;
-  }
-  releasePack(state, pack, second);
-  releasePack(state, pack, second);
-}
 
 /** Whose the key is after a second message came: the first's, the second's, or both in turn. */
 function whatStands(state: MachineState, slot: DedupeSlot, rule: DedupeRule): 'first' | 'second' | 'both' {
@@ -307,15 +384,12 @@ export function awaitEnd(state: MachineState, session: Session, id: string, seq:
 
 function storePack(
   state: MachineState,
-  channel: Channel,
-  pack: number,
-  block: Uint8Array,
+  { pack, fingerprints, stored }: Place,
+  value: Uint8Array,
   second: number,
-  fingerprints: Uint8Array,
 ): void {
-  const value = encodePack(Math.floor(state.now), channel.number, block);
   put(state, state.layout.key(KIND.pack, pack), value);
   state.changes.packs.push({ number: pack, value });
-  put(state, state.layout.key(KIND.ids, second, pack), fingerprints);
+  put(state, state.layout.key(KIND.ids, second, pack), fingerprints.subarray(0, stored * FINGERPRINT_BYTES));
   state.newestSecond = Math.max(state.newestSecond, second);
 }

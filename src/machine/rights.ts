@@ -8,6 +8,7 @@ import {
   hasRight,
   mayReadRange,
   mayUseKey,
+  mayUseTopic,
   type RightSet,
   rightsOn,
 } from '../model/scopes.ts';
@@ -34,6 +35,18 @@ export function refusalOf({ grant }: Session, command: Command): Refused | undef
       return hasRight(rightsOn(grant, command.channel), 'admin')
         ? undefined
         : lacksRight(`${command.action} messages of`, command.channel, 'admin');
+    case 'subscribe': {
+      const { topic, channel, policy } = command;
+      if (!mayUseTopic(grant, topic, 'subscribe')) return lacksTopic('subscribe to', topic, 'subscribe');
+      if (!hasRight(rightsOn(grant, channel), 'produce')) return lacksRight('subscribe', channel, 'produce');
+      const { deadLetter } = policy;
+      if (deadLetter === undefined || hasRight(rightsOn(grant, deadLetter), 'produce')) return undefined;
+      return lacksRight('move dead messages to', deadLetter, 'produce');
+    }
+    case 'unsubscribe':
+      return mayUseTopic(grant, command.topic, 'subscribe')
+        ? undefined
+        : lacksTopic('unsubscribe from', command.topic, 'subscribe');
     case 'control':
     case 'controlGroup':
       return hasRight(rightsOn(grant, command.channel), 'admin')
@@ -53,6 +66,12 @@ export function refusalOf({ grant }: Session, command: Command): Refused | undef
       if (command.what === 'bulks') return undefined;
       // The channel of a schedule is known only where the schedule is.
       if (command.what === 'schedule' || command.what === 'schedules') return undefined;
+      if (command.what === 'topics') return undefined;
+      if (command.what === 'topic') {
+        return mayUseTopic(grant, command.topic, 'subscribe')
+          ? undefined
+          : lacksTopic('look at the subscriptions of', command.topic, 'subscribe');
+      }
       // Without a channel, they are those of all that the session may read.
       if (command.what === 'events') return refusalToHear(grant, command.filter.channel);
       return refusalToHear(grant, command.channel);
@@ -103,8 +122,15 @@ export function refusalToProduce(
   target: ChannelRef,
   blocks: readonly Uint8Array[],
 ): Refused | undefined {
-  const refusal = refusalOn(target, 'produce');
-  if (refusal !== undefined || grant.isAdmin) return refusal;
+  return refusalOn(target, 'produce') ?? refusalToWriteKeys({ grant }, blocks);
+}
+
+/** Why the keys that messages name are not for this session; `undefined` when they are. */
+export function refusalToWriteKeys(
+  { grant }: Pick<Session, 'grant'>,
+  blocks: readonly Uint8Array[],
+): Refused | undefined {
+  if (grant.isAdmin) return undefined;
   for (const block of blocks) {
     for (const reader = new BlockReader(block); reader.next();) {
       if (!reader.undelivered) continue;
@@ -148,6 +174,10 @@ export function refusalOnSchedule(
   if (hasRight(rightsOn(grant, channel), right)) return undefined;
   const doing = { produce: 'run a schedule of', read: 'look at a schedule of', admin: 'change a schedule of' };
   return lacksRight(doing[right], channel, right);
+}
+
+function lacksTopic(doing: string, topic: string, right: string): Refused {
+  return lacks(`${doing} "${topic}"`, `topic:${topic}:${right}`);
 }
 
 function lacksRight(doing: string, channel: string, right: ChannelRight): Refused {

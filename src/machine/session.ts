@@ -24,6 +24,7 @@ export function createSession(number: number, id: string, host: string, accessTo
     accessToken,
     grant: NOTHING,
     refs: new Map(),
+    topicRefs: new Map(),
     refusedRefs: new Map(),
     consumers: new Map(),
     usage: undefined,

@@ -20,15 +20,15 @@ import { addNodes, block, refusalOfNodes } from './flows.ts';
 import { hasNotBegun, holdGroup, keepsPlace } from './groups.ts';
 import { checksHold, prepare, write } from './kv.ts';
 import { countEnd, countStart, totalsOf } from './counts.ts';
-import type { ChannelRef, Lease, Message, Session, Usage } from './memory.ts';
+import type { Lease, Message, Session, Usage } from './memory.ts';
 import { amend, end, move } from './lifecycle.ts';
 import { attemptNumber, extraOf, remember } from './message.ts';
 import { cutLine, encodeNotes, type Notes, notesKey } from './notes.ts';
 import { touchPage } from './pages.ts';
-import { produceBlocks } from './produce.ts';
-import { type Refused, refusalOnKv, refusalToProduce } from './rights.ts';
+import { type Refused, refusalOnKv } from './rights.ts';
 import { tellCancelling } from './single.ts';
 import { journal, type MachineState, put } from './state.ts';
+import { refusalToSend, send } from './targets.ts';
 import { countKvWrites, countWrites, usageOf } from './usage.ts';
 
 /** How much later than the client the broker ends a handler's time, in milliseconds: the client's word comes first. */
@@ -311,11 +311,20 @@ function commitChildren(
   view: ColdView,
 ): Refused | undefined {
   const refusal =
-    refusalOfProduced(session, nodes.produced) ??
+    refusalOfProduced(state, session, nodes.produced) ??
+    refusalOfTopics(session, nodes.produced) ??
     (nodes.edges.length === 0 ? undefined : refusalOfNodes(state, session, nodes, message)) ??
     commitEntries(state, session, effects, view);
   if (refusal === undefined) addNodes(state, session, nodes, message, view);
   return refusal;
+}
+
+/** What is published is nobody's child: it comes with the ack, once the children have ended. */
+function refusalOfTopics(session: Session, produced: NonNullable<Settle['produced']>): Refused | undefined {
+  const topic = produced.map(({ ref }) => session.topicRefs.get(ref)).find((one) => one !== undefined);
+  if (topic === undefined) return undefined;
+  const message = `Cannot publish to "${topic.topic}" and wait for children: publish when they have ended`;
+  return { kind: 'refused', code: 'WRONG_STATE', message };
 }
 
 /** Writes and produces what comes with an ack; what cannot be, all of it, refuses the ack. */
@@ -326,19 +335,20 @@ function commitEffects(
   effects: Settle['effects'],
   view: ColdView,
 ): Refused | undefined {
-  const refusal = refusalOfProduced(session, produced ?? []) ?? commitEntries(state, session, effects, view);
+  const refusal = refusalOfProduced(state, session, produced ?? []) ?? commitEntries(state, session, effects, view);
   if (refusal !== undefined) return refusal;
-  for (const part of produced ?? []) {
-    const target = session.refs.get(part.ref) as ChannelRef;
-    // A follow-up is never refused for a full backlog: that would undo work that is done.
-    produceBlocks(state, session, target, part.blocks, Infinity, { isUnbounded: true });
-  }
+  // A follow-up is never refused for a full backlog: that would undo work that is done.
+  for (const part of produced ?? []) send(state, session, part);
   return undefined;
 }
 
-function refusalOfProduced(session: Session, produced: NonNullable<Settle['produced']>): Refused | undefined {
-  for (const { ref, blocks } of produced) {
-    const refusal = produceRefusal(session, ref, blocks);
+function refusalOfProduced(
+  state: MachineState,
+  session: Session,
+  produced: NonNullable<Settle['produced']>,
+): Refused | undefined {
+  for (const part of produced) {
+    const refusal = refusalToSend(state, session, part);
     if (refusal !== undefined) return refusal;
   }
   return undefined;
@@ -419,12 +429,6 @@ function hold(state: MachineState, { channel, group }: Message, outcome: Extract
 /** All of it or none: without its effects the attempt has not been a success, and its failure says why. */
 function failRefused(state: MachineState, message: Message, refusal: Refused, random: () => number): void {
   failAttempt(state, message, { name: refusal.code, message: refusal.message, stack: undefined }, undefined, random);
-}
-
-/** Why the session may not produce this to what it calls `ref`, which it has declared. */
-function produceRefusal(session: Session, ref: number, blocks: readonly Uint8Array[]): Refused | undefined {
-  const target = session.refs.get(ref);
-  return target === undefined ? session.refusedRefs.get(ref) : refusalToProduce(session, target, blocks);
 }
 
 function failDecoding(state: MachineState, message: Message, failure: Failure): void {

@@ -23,6 +23,7 @@ import type {
   Page,
   PolicyRef,
   Session,
+  Topic,
   Usage,
 } from './memory.ts';
 import {
@@ -67,6 +68,9 @@ export interface MachineState {
 
   readonly channels: Map<string, Channel>;
   readonly channelNumbers: Map<number, Channel>;
+  /** Topics that a channel is subscribed to. */
+  readonly topics: Map<string, Topic>;
+  nextTopic: number;
   readonly policies: Map<string, PolicyRef>;
   readonly policyNumbers: Map<number, PolicyRef>;
   readonly sessions: Map<string, Session>;
@@ -261,6 +265,8 @@ export function createState(space: string): MachineState {
     kvWatchers: new Map(),
     channels: new Map(),
     channelNumbers: new Map(),
+    topics: new Map(),
+    nextTopic: 1,
     policies: new Map(),
     policyNumbers: new Map(),
     sessions: new Map(),

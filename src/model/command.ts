@@ -14,6 +14,7 @@ import type { ChannelSettings, GroupRules, Policy, SettingsPatch } from './polic
 import type { Tick } from './block.ts';
 import type { InspectSchedule, ManageSchedule, UpsertSchedule } from './schedule.ts';
 import type { ChannelHappening, EndedState, Happening, State } from './states.ts';
+import type { DeclareTopic, Subscribe, Unsubscribe } from './topic.ts';
 import type { InspectUsage } from './usage.ts';
 import type { Bulk, CancelOptions, InspectBulk, InspectSearch, RetryOptions, StopBulk, Update } from './life.ts';
 
@@ -44,6 +45,9 @@ export type Command =
   | CreateToken
   | RevokeToken
   | RetainEvents
+  | DeclareTopic
+  | Subscribe
+  | Unsubscribe
   | Backup
   | KvRead
   | KvCommit
@@ -64,7 +68,8 @@ export interface Declare {
 
 /**
  * Adds the messages of the blocks, in order. With `atomic` all of them or none; otherwise each stands for
- * itself. Answer: `produced`.
+ * itself. Answer: `produced`; where the ref is that of a topic, always of all or none, `published`, or `refused` with `BACKLOG_FULL`
+ * or `TOO_MANY`.
  *
  * With `versioned` each of them is a commit to KV of its own: the first one, stored or not, has the version in the answer,
  * and those behind it count on from there.
@@ -235,6 +240,8 @@ export type Inspect =
   | InspectSchedule
   | { readonly kind: 'inspect'; readonly what: 'tokens' }
   | { readonly kind: 'inspect'; readonly what: 'channels' }
+  | { readonly kind: 'inspect'; readonly what: 'topics' }
+  | { readonly kind: 'inspect'; readonly what: 'topic'; readonly topic: string }
   | { readonly kind: 'inspect'; readonly what: 'channel'; readonly channel: string }
   /** As many channels as `limit` says, the oldest first; `after` is 0, or what the answer before gave as `next`. */
   | { readonly kind: 'inspect'; readonly what: 'overview'; readonly after: number; readonly limit: number }
@@ -384,6 +391,8 @@ export type Reply =
       /** Of the first message, where it was asked for. */
       readonly version?: number;
     }
+  /** How many messages that made, in all channels that are subscribed, and how many stood there already. */
+  | { readonly kind: 'published'; readonly stored: number; readonly deduplicated: number }
   /**
    * The positions of the leases that were no longer held; nothing of theirs had an effect. Then the positions of those
    * whose handlers read what no longer holds.

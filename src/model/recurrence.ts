@@ -8,7 +8,8 @@
  * - Every other pattern (such as one for each quarter of an hour) comes at every moment whose local time fits: not in a gap, and twice where the clocks
  *   show the same times twice.
  */
-import { Cron } from 'croner';
+import { createRequire } from 'node:module';
+import type * as Croner from 'croner';
 
 export type Recurrence =
   | {
@@ -80,7 +81,7 @@ export function checkCron(cron: string, timeZone: string): void {
   if (!cron.trim().startsWith('@') && (fields < 5 || fields > 7)) {
     throw new RangeError(`Cannot use "${cron}" as "cron": it has ${fields} fields; ${ALLOWED}`);
   }
-  let parsed: Cron;
+  let parsed: Croner.Cron;
   try {
     parsed = cronOf({ cron, timeZone });
   } catch (error) {
@@ -121,13 +122,17 @@ const timeZones = new Set<string>();
 
 /** The patterns that were used last: reading one takes longer than finding its next time, and each takes 80 KB. */
 const MAX_PATTERNS = 32;
-const patterns = new Map<string, Cron>();
+const patterns = new Map<string, Croner.Cron>();
 
-function cronOf({ cron, timeZone }: Extract<Recurrence, { readonly cron: string }>): Cron {
+/** Read with the first pattern: most programs have none, and some platforms find packages only when they are asked for. */
+let croner: typeof Croner | undefined;
+
+function cronOf({ cron, timeZone }: Extract<Recurrence, { readonly cron: string }>): Croner.Cron {
   const name = `${timeZone}\0${cron}`;
   let found = patterns.get(name);
   if (found === undefined) {
-    found = new Cron(cron, { timezone: timeZone, paused: true });
+    croner ??= createRequire(import.meta.url)('croner') as typeof Croner;
+    found = new croner.Cron(cron, { timezone: timeZone, paused: true });
     const [oldest] = patterns.keys();
     if (patterns.size >= MAX_PATTERNS && oldest !== undefined) patterns.delete(oldest);
   } else {

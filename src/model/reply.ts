@@ -19,6 +19,7 @@ const TAG = {
   kvConflict: 7,
   settledInPart: 8,
   producedVersions: 9,
+  published: 10,
 } as const;
 
 export interface ValueCodec {
@@ -49,6 +50,10 @@ export function writeReply(writer: ByteWriter, reply: Reply, values: ValueCodec)
       writer.varint(reply.pages.length);
       for (const page of reply.pages) writePage(writer, page);
       break;
+    case 'published':
+      writer.varint(reply.stored);
+      writer.varint(reply.deduplicated);
+      break;
     case 'kvCommitted':
       writer.varint(reply.version);
       break;
@@ -73,6 +78,8 @@ export function readReply(reader: ByteReader, values: ValueCodec): Reply {
       return { kind: 'produced', exceptions: readList(reader, readException) };
     case TAG.producedVersions:
       return { kind: 'produced', exceptions: readList(reader, readException), version: reader.varint() };
+    case TAG.published:
+      return { kind: 'published', stored: reader.varint(), deduplicated: reader.varint() };
     case TAG.settled:
       return { kind: 'settled', lost: readPositions(reader), conflicts: [] };
     case TAG.settledInPart:

@@ -4,6 +4,7 @@
  * ```
  * channel:GLOB:RIGHT[,RIGHT…]   produce, consume, read or admin on the channels whose names match
  * kv:PREFIX:r|w|r,w             reading or writing the keys whose first parts are these texts, with / between them
+ * topic:GLOB:publish|subscribe  publishing to the topics whose names match, or having channels subscribed to them
  * server:admin                  everything, access tokens and backups included
  * ```
  *
@@ -18,9 +19,12 @@ export type ChannelRight = (typeof CHANNEL_RIGHTS)[number];
 
 const KV_RIGHTS = ['r', 'w'] as const;
 
+const TOPIC_RIGHTS = ['publish', 'subscribe'] as const;
+
 export type Scope =
   | { readonly kind: 'channel'; readonly glob: string; readonly rights: readonly ChannelRight[] }
   | { readonly kind: 'kv'; readonly prefix: string; readonly rights: readonly (typeof KV_RIGHTS)[number][] }
+  | { readonly kind: 'topic'; readonly glob: string; readonly rights: readonly (typeof TOPIC_RIGHTS)[number][] }
   | { readonly kind: 'server' };
 
 /** A glob or prefix has at most this many characters, as a channel's name has. */
@@ -33,19 +37,20 @@ export function parseScope(text: string): Scope {
   const first = text.indexOf(':');
   const last = text.lastIndexOf(':');
   const kind = text.slice(0, Math.max(first, 0));
-  if ((kind !== 'channel' && kind !== 'kv') || first === last) {
+  if ((kind !== 'channel' && kind !== 'kv' && kind !== 'topic') || first === last) {
     throw new TypeError(
-      `Cannot use "${text}" as a scope: write channel:GLOB:produce|consume|read|admin, kv:PREFIX:r|w or server:admin`,
+      `Cannot use "${text}" as a scope: write channel:GLOB:produce|consume|read|admin, kv:PREFIX:r|w, topic:GLOB:publish|subscribe or server:admin`,
     );
   }
   const pattern = text.slice(first + 1, last);
-  if (pattern.length > MAX_PATTERN_CHARACTERS || (kind === 'channel' && pattern === '')) {
+  if (pattern.length > MAX_PATTERN_CHARACTERS || (kind !== 'kv' && pattern === '')) {
     throw new RangeError(
       `Cannot use "${text}" as a scope: a pattern has from 1 to ${MAX_PATTERN_CHARACTERS} characters`,
     );
   }
   const rights = text.slice(last + 1).split(',');
   if (kind === 'kv') return { kind, prefix: pattern, rights: knownRights(text, rights, KV_RIGHTS) };
+  if (kind === 'topic') return { kind, glob: pattern, rights: knownRights(text, rights, TOPIC_RIGHTS) };
   return { kind, glob: pattern, rights: knownRights(text, rights, CHANNEL_RIGHTS) };
 }
 
@@ -87,6 +92,7 @@ export interface Grant {
   readonly isAdmin: boolean;
   readonly channels: readonly Extract<Scope, { kind: 'channel' }>[];
   readonly keys: readonly KeyGrant[];
+  readonly topics: readonly Extract<Scope, { kind: 'topic' }>[];
 }
 
 /** Rights on the keys of KV that begin with these bytes. */
@@ -96,9 +102,9 @@ interface KeyGrant {
 }
 
 /** Of a session whose way in is proof enough. */
-export const EVERYTHING: Grant = { isAdmin: true, channels: [], keys: [] };
+export const EVERYTHING: Grant = { isAdmin: true, channels: [], keys: [], topics: [] };
 
-export const NOTHING: Grant = { isAdmin: false, channels: [], keys: [] };
+export const NOTHING: Grant = { isAdmin: false, channels: [], keys: [], topics: [] };
 
 /** What the scopes allow together. @throws TypeError, RangeError when one of them is none */
 export function grantOf(scopes: readonly string[]): Grant {
@@ -106,6 +112,7 @@ export function grantOf(scopes: readonly string[]): Grant {
   return {
     isAdmin: parsed.some(({ kind }) => kind === 'server'),
     channels: parsed.filter((scope) => scope.kind === 'channel'),
+    topics: parsed.filter((scope) => scope.kind === 'topic'),
     keys: parsed
       .filter((scope) => scope.kind === 'kv')
       .map(({ prefix, rights }) => ({ prefix: keyPrefix(prefix), rights })),
@@ -115,6 +122,11 @@ export function grantOf(scopes: readonly string[]): Grant {
 /** Whether the key may be read, or written. */
 export function mayUseKey({ isAdmin, keys }: Grant, key: Uint8Array, right: (typeof KV_RIGHTS)[number]): boolean {
   return isAdmin || keys.some(({ prefix, rights }) => rights.includes(right) && startsWith(key, prefix));
+}
+
+/** Whether the topic may be published to, or subscribed to. */
+export function mayUseTopic({ isAdmin, topics }: Grant, name: string, right: (typeof TOPIC_RIGHTS)[number]): boolean {
+  return isAdmin || topics.some(({ glob, rights }) => rights.includes(right) && matchesGlob(glob, name));
 }
 
 /** Whether all keys from `from` (included) to `to` (excluded) may be read. */

@@ -51,7 +51,9 @@ export const limitCases: readonly ApiCase[] = [
   ],
   [
     'groups with a concurrency, and without a limit, take more at a time',
-    async ({ channel }) => {
+    async ({ channel, runsOnce }) => {
+      // Where connections are cut a message may become a suspect, and wait for a client whose handlers have ended.
+      if (!runsOnce) return;
       for (const [concurrency, most] of [
         [2, 2],
         [Infinity, 4],
@@ -148,7 +150,7 @@ export const limitCases: readonly ApiCase[] = [
   ],
   [
     'the concurrency of a channel holds over all consumers, and can be changed',
-    async ({ channel, open, nameOf }) => {
+    async ({ channel, open, nameOf, runsOnce }) => {
       const jobs = channel<number>('jobs', { limits: { concurrency: 2 } });
       const gate = new Gate();
       await jobs.produceAll([1, 2, 3, 4, 5, 6]);
@@ -156,6 +158,8 @@ export const limitCases: readonly ApiCase[] = [
       const other = (await open()).channel<number>(nameOf('jobs'));
       await other.consume((number) => gate.enter(number), { concurrency: 5 });
       await until(() => gate.started.length >= 2, 'as many as may');
+      // Where connections are cut a message may become a suspect, and wait for a client whose handlers have ended.
+      if (!runsOnce) return;
       assertLike(await jobs.inspect(), { leased: 2, ready: 4 });
       await other.configure({ limits: { concurrency: 4 } });
       await until(() => gate.started.length >= 4, 'two more');

@@ -22,6 +22,7 @@ import { limitCases } from './api-conformance-limits.ts';
 import { manageCases } from './api-conformance-manage.ts';
 import { produceCases } from './api-conformance-produce.ts';
 import { scheduleCases } from './api-conformance-schedules.ts';
+import { topicCases } from './api-conformance-topics.ts';
 import type { ConformanceCase } from './store-conformance.ts';
 
 /** A store as applications reach it; it may be the same for all cases, which use channels of their own. */
@@ -55,6 +56,7 @@ export function apiConformance(factory: ApiFactory, options: ApiConformanceOptio
     ...limitCases,
     ...batchCases,
     ...eventCases,
+    ...topicCases,
     ...kvCases,
     ...countsCases,
     ...scheduleCases,

@@ -202,7 +202,8 @@ const isCommand = anyOf(
   fields({ kind: oneOf('backup'), id: isCount, part: isCount, stop: isFlag }),
   fields({ kind: oneOf('await'), id: isId, stop: isFlag }),
   fields({ kind: oneOf('watch'), channel: isName }),
-  fields({ kind: oneOf('inspect'), what: oneOf('channels', 'tokens') }),
+  fields({ kind: oneOf('inspect'), what: oneOf('channels', 'tokens', 'topics') }),
+  fields({ kind: oneOf('inspect'), what: oneOf('topic'), topic: isName }),
   fields({ kind: oneOf('inspect'), what: oneOf('channel'), channel: isText }),
   fields({ kind: oneOf('inspect'), what: oneOf('group'), channel: isText, group: isText }),
   fields({ kind: oneOf('inspect'), what: oneOf('groups'), channel: isText, after: isCount, limit: isCount }),
@@ -287,6 +288,9 @@ const isCommand = anyOf(
     limit: isLimit,
     channel: optional(isText),
   }),
+  fields({ kind: oneOf('declareTopic'), ref: isCount, topic: isName }),
+  fields({ kind: oneOf('subscribe'), topic: isName, channel: isName, policy: isPolicy }),
+  fields({ kind: oneOf('unsubscribe'), topic: isName, channel: isName }),
   fields({ kind: oneOf('retainEvents'), count: isEventCount, ageMs: isDuration }),
 );
 

@@ -12,8 +12,13 @@ import { MAX_BULKS } from '#holdfast/machine/bulks.js';
 import { MAX_LIST } from '#holdfast/machine/inspect.js';
 import { MAX_LOG_LINE_CHARACTERS, MAX_LOG_LINES, MAX_PROGRESS_BYTES } from '#holdfast/machine/notes.js';
 import { MAX_LABEL_CHARACTERS, MAX_SCOPES } from '#holdfast/model/access-token.js';
+import { MAX_COPIES, MAX_SUBSCRIPTIONS, MAX_TOPICS } from '#holdfast/model/topic.js';
 import { MAX_PRIORITY } from '#holdfast/model/block.js';
-import { MAX_FAILURE_MESSAGE_CHARACTERS, MAX_FAILURE_STACK_CHARACTERS } from '#holdfast/model/command.js';
+import {
+  MAX_EVENTS_KEPT,
+  MAX_FAILURE_MESSAGE_CHARACTERS,
+  MAX_FAILURE_STACK_CHARACTERS,
+} from '#holdfast/model/command.js';
 import { MAX_DURATION_MS } from '#holdfast/model/duration.js';
 import { DEFAULT_DEDUPLICATION_MS, DEFAULT_POLICY, DEFAULT_SETTINGS, type Retention } from '#holdfast/model/policy.js';
 import { HAPPENINGS, nextState, STATES } from '#holdfast/model/states.js';
@@ -117,6 +122,9 @@ describe('docs/guarantees.md', () => {
       "entries of a message's history": String(HISTORY_LENGTH),
       'characters of an error that is kept, and of its stack': `${MAX_FAILURE_MESSAGE_CHARACTERS}, ${MAX_FAILURE_STACK_CHARACTERS}`,
       'a duration': `${MAX_DURATION_MS / (365 * 86_400_000)} years`,
+      'messages of a batch, and of all batches of a consumer at a time': `${constant('api/consumer.ts', 'MAX_BATCH_SIZE')}, ${constant('api/consumer.ts', 'MAX_CONCURRENCY')}`,
+      'subscriptions of a topic, topics of a space, and messages that one publish or commit makes of a topic': `${MAX_SUBSCRIPTIONS}, ${MAX_TOPICS}, ${MAX_COPIES}`,
+      'events that a space keeps, at most': String(MAX_EVENTS_KEPT),
       'access tokens of a space, and scopes of one': `${MAX_ACCESS_TOKENS}, ${MAX_SCOPES}`,
       "characters of a token's label, and of a scope's glob or prefix": `${MAX_LABEL_CHARACTERS}, ${constant('model/scopes.ts', 'MAX_PATTERN_CHARACTERS')}`,
       "minutes of a channel's metrics, and days of usage": `${METRICS_MINUTES}, ${USAGE_DAYS}`,

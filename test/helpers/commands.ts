@@ -294,8 +294,22 @@ export const commands: fc.Arbitrary<Command> = fc.oneof(
     expiresInMs: fc.option(fc.integer({ min: 1, max: 10 ** 9 }), { nil: undefined }),
   }),
   fc.record({ kind: fc.constant('revokeToken' as const), id: tokenId }),
+  fc.record({ kind: fc.constant('declareTopic' as const), ref: small, topic: name }),
+  fc
+    .record({ topic: name, channel: name, policy })
+    .map(({ topic, channel, policy: { attempts, dedupe, deadLetter } }) => ({
+      kind: 'subscribe' as const,
+      topic,
+      channel,
+      policy: { ...DEFAULT_POLICY, maxAttempts: attempts, dedupe, deadLetter },
+    })),
+  fc.record({ kind: fc.constant('unsubscribe' as const), topic: name, channel: name }),
+  fc.record({ kind: fc.constant('inspect' as const), what: fc.constant('topic' as const), topic: name }),
   fc.record({ kind: fc.constant('retainEvents' as const), count: fc.nat({ max: 1_000_000 }), ageMs: fc.nat() }),
-  fc.record({ kind: fc.constant('inspect' as const), what: fc.constantFrom('channels' as const, 'tokens' as const) }),
+  fc.record({
+    kind: fc.constant('inspect' as const),
+    what: fc.constantFrom('channels' as const, 'tokens' as const, 'topics' as const),
+  }),
   fc.record({ kind: fc.constant('inspect' as const), what: fc.constant('channel' as const), channel: name }),
   fc.record({ kind: fc.constant('inspect' as const), what: fc.constant('group' as const), channel: name, group: name }),
   fc.record({
@@ -412,6 +426,7 @@ export const replies: fc.Arbitrary<Reply> = fc.oneof(
     ),
   }),
   fc.record({ kind: fc.constant('kvCommitted' as const), version: count }),
+  fc.record({ kind: fc.constant('published' as const), stored: count, deduplicated: count }),
   fc.constant({ kind: 'kvConflict' as const }),
   fc.record({
     kind: fc.constant('value' as const),

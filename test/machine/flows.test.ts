@@ -337,6 +337,50 @@ describe('a child that is dead', () => {
   });
 });
 
+describe('a child that is retried or removed', () => {
+  const retry = (client: MachineClient, id: string): unknown =>
+    client.ask({ kind: 'manage', id: parseMessageId(id), action: 'retry' });
+  const remove = (client: MachineClient, id: string): unknown =>
+    client.ask({ kind: 'manage', id: parseMessageId(id), action: 'remove' });
+
+  test('is waited for again by parents that still wait, with its new result', () => {
+    const bench = start();
+    const { run, client } = bench;
+    const { ids } = addFlow(run, client, family(bench, 2));
+    const [first, second] = client.take() as [Delivered, Delivered];
+    ackWith(client, first, 'old');
+    expect(retry(client, ids[1] as string)).toEqual({ kind: 'done' });
+    ackWith(client, second, 2);
+    run.reload();
+    const [again] = taken(client, [ids[1] as string]) as [Delivered];
+    ackWith(client, again, 'new');
+    const [parent] = taken(client, [ids[0] as string]) as [Delivered];
+    expect(resultsOf(client, parent)).toEqual(['new', 2]);
+    client.ack(parent);
+    expect(retry(client, ids[0] as string)).toEqual({ kind: 'done' });
+    expect(childrenOf(client, (client.take() as [Delivered])[0])).toEqual([]);
+    expectNoTrace(run);
+  });
+
+  test('keeps its result for its parents when it is removed, and counts as cancelled if it has none', () => {
+    const bench = start();
+    const { run, client, children } = bench;
+    const { ids } = addFlow(run, client, family(bench, 2, { onFailure: 'ignore' }));
+    const [first, second] = client.take() as [Delivered, Delivered];
+    ackWith(client, first, 'kept');
+    expect(remove(client, ids[1] as string)).toEqual({ kind: 'done' });
+    client.window(CHILDREN, children, 0);
+    client.settle(second, { kind: 'release' });
+    expect(remove(client, ids[2] as string)).toEqual({ kind: 'done' });
+    run.reload();
+    const [parent] = taken(client, [ids[0] as string]) as [Delivered];
+    expect(childrenOf(client, parent)).toMatchObject([{ state: 'completed' }, { state: 'cancelled' }]);
+    expect(resultsOf(client, parent)).toEqual(['kept', undefined]);
+    client.ack(parent);
+    expectNoTrace(run);
+  });
+});
+
 describe('a parent', () => {
   test('that is dead keeps the results of its children as long as it is kept', () => {
     const bench = start({}, { maxAttempts: 1 });
@@ -424,6 +468,22 @@ describe('a parent', () => {
     client.ack(parent);
     client.ask({ kind: 'control', channel: 'parents', action: 'configure', settings: NOTHING_KEPT });
     expectNoTrace(run);
+  });
+
+  test('that is given time to end takes its children along in the end, over a restart', () => {
+    const bench = start();
+    const { run, client, parents, children } = bench;
+    client.window(CHILDREN, children, 0);
+    const id = client.produce(parents);
+    const [lease] = client.take() as [Delivered];
+    const { ids } = addFlow(run, client, [{ ref: children, below: ['top'] }], id);
+    client.started([lease]);
+    client.ask({ kind: 'manage', id: parseMessageId(id), action: 'cancel', children: true, deadlineMs: 5_000 });
+    expect(messageOf(client, ids[0] as string)).toMatchObject({ state: 'ready' });
+    run.reload();
+    run.advance(10_000);
+    expect(messageOf(client, id)).toMatchObject({ state: 'cancelled' });
+    expect(messageOf(client, ids[0] as string)).toMatchObject({ state: 'cancelled' });
   });
 
   test('expires while it waits', () => {

@@ -466,3 +466,59 @@ describe('a flow over channels of which some are not allowed', () => {
     expect(messageOf(rig.trusted, below)).toMatchObject({ state: 'cancelled' });
   });
 });
+
+describe('topics', () => {
+  const POLICY = { ...DEFAULT_POLICY, deadLetter: 'secret' };
+
+  test('are for those who may publish, or subscribe, and no right on a channel does', () => {
+    const rig = start();
+    const subscribe = { kind: 'subscribe', topic: 'news', channel: 'mail', policy: DEFAULT_POLICY } as const;
+    const refused = [
+      rig.with('channel:*:produce,consume,read,admin').ask(subscribe),
+      rig.with('topic:news:publish', 'channel:mail:produce').ask(subscribe),
+      rig.with('topic:news:subscribe').ask(subscribe),
+      rig.with('topic:news:subscribe', 'channel:mail:produce').ask({ ...subscribe, policy: POLICY }),
+      rig.with('topic:new:subscribe').ask({ kind: 'unsubscribe', topic: 'news', channel: 'mail' }),
+      rig.with('topic:news:publish').ask({ kind: 'inspect', what: 'topic', topic: 'news' }),
+    ];
+    for (const reply of refused) expect(reply).toMatchObject({ kind: 'refused', code: 'FORBIDDEN' });
+    expect(rig.trusted.ask({ kind: 'inspect', what: 'topics' })).toEqual({ kind: 'value', value: [] });
+    expect(rig.with('topic:n*:subscribe', 'channel:mail:produce').ask(subscribe)).toEqual({ kind: 'done' });
+    expect(rig.with('topic:news:publish').ask({ kind: 'inspect', what: 'topics' })).toMatchObject({ value: ['news'] });
+    expect(rig.with('topic:other:publish').ask({ kind: 'inspect', what: 'topics' })).toMatchObject({ value: [] });
+  });
+
+  test('are published to with that right alone, also along with an ack or a commit', () => {
+    const rig = start();
+    rig.trusted.ask({ kind: 'subscribe', topic: 'news', channel: 'mail', policy: DEFAULT_POLICY });
+    const publish = (client: MachineClient) => {
+      client.ask({ kind: 'declareTopic', ref: 5, topic: 'news' });
+      const produced = [{ kind: 'produce' as const, ref: 5, blocks: [blockOf([rig.run.newId()], [{}])] }];
+      const commit = client.ask({ kind: 'kvCommit', checks: [], mutations: [], produced });
+      return [
+        commit,
+        client.ask({ kind: 'produce', ref: 5, atomic: true, blocks: [blockOf([rig.run.newId()], [{}])] }),
+      ];
+    };
+    for (const reply of publish(rig.with('channel:*:produce', 'topic:news:subscribe')))
+      expect(reply).toMatchObject({ kind: 'refused', code: 'FORBIDDEN' });
+    expect(viewOf(rig.trusted, 'mail').ready).toBe(1);
+    expect(publish(rig.with('topic:news:publish')).map(({ kind }) => kind)).toEqual(['kvCommitted', 'published']);
+    expect(viewOf(rig.trusted, 'mail').ready).toBe(3);
+  });
+
+  test('do not stand where only a channel may: in a window, a flow, a schedule, or beside children', () => {
+    const { run, trusted: client } = start();
+    client.ask({ kind: 'declareTopic', ref: 5, topic: 'news' });
+    client.ask({ kind: 'subscribe', topic: 'news', channel: 'mail', policy: DEFAULT_POLICY });
+    const produced = [{ kind: 'produce' as const, ref: 5, blocks: [blockOf([run.newId()], [{}])] }];
+    expect(client.ask({ kind: 'window', consumer: 7, ref: 5, size: 1 })).toMatchObject({ code: 'PROTOCOL' });
+    expect(client.ask({ kind: 'flow', produced, edges: [], under: undefined })).toMatchObject({ code: 'PROTOCOL' });
+    const ref = client.declare('parents', { maxAttempts: 1 });
+    const id = client.produce(ref);
+    client.window(8, ref, 1);
+    const lease = client.take().find((one) => one.id === id) as Delivered;
+    client.settle(lease, { kind: 'wait', edges: [] }, produced);
+    expect(messageOf(client, id)).toMatchObject({ state: 'dead', failure: { name: 'WRONG_STATE' } });
+  });
+});

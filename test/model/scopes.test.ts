@@ -43,6 +43,8 @@ describe('parseScope()', () => {
     'channel:',
     'channel:mail',
     'channel::read',
+    'topic::publish',
+    'topic:news:produce',
     'channel:mail:',
     'channel:mail:write',
     'channel:mail:Read',

@@ -19,6 +19,8 @@ function plantInCommit(
 const NOTHING: Omit<Content, 'now' | 'brokerHost'> = {
   transitions: [],
   packs: [],
+  published: [],
+  topicStates: [],
   erasedPacks: [],
   sparsePacks: [],
   pages: [],
@@ -61,6 +63,13 @@ function isClaimedBefore(seq: number, history: readonly SimRecord[]): boolean {
     (record) =>
       record.kind === 'commit' && record.content.transitions.some((one) => one.what === 'claimed' && one.seq === seq),
   );
+}
+
+/** Whether a commit keeps the answer that came later. */
+function isKeptIn(one: SimRecord, { session, request }: Of<'replied'>): boolean {
+  if (one.kind !== 'commit') return false;
+  const own = one.content.sessions.filter(({ id }) => id === session);
+  return own.some(({ answers }) => answers.some(([kept]) => kept === request));
 }
 
 /** Takes a lease away that was held to the end: as soon as its handler runs, or behind a takeover in the midst of that. */
@@ -474,11 +483,15 @@ describe('the checker', () => {
         .flatMap((one) => (one.kind === 'commit' ? one.content.sessions : []))
         .at(-1)?.host;
       if (host === undefined) throw new Error('nobody is there yet');
-      return history.toSpliced(commit + 1, 0, {
+      const idle: SimRecord = {
         kind: 'idle',
         at: record.at + 9_000,
         consumers: [{ channel: name, host, sinceMs: record.at + 1 }],
-      });
+      };
+      const changed = [...history.slice(0, commit + 1), idle];
+      // The session may have ended by then, or its client may not have had its first one.
+      if (!found(changed).includes('S17')) throw new Error('it may wait');
+      return changed;
     });
     expect(found(planted)).toContain('S17');
   });
@@ -637,8 +650,10 @@ describe('the checker', () => {
 
   test('S22: a request that gets another answer than before', async () => {
     const heard = await inAny((history) =>
-      plant(history, 'replied', (record) =>
-        record.reply.includes('settled') ? { ...record, reply: '{"kind":"done"}' } : undefined,
+      plant(history, 'replied', (record, before) =>
+        record.reply.includes('settled') && before.some((one) => isKeptIn(one, record))
+          ? { ...record, reply: '{"kind":"done"}' }
+          : undefined,
       ),
     );
     expect(found(heard)).toEqual(['S22']);
@@ -655,6 +670,28 @@ describe('the checker', () => {
       return history.toSpliced(commit + 1, 0, { ...record, content: { ...record.content, ...NOTHING, sessions } });
     });
     expect(found(stored)).toContain('S22');
+  });
+
+  test('S23: a channel that misses what is published, one that should not have it, and a wrong receipt', async () => {
+    const isShared = ({ channels }: Content['published'][number]): boolean => channels.length > 1;
+    const inPublished = (change: (published: Content['published'][number]) => Content['published'][number]) =>
+      inAny((history) =>
+        plant(history, 'commit', (record) => {
+          const { content } = record;
+          const { published } = content;
+          if (!published.some(isShared) || content.topicStates.length > 0) return undefined;
+          return { ...record, content: { ...content, published: published.map(change) } };
+        }),
+      );
+    const missed = await inPublished((one) => ({ ...one, channels: one.channels.slice(1) }));
+    const invented = await inPublished((one) => ({ ...one, channels: [...one.channels, 999] }));
+    const late = await inPublished((one) => ({ ...one, seqs: [...one.seqs, 999_999] }));
+    const counted = await inAny((history) =>
+      plant(history, 'publish.answered', (record) =>
+        record.stored > 0 ? { ...record, stored: record.stored - 1 } : undefined,
+      ),
+    );
+    expect([missed, invented, late, counted].map(found)).toEqual([['S23'], ['S23'], ['S23'], ['S23']]);
   });
 
   test('L1 to L3: no rest, a slow start, and records that stay', async () => {

@@ -5,10 +5,11 @@ import { jobs } from './groups/jobs.ts';
 import { kv } from './groups/kv.ts';
 import { socket, tcp } from './groups/processes.ts';
 import { schedules } from './groups/schedules.ts';
+import { talk } from './groups/talk.ts';
 import { takeover } from './groups/takeover.ts';
 import { thread } from './groups/thread.ts';
 
-const GROUPS: readonly Group[] = [embedded, socket, tcp, thread, takeover, kv, jobs, schedules];
+const GROUPS: readonly Group[] = [embedded, socket, tcp, thread, takeover, kv, jobs, schedules, talk];
 
 export function groupNames(): string[] {
   return GROUPS.map(({ name }) => name);

@@ -55,11 +55,14 @@ const KINDS = [
   ...Array<'declare'>(3).fill('declare'),
   ...(['started', 'holding', 'extend', 'annotate', 'control', 'manage', 'await', 'watch', 'inspect'] as const),
   ...(['inspect', 'createToken', 'revokeToken', 'retainEvents', 'backup'] as const),
+  ...(['declareTopic', 'subscribe', 'subscribe', 'unsubscribe'] as const),
   ...Array<'kvCommit'>(5).fill('kvCommit'),
   ...Array<'kvRead'>(3).fill('kvRead'),
   'kvWatch' as const,
   ...Array<'flow'>(4).fill('flow'),
 ];
+
+const TOPICS = ['t', 'topic'] as const;
 
 export interface Identity {
   readonly session: string;
@@ -192,6 +195,12 @@ export class Traffic {
           scopes: [pick(['server:admin', 'channel:*:produce,read', 'channel:a:consume', 'kv:a:r'])],
           expiresInMs: chance(0.5) ? 1 + below(1_000) : undefined,
         };
+      case 'declareTopic':
+        return { kind: 'declareTopic', ref: this.#ref(), topic: pick(TOPICS) };
+      case 'subscribe':
+        return { kind: 'subscribe', topic: pick(TOPICS), channel: this.#channel(), policy: this.#policy() };
+      case 'unsubscribe':
+        return { kind: 'unsubscribe', topic: pick(TOPICS), channel: this.#channel() };
       case 'retainEvents':
         return { kind: 'retainEvents', count: below(1_000_001), ageMs: below(100_000) };
       case 'revokeToken':
@@ -209,16 +218,16 @@ export class Traffic {
   #inspect(): Command {
     const { below, chance, pick } = this.#dice;
     const channel = this.#channel();
-    switch (below(11)) {
+    switch (below(12)) {
       case 0:
         return { kind: 'inspect', what: 'channels' };
-      case 1: {
+      case 6: {
         const [from, to] = [pick([undefined, 0, this.#number()]), pick([undefined, 8.64e15, this.#number()])];
         const stepMs = pick([undefined, 60_000, 86_400_000]);
         const some = { after: this.#number(), limit: 1 + below(2_000), from, to, stepMs };
         return { kind: 'inspect', what: 'metrics', channel: chance(0.5) ? channel : undefined, ...some };
       }
-      case 2: {
+      case 7: {
         const [from, to] = [pick([undefined, -8.64e15, this.#number()]), pick([undefined, 8.64e15, this.#number()])];
         const after = pick([undefined, new Uint8Array(32).fill(below(256))]);
         return {
@@ -231,26 +240,26 @@ export class Traffic {
           after,
         };
       }
-      case 3:
+      case 1:
         return { kind: 'inspect', what: 'tokens' };
-      case 4:
+      case 2:
         return { kind: 'inspect', what: 'channel', channel };
-      case 5:
+      case 3:
         return { kind: 'inspect', what: 'overview', after: this.#number(), limit: 1 + below(2_000) };
-      case 6:
+      case 4:
         return { kind: 'inspect', what: 'message', id: this.#id() };
-      case 7:
-        return { kind: 'inspect', what: 'children', ...this.#lease(), offset: this.#number(), limit: 1 + below(200) };
       case 8:
+        return { kind: 'inspect', what: 'children', ...this.#lease(), offset: this.#number(), limit: 1 + below(200) };
+      case 9:
         return {
           kind: 'inspect',
           what: 'flow',
           id: this.#id(),
-          offset: below(11),
+          offset: below(9),
           limit: 1 + below(2_000),
           depth: below(30),
         };
-      case 9: {
+      case 5: {
         const after = pick([undefined, { at: 0 }, { commit: this.#number(), index: this.#number() }]);
         return {
           kind: 'inspect',

@@ -10,6 +10,7 @@ import { LIFE } from './invariants/life.ts';
 import { LIMITS } from './invariants/limits.ts';
 import { NO_LOSS } from './invariants/no-loss.ts';
 import { ORDER } from './invariants/order.ts';
+import { PUBLISH } from './invariants/publish.ts';
 import { REST } from './invariants/rest.ts';
 import { RETRIES } from './invariants/retries.ts';
 import { SCHEDULES } from './invariants/schedules.ts';
@@ -38,6 +39,7 @@ const INVARIANTS: readonly Invariant[] = [
   ...DEDUPE,
   ...ORDER,
   ...LIMITS,
+  ...PUBLISH,
   ...RETRIES,
   ...REST,
   ...LIFE,
@@ -125,6 +127,8 @@ export class Checker implements Seen {
       case 'handler.started':
         this.starts.set(record.token, record);
         this.conflicts.delete(record.token);
+        // What it produced before, it has not produced.
+        if (record.isRerun === true) this.effects.delete(record.token);
         break;
       case 'handler.ended':
         if (record.result !== undefined) this.returned.set(record.token, record.result);

@@ -28,6 +28,10 @@ import { readUsage } from '../../machine/usage-report.ts';
 export interface CommitContent {
   readonly transitions: readonly Transition[];
   readonly packs: readonly PackContent[];
+  /** What was published: the channels that have it, and the numbers of the messages there. */
+  readonly published: readonly { readonly channels: readonly number[]; readonly seqs: readonly number[] }[];
+  /** Who is subscribed to the one topic, by each writing of its record. */
+  readonly topicStates: readonly (readonly number[])[];
   readonly erasedPacks: readonly number[];
   /** Packs that were written anew with only these messages. */
   readonly sparsePacks: readonly { readonly pack: number; readonly kept: readonly number[] }[];
@@ -227,6 +231,8 @@ export class CommitReader {
     const content: Growing<CommitContent> = {
       transitions: [],
       packs: [],
+      published: [],
+      topicStates: [],
       erasedPacks: [],
       sparsePacks: [],
       pages: [],
@@ -346,6 +352,9 @@ export class CommitReader {
         content.templates.push({ number: layout.numberAt(key, 0), content: canonical(decode(reader.payload)) });
         break;
       }
+      case KIND.topic:
+        content.topicStates.push(subscribedIn(value));
+        break;
       case KIND.pack: {
         const number = layout.numberAt(key, 0);
         // Packs of replaced payloads have numbers below zero.
@@ -378,7 +387,7 @@ export class CommitReader {
     else if (kind === KIND.group) {
       const name = new TextDecoder().decode(this.layout.bytesBehind(key, 1));
       content.groups.push({ channel: this.layout.numberAt(key, 0), key: name, paused: false, heldUntil: 0 });
-    }
+    } else if (kind === KIND.topic) content.topicStates.push([]);
   }
 
   #entry(content: Growing<CommitContent>, key: Uint8Array, stored: StoredContent | undefined): void {
@@ -484,26 +493,57 @@ function readPayloads(content: Growing<CommitContent>, pack: number, value: Uint
   }
 }
 
-/** The version of a pack that holds a whole block; see `machine/pack.ts`. */
+/** The versions of a pack that holds a whole block, of one channel or of several; see `machine/pack.ts`. */
 const WHOLE_PACK = 1;
+const FANNED_PACK = 3;
 
 function readPack(content: Growing<CommitContent>, pack: number, value: Uint8Array): void {
   const header = new ByteReader(value);
-  if (header.u8() !== WHOLE_PACK) {
+  const version = header.u8();
+  if (version !== WHOLE_PACK && version !== FANNED_PACK) {
     content.sparsePacks.push({ pack, kept: openPack(value).indexes.map((index) => pack + index) });
     return;
   }
   const producedAt = header.f64();
   const channel = header.varint();
-  const reader = new BlockReader(value, header.at);
-  const items: ItemContent[] = [];
-  for (let i = 0; reader.next(); i++) {
-    const { delayMs, dueAt, priority, lifo, dedupe, group, cost, schedule } = reader;
-    const text = canonical(decode(reader.payload));
-    const id = messageIdText(reader.id);
-    const undelivered = reader.undelivered ? BlockReader.undeliveredOf(reader.item).map(keyText) : [];
-    const options = { delayMs, dueAt, priority, lifo, dedupe, group, cost, undelivered, schedule };
-    items.push({ seq: pack + i, id, content: text, ...options });
+  const copies = version === FANNED_PACK ? Array.from({ length: header.varint() }, () => header.varint()) : [channel];
+  const { count } = new BlockReader(value, header.at);
+  if (version === FANNED_PACK) {
+    const seqs = Array.from({ length: count * copies.length }, (_, i) => pack + i);
+    content.published.push({ channels: copies, seqs });
   }
-  content.packs.push({ pack, channel, producedAt, items });
+  copies.forEach((each, copy) => {
+    const reader = new BlockReader(value, header.at);
+    const items: ItemContent[] = [];
+    for (let i = 0; reader.next(); i++) {
+      const { delayMs, dueAt, priority, lifo, dedupe, group, cost, schedule } = reader;
+      const text = canonical(decode(reader.payload));
+      const id = messageIdText(nthId(reader.id, copy));
+      const undelivered = reader.undelivered ? BlockReader.undeliveredOf(reader.item).map(keyText) : [];
+      const seq = pack + copy * count + i;
+      const options = { delayMs, dueAt, priority, lifo, dedupe, group, cost, undelivered, schedule };
+      items.push({ seq, id, content: text, ...options });
+    }
+    content.packs.push({ pack, channel: each, producedAt, items });
+  });
+}
+
+/** The id of a copy: its last four bytes count on. */
+function nthId(id: Uint8Array, copy: number): Uint8Array {
+  const bytes = Buffer.from(id);
+  bytes.writeUInt32BE((bytes.readUInt32BE(12) + copy) % 2 ** 32, 12);
+  return bytes;
+}
+
+/** The channels in the record of a topic. */
+function subscribedIn(value: Uint8Array): number[] {
+  const reader = new ByteReader(value, 1);
+  reader.text();
+  return Array.from({ length: reader.varint() }, () => {
+    const channel = reader.varint();
+    // Its policy, and since when.
+    reader.varint();
+    reader.f64();
+    return channel;
+  });
 }

@@ -7,6 +7,8 @@ export function describe(record: SimRecord): string {
       const to = record.withToken === undefined ? '' : ` with the ack of ${record.withToken}`;
       return `${record.process} produces #${record.op} to ${record.channel}${to}: ${record.messages.map(({ id }) => id).join(' ')}`;
     }
+    case 'publish.answered':
+      return `#${record.op} is in ${record.stored} channels`;
     case 'produce.answered': {
       const receipts = record.receipts.map(({ id, deduplicated }) => (deduplicated ? `same as ${id}` : id)).join(' ');
       return `#${record.op} is ${record.outcome} ${record.code ?? ''}${receipts}`;

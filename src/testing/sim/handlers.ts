@@ -5,6 +5,7 @@ import { deadLetter, rateLimited, retry, snooze } from '../../api/outcomes.ts';
 import { canonical } from './commit-content.ts';
 import { workOnChildren } from './flow-work.ts';
 import { workOnEntriesWithAck } from './kv-work.ts';
+import { publishWithAck } from './topic-work.ts';
 import type { Content, Load, OpenChannel, Workplace } from './world.ts';
 
 export function handlerOf(worker: Workplace, open: OpenChannel, load: Load): Handler<Content, unknown> {
@@ -62,6 +63,9 @@ async function handle(
   if (content.fate === 'throws') throw failure('It always throws');
   if (outcomeOfChildren !== undefined && !chance.happens(0.1)) return outcomeOfChildren;
   if (open.plan.followUps !== undefined && chance.happens(0.4)) followUp(worker, open.plan.followUps, context);
+  if (chance.happens(sim.scenario.topicShare / 2)) {
+    publishWithAck(worker, (topic, published) => context.tx.produce(topic, published), context.token);
+  }
   if (chance.happens(sim.scenario.kvShare)) await workOnEntriesWithAck(worker, context);
   return outcome(worker, context, answer);
 }
@@ -111,7 +115,7 @@ function followUp(worker: Workplace, name: string, context: HandlerContext): voi
   }
 }
 
-function die({ sim, process }: Workplace): Promise<never> {
+export function die({ sim, process }: Workplace): Promise<never> {
   sim.reached('a handler kills its process');
   sim.kill(process);
   return new Promise(() => {});
@@ -122,7 +126,7 @@ async function hang({ sim, process }: Workplace, signal: AbortSignal): Promise<v
 }
 
 /** An error without a stack, which would cost time and differ from machine to machine. */
-function failure(message: string): Error {
+export function failure(message: string): Error {
   const error = new Error(message);
   delete error.stack;
   return error;

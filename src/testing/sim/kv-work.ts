@@ -56,7 +56,7 @@ export async function workOnEntries(worker: Workplace, open: OpenChannel): Promi
 }
 
 /** Reads and writes with the ack; all of it must be there exactly if the ack is. */
-export async function workOnEntriesWithAck(worker: Workplace, { tx }: HandlerContext): Promise<void> {
+export async function workOnEntriesWithAck(worker: Workplace, { tx }: Pick<HandlerContext, 'tx'>): Promise<void> {
   const { chance, process } = worker;
   if (chance.happens(0.7)) {
     const key = plainKey(chance);

@@ -82,6 +82,9 @@ export interface Impossible {
   readonly was: LedgerState | 'unknown';
 }
 
+/** What happens to a message that stays where it is. */
+const STAYS: ReadonlySet<Happening> = new Set(['updated', 'progress', 'logged']);
+
 const LEAVES_LEASE: ReadonlySet<Happening> = new Set(['acked', 'nacked', 'released', 'leaseLost', 'snoozed', 'failed']);
 
 const ENDS: ReadonlySet<Happening> = new Set([
@@ -154,10 +157,9 @@ export class Ledger {
     }
     for (const { number, policy } of content.policies) this.policies.set(number, policy);
     for (const { pack, channel, producedAt, items } of content.packs) {
-      this.#bySeqInPack.set(
-        pack,
-        items.map(({ seq }) => seq),
-      );
+      // What was published to several channels is one pack with messages of all of them.
+      const before = this.#bySeqInPack.get(pack) ?? [];
+      this.#bySeqInPack.set(pack, [...before, ...items.map(({ seq }) => seq)]);
       for (const item of items) {
         this.#items.set(item.seq, { item, channel, producedAt });
         this.#packs.set(item.seq, pack);
@@ -260,7 +262,7 @@ export class Ledger {
     if (live !== undefined) message.policy = live.policy;
     if (live?.failure !== undefined) message.failure = live.failure;
     message.touchedAt = at;
-    if (!CHANGES_NOTHING.has(what)) {
+    if (!STAYS.has(what)) {
       if (message.blockedAt !== undefined) this.wentOn.push({ what, since: message.blockedAt });
       message.blockedAt = what === 'blocked' ? at : undefined;
     }
@@ -416,9 +418,6 @@ function stateAfter(what: Happening): LedgerState {
 }
 
 /** A second, independent statement of what the table of transitions allows. */
-/** What happens to a message that stays where it is. */
-const CHANGES_NOTHING: ReadonlySet<Happening> = new Set<Happening>(['updated', 'progress', 'logged']);
-
 function mayHappen(what: Happening, { state, blockedAt }: LedgerMessage): boolean {
   // What it waits for has failed it.
   if (blockedAt !== undefined && what === 'failed') return true;

@@ -7,6 +7,8 @@ import type { SimRecord } from './records.ts';
 
 /** What all seeds together must have reached. */
 export const MARKS = [
+  'a batch has lost a message',
+  'a batch is settled in one',
   'a broker is fenced',
   'a broker rebuilds',
   'a bulk changes messages',
@@ -17,6 +19,7 @@ export const MARKS = [
   'a cancelled handler ends in time',
   'a cancelled handler is late',
   'a channel is paused while messages wait',
+  'a channel is unsubscribed',
   'a cold read is overtaken by a write',
   'a child is dead to its parent',
   'a child is waited for by two',
@@ -53,6 +56,7 @@ export const MARKS = [
   'a message is deduplicated',
   'a message is delivered again',
   'a message is promoted',
+  'a message is published to several channels',
   'a message is purged',
   'a message is redriven',
   'a message is released',

@@ -17,6 +17,7 @@ export type SimRecord =
   | Replied
   | ProduceCalled
   | ProduceAnswered
+  | PublishAnswered
   | HandlerStarted
   | HandlerEnded
   | SettleCalled
@@ -49,6 +50,9 @@ export interface ProducedMessage {
   readonly content: string;
 }
 
+/** How a call to publish speaks of the topic, in the place of a channel. */
+export const TOPIC_CHANNEL = 'topic';
+
 export interface ProduceCalled extends Timed {
   readonly kind: 'produce.called';
   readonly op: number;
@@ -71,6 +75,14 @@ export interface ProduceAnswered extends Timed {
   readonly receipts: readonly { readonly id: string; readonly deduplicated: boolean }[];
 }
 
+/** Besides, what a publish was told. */
+export interface PublishAnswered extends Timed {
+  readonly kind: 'publish.answered';
+  readonly op: number;
+  /** In how many channels it is. */
+  readonly stored: number;
+}
+
 export interface HandlerStarted extends Timed {
   readonly kind: 'handler.started';
   readonly process: string;
@@ -80,6 +92,8 @@ export interface HandlerStarted extends Timed {
   readonly attempt: number;
   readonly content: string;
   readonly wall: number;
+  /** Its batch has lost a message, and is handled again without it: nothing of the time before has been settled. */
+  readonly isRerun?: boolean;
 }
 
 export interface HandlerEnded extends Timed {

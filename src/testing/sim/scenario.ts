@@ -19,6 +19,8 @@ export interface ChannelPlan {
   readonly followUps: string | undefined;
   readonly concurrency: number;
   readonly prefetch: number | 'auto';
+  /** Its handlers take so many messages at a time. */
+  readonly batch: { readonly size: number; readonly minSize: number; readonly wait: number } | undefined;
 }
 
 /** How often each fault comes on average, in milliseconds; `undefined` for never. Chances are per occasion. */
@@ -58,6 +60,8 @@ export interface Scenario {
   readonly flowShare: number;
   /** The share of its actions that are about schedules. */
   readonly scheduleShare: number;
+  /** The share that is about topics. */
+  readonly topicShare: number;
   /** What the broker's cache of entries holds at most. */
   readonly entryCacheBytes: number | undefined;
   readonly sessionTimeoutMs: number;
@@ -103,6 +107,7 @@ export function drawScenario(chance: Chance): Scenario {
     // Drawn last, so that everything else of a seed stays what it was.
     scheduleShare: chance.oneOf([0, 0, 0.1, 0.3]),
     flowShare: chance.oneOf([0, 0, 0.1, 0.3]),
+    topicShare: chance.oneOf([0, 0.15, 0.3]),
   };
   return { ...scenario, channels: channels.map((plan) => drawLimits(chance, plan)) };
 }
@@ -190,6 +195,7 @@ const PLAIN: Omit<ChannelPlan, 'name' | 'options'> = {
   followUps: undefined,
   concurrency: 2,
   prefetch: 'auto',
+  batch: undefined,
 };
 
 function drawChannel(chance: Chance, name: string, names: readonly string[]): ChannelPlan {
@@ -219,6 +225,7 @@ function drawChannel(chance: Chance, name: string, names: readonly string[]): Ch
     followUps: chance.happens(0.6) ? (chance.happens(0.8) ? 'follow/ups' : chance.oneOf(names)) : undefined,
     concurrency: chance.oneOf([1, 2, 5]),
     prefetch: chance.oneOf(['auto', 0, 3] as const),
+    batch: chance.happens(0.4) ? drawBatch(chance) : undefined,
   };
 }
 
@@ -243,4 +250,9 @@ function drawBackoff(chance: Chance): NonNullable<ChannelOptions['backoff']> {
     default:
       return (attempt) => (attempt > 6 ? undefined : attempt * 700);
   }
+}
+
+function drawBatch(chance: Chance): NonNullable<ChannelPlan['batch']> {
+  const size = chance.whole(2, 6);
+  return { size, minSize: chance.whole(1, size), wait: chance.whole(0, 2_000) };
 }

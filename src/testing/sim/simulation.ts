@@ -259,6 +259,11 @@ export class Simulation implements World {
     return op;
   }
 
+  published(op: number, stored: number): void {
+    this.record({ kind: 'publish.answered', at: this.time.nowMs, op, stored });
+    if (stored > 1) this.reached('a message is published to several channels');
+  }
+
   answered(
     worker: Workplace,
     op: number,

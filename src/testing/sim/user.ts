@@ -5,6 +5,7 @@ import { addFlow } from './flow-work.ts';
 import { workOnEntries } from './kv-work.ts';
 import { workOnSchedules } from './schedule-work.ts';
 import { changeLives } from './life-work.ts';
+import { workOnTopics } from './topic-work.ts';
 import type { Content, OpenChannel, Workplace, World } from './world.ts';
 
 export async function useWorker(worker: Workplace): Promise<void> {
@@ -25,6 +26,7 @@ async function act(worker: Workplace, open: OpenChannel): Promise<void> {
   if (chance.happens(sim.scenario.kvShare)) return workOnEntries(worker, open);
   const { scheduleShare } = sim.scenario;
   if (scheduleShare > 0 && chance.happens(scheduleShare)) return workOnSchedules(worker, open);
+  if (sim.scenario.topicShare > 0 && chance.happens(sim.scenario.topicShare)) return workOnTopics(worker);
   switch (chance.whole(0, 39)) {
     case 0:
     case 1:

@@ -4,7 +4,7 @@ import { createHoldfast, type Holdfast } from '../../api/holdfast.ts';
 import type { ProduceOptions } from '../../api/options.ts';
 import { Client } from '../../client/client.ts';
 import type { Answer, Settled } from '../../client/outbox.ts';
-import type { Command, Notice, Reply, Settle } from '../../model/command.ts';
+import type { Command, Notice, Reply, Settle, Together } from '../../model/command.ts';
 import { encodeKvValue } from '../../codec/v8.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { encodeKvKey } from '../../model/kv-key.ts';
@@ -15,6 +15,7 @@ import { decodeHello, FRAME } from '../../wire/frames.ts';
 import type { Chance } from './chance.ts';
 import { canonical } from './commit-content.ts';
 import { recordAdded } from './flow-work.ts';
+import { batchHandlerOf } from './batch-handlers.ts';
 import { handlerOf } from './handlers.ts';
 import { askedBy, heardFrom } from './kv-records.ts';
 import type { KvAsked } from './records.ts';
@@ -106,11 +107,13 @@ export class Worker implements Workplace {
   }
 
   async consume(open: OpenChannel): Promise<void> {
-    const { concurrency, prefetch } = open.plan;
+    const { concurrency, prefetch, batch } = open.plan;
     const load: Load = { running: 0 };
     open.load = load;
-    const handler = handlerOf(this, open, load);
-    const consumer = await open.channel.consume(handler, { concurrency, prefetch });
+    const consumer =
+      batch === undefined
+        ? await open.channel.consume(handlerOf(this, open, load), { concurrency, prefetch })
+        : await open.channel.consumeBatch(batchHandlerOf(this, open, load), { concurrency, prefetch, ...batch });
     open.consumer = consumer;
     consumer.stopped.catch(() => {});
     void consumer.stopped.then(
@@ -189,11 +192,15 @@ export class Worker implements Workplace {
 
   /** Runs `call` and gives the ids that were made meanwhile. */
   capture(call: () => void): string[] {
+    return this.captureBytes(call).map((id) => messageIdText(id));
+  }
+
+  captureBytes(call: () => void): Uint8Array[] {
     const captured: Uint8Array[] = [];
     this.#captured = captured;
     call();
     this.#captured = undefined;
-    return captured.map((id) => messageIdText(id));
+    return captured;
   }
 
   async #live(): Promise<void> {
@@ -242,6 +249,9 @@ export class Worker implements Workplace {
         return id;
       },
       request: (command: Command): Promise<Reply> => {
+        if (command.kind === 'settle' && command.together !== undefined) {
+          return this.#settledTogether(command.settles, command.together, () => request(command));
+        }
         const asked = askedBy(command);
         return asked === undefined ? request(command) : this.#recorded(asked, () => request(command));
       },
@@ -267,6 +277,26 @@ export class Worker implements Workplace {
         return room(channel);
       },
     });
+  }
+
+  /** Records a batch that is settled in one: what it brings along is said to come with its first message. */
+  async #settledTogether(settles: readonly Settle[], { effects }: Together, ask: () => Promise<Reply>): Promise<Reply> {
+    settles.forEach((settle, i) => this.sim.settleCalled(this, i === 0 ? { ...settle, effects } : settle));
+    const answered = (held: (i: number) => boolean | 'conflict' | undefined): void =>
+      settles.forEach(({ token }, i) => this.sim.settleAnswered(this, token, held(i)));
+    try {
+      const reply = await ask();
+      if (reply.kind !== 'settled') answered(() => undefined);
+      else {
+        answered((i) => (reply.lost.includes(i) ? false : reply.conflicts.includes(i) ? 'conflict' : true));
+        if (reply.lost.length === 0 && reply.conflicts.length === 0 && settles.length > 1)
+          this.sim.reached('a batch is settled in one');
+      }
+      return reply;
+    } catch (error) {
+      answered(() => undefined);
+      throw error;
+    }
   }
 
   /** Records what is asked of KV and what is heard. */

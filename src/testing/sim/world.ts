@@ -68,6 +68,7 @@ export interface Workplace {
   /** Produces a message with keys of KV that are written if it is given up. */
   produceWithKeys(open: OpenChannel, content: Content): Promise<void>;
   capture(call: () => void): string[];
+  captureBytes(call: () => void): Uint8Array[];
 }
 
 /** What messages come along with: the ack of a lease, or the commit to KV that sets a marker. */
@@ -103,6 +104,8 @@ export interface World {
     code: string | undefined,
     receipts: readonly { readonly id: string; readonly deduplicated: boolean }[],
   ): void;
+  /** A publish was answered, with the number of channels that it has reached. */
+  published(op: number, stored: number): void;
   answeredWith(worker: Workplace, op: number, error: unknown): void;
   newMarker(): number;
   /** Waits for a call, and has everybody wait for it who waits for rest. */

@@ -19,6 +19,7 @@ const ENDS: Readonly<Partial<Record<Happening, End>>> = {
   cancelled: 'failed',
   replaced: 'failed',
   purged: 'failed',
+  removed: 'failed',
 };
 
 /** The judge's own idea of who waits for whom, made from what was asked for and from what has become durable. */
@@ -31,7 +32,6 @@ class Graph {
   /** Ids of children that were asked for, by parent. */
   readonly #wanted = new Map<string, Set<string>>();
   readonly #ends = new Map<string, End>();
-  readonly #dead = new Set<string>();
   /** Messages that went on among dead letters: their children's sake is another matter. */
   readonly #moved = new Set<string>();
   readonly waiting: Map<string, { woken: number }> = new Map();
@@ -108,35 +108,32 @@ class Graph {
   #end(id: string, what: Happening, looked: Set<string>, seen: Seen): string | undefined {
     const end = ENDS[what];
     if (end === undefined) return undefined;
+    // What has ended is only forgotten when it is removed.
+    if (what === 'removed' && this.#ends.has(id)) return undefined;
     const isWaiting = this.waiting.delete(id);
     if (isWaiting && what === 'failed' && !this.#isFailed(id) && !this.hasStrangers(id, seen))
       return `${id} failed while it waited, and none of its children has failed it`;
+    // A dead message may come back to its children; any other has done with them.
+    if (what !== 'failed' && what !== 'expired') this.#letGo(id);
     if (this.#moved.has(id)) return undefined;
     this.#ends.set(id, end);
-    if (what === 'failed' || what === 'expired') this.#dead.add(id);
-    else this.#dead.delete(id);
     for (const { parent } of this.#above.get(id) ?? []) looked.add(parent);
     return undefined;
+  }
+
+  #letGo(id: string): void {
+    for (const edge of this.below.get(id) ?? []) {
+      const others = (this.#above.get(edge.child) ?? []).filter((other) => other !== edge);
+      this.#above.set(edge.child, others);
+    }
+    this.below.delete(id);
+    this.#woken.delete(id);
   }
 
   #return(id: string, looked: Set<string>): void {
     if (this.#moved.has(id)) return;
     this.#ends.delete(id);
-    // Only a dead message keeps its children.
-    if (!this.#dead.has(id)) this.#part(id);
     for (const { parent } of this.#above.get(id) ?? []) looked.add(parent);
-  }
-
-  /** Nothing of what the message waited for is kept with it. */
-  #part(id: string): void {
-    for (const { child } of this.below.get(id) ?? []) {
-      const above = this.#above.get(child) ?? [];
-      this.#above.set(
-        child,
-        above.filter(({ parent }) => parent !== id),
-      );
-    }
-    this.below.delete(id);
   }
 
   #goOn(id: string, seen: Seen): string | undefined {
@@ -213,13 +210,14 @@ function judgeSeen({ id, token, children }: FlowSeen, graph: Graph, seen: Seen):
       if (graph.hasStrangers(id, seen)) continue;
       return `the handler of ${id} sees ${child}, which is none of its children`;
     }
-    const acked = message.claims.findLast(({ ended }) => ended === 'acked');
+    const acked = message.claims.filter(({ ended }) => ended === 'acked');
     if (state === 'completed' && message.moved)
       return `the handler of ${id} sees the dead letter ${child} as completed`;
-    if (state === 'completed' && acked === undefined) return `the handler of ${id} sees ${child} as completed`;
-    const given = acked === undefined ? undefined : seen.returned.get(acked.token);
-    if (state === 'completed' && given !== result)
-      return `the handler of ${id} sees ${result} of ${child}, whose handler returned ${given}`;
+    if (state === 'completed' && acked.length === 0) return `the handler of ${id} sees ${child} as completed`;
+    // One that was retried has had several.
+    const given = acked.map((claim) => seen.returned.get(claim.token));
+    if (state === 'completed' && !given.includes(result))
+      return `the handler of ${id} sees ${result} of ${child}, whose handler returned ${given.join()}`;
     if (graph.endOf(child) === 'completed' && message.touchedAt < startedAt && state !== 'completed')
       return `the handler of ${id} sees ${child} as ${state}, which is completed`;
   }

@@ -44,7 +44,7 @@ export const LEASES: readonly Invariant[] = [
         }
       }
       if (record.kind === 'handler.started') {
-        if (starts.has(record.token) && !conflicts.has(record.token))
+        if (starts.has(record.token) && !conflicts.has(record.token) && record.isRerun !== true)
           return `the handler of token ${record.token} was started twice`;
         const claim = ledger.byId.get(record.id)?.claims.find(({ token }) => token === record.token);
         if (claim === undefined) return `token ${record.token} came to a handler before its claim was durable`;
