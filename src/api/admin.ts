@@ -3,7 +3,14 @@
  * channel or changes its rules, as naming one with `channel()` does; one that does not exist is `NOT_FOUND`.
  */
 import type { Client } from '../client/client.ts';
-import { type ChannelView, type Control, type Manage, MAX_EVENTS_KEPT, type Overview } from '../model/command.ts';
+import {
+  type ChannelView,
+  type Control,
+  type GroupView,
+  type Manage,
+  MAX_EVENTS_KEPT,
+  type Overview,
+} from '../model/command.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
 import type { FlowView } from '../model/flow-views.ts';
 import type { BulkAction } from '../model/filter.ts';
@@ -25,6 +32,8 @@ import {
   type UpdateOptions,
 } from './life.ts';
 import { type FilterOptions, searchMessages, type SearchOptions, type SearchPage } from './search.ts';
+import { type ChannelGroup, channelGroup, channelGroups } from './groups.ts';
+import { type ChannelConfiguration, resolveConfiguration } from './settings.ts';
 import { ask, listMessages, type ListOptions, readMessage, type StoredMessage } from './stored.ts';
 import { readUsage, type UsageOptions, type UsageReport } from './usage.ts';
 
@@ -55,6 +64,12 @@ export interface Admin {
   pause(channel: string): Promise<void>;
   /** @throws HoldfastError `NOT_FOUND` */
   resume(channel: string): Promise<void>;
+  /** Changes what holds for a channel from now on; what is not named stays. @throws TypeError, RangeError; HoldfastError `NOT_FOUND` */
+  configure(channel: string, configuration: ChannelConfiguration): Promise<void>;
+  /** One group of a channel. @throws TypeError, RangeError */
+  group(channel: string, key: string): ChannelGroup;
+  /** All groups of a channel that have messages, or something that is kept for them, in the order in which they came up. */
+  groups(channel: string): AsyncGenerator<GroupView, void, void>;
   /** Deletes the messages that wait and says how many there were. @throws HoldfastError `NOT_FOUND` */
   purge(channel: string): Promise<number>;
   /** Brings all dead messages of a channel back and says how many. @throws HoldfastError `NOT_FOUND` */
@@ -135,6 +150,20 @@ export function createAdmin(client: Client): Admin {
     },
     pause: async (channel) => void (await control(channel, 'pause')),
     resume: async (channel) => void (await control(channel, 'resume')),
+    async configure(channel, configuration) {
+      checkChannelName(channel);
+      refuseUnknown(configuration, ['retain', 'limits', 'groups'], 'configure');
+      const settings = resolveConfiguration(configuration);
+      if (settings !== undefined) await ask(client, { kind: 'control', channel, action: 'configure', settings });
+    },
+    group(channel, key) {
+      checkChannelName(channel);
+      return channelGroup(client, channel, key);
+    },
+    groups(channel) {
+      checkChannelName(channel);
+      return channelGroups(client, channel);
+    },
     purge: async (channel) => Number(await control(channel, 'purge')),
     redrive: async (channel) => Number(await control(channel, 'redrive')),
     flow: (id, options) => viewFlow(client, id, options),

@@ -9,6 +9,8 @@ import { countText, safeText } from './text.ts';
 export interface ChannelAction {
   readonly name: string;
   readonly description: string;
+  /** It may also be done to one group of the channel. */
+  readonly ofGroup?: (hf: Holdfast, channel: string, group: string) => Promise<void>;
   /** What was done, for people: `mail is paused`; behind it comes a count, if the action gives one. */
   readonly done: (channel: string, count: string) => string;
   /** Gives the number of messages concerned, where there is one. */
@@ -18,13 +20,20 @@ export interface ChannelAction {
 /** Adds the command; `confirm` may refuse before anything is done. */
 export function addChannelCommand(
   program: Command,
-  { name, description, done, act }: ChannelAction,
+  { name, description, ofGroup, done, act }: ChannelAction,
   confirm: (hf: Holdfast, channel: string, command: Command) => Promise<boolean> = async () => true,
 ): Command {
-  return addStoreCommand(program, `${name} <channel>`, description, `holdfast ${name} mail --data ./data`).action(
-    (channel: string, options: { readonly json?: true }, command: Command) =>
+  const added = addStoreCommand(program, `${name} <channel>`, description, `holdfast ${name} mail --data ./data`);
+  if (ofGroup !== undefined) added.option('--group <key>', 'one group of the channel only');
+  return added.action(
+    (channel: string, { group, ...options }: { readonly json?: true; readonly group?: string }, command: Command) =>
       withStore(command, async (hf) => {
         if (!(await confirm(hf, channel, command))) return;
+        if (group !== undefined && ofGroup !== undefined) {
+          await ofGroup(hf, channel, group);
+          if (options.json === true) return writeJson({ channel, group, done: name });
+          return writeLine(done(`Group ${safeText(group)} of ${safeText(channel)}`, ''));
+        }
         const count = await act(hf, channel);
         if (options.json === true) {
           return writeJson({ channel, done: name, ...(typeof count === 'number' && { messages: count }) });

@@ -6,6 +6,8 @@ import { addBulk } from './commands/bulk.ts';
 import { addCancel } from './commands/cancel.ts';
 import { addFlow } from './commands/flow.ts';
 import { addGet } from './commands/get.ts';
+import { addGroups } from './commands/groups.ts';
+import { addLimit } from './commands/limit.ts';
 import { addLs } from './commands/ls.ts';
 import { addPause } from './commands/pause.ts';
 import { addPeek } from './commands/peek.ts';
@@ -46,6 +48,8 @@ const COMMANDS: readonly AddCommand[] = [
   addBulk,
   addPause,
   addResume,
+  addGroups,
+  addLimit,
   addPurge,
   addSchedule,
   addBackup,

@@ -1,5 +1,7 @@
 /** Texts for people: harmless on a terminal, of a known width, in units that can be read. */
 
+import type { Rate } from '../model/policy.ts';
+
 /** Control characters, and those that change the direction or the place of what follows. Emoji are joined by U+200D. */
 const UNSAFE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]|(?!\u{200d})\p{Cf}/gu;
 
@@ -80,6 +82,13 @@ export function countText(count: number): string {
 }
 
 const SIZES = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
+
+/** A rate as the command `limit` takes it: `100/1m`. */
+export function limitText(rate: Rate | null): string {
+  if (rate === null) return 'any';
+  const burst = rate.kind === 'bucket' && rate.burst !== rate.count ? `, ${countText(rate.burst)} at once` : '';
+  return `${rate.count}/${durationText(rate.perMs)}${burst}${rate.kind === 'window' ? ', by windows' : ''}`;
+}
 
 export function sizeText(bytes: number): string {
   let size = bytes;

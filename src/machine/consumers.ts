@@ -3,6 +3,7 @@ import type { Window } from '../model/command.ts';
 import type { Grant } from '../model/scopes.ts';
 import type { ChannelRef, Consumer, Session } from './memory.ts';
 import { endWatches } from './kv-watches.ts';
+import { stopWantingRoom } from './group-room.ts';
 import { KIND } from './layout.ts';
 import { createSession } from './session.ts';
 import { erase, type MachineState } from './state.ts';
@@ -100,6 +101,7 @@ export function forgetSession(state: MachineState, session: Session): void {
   state.changes.sessions.delete(session);
   state.journalReaders.delete(session);
   endWatches(state, session);
+  stopWantingRoom(session);
   for (const { watchers } of state.runningBulks) watchers.delete(session);
   state.lone.delete(session);
   for (const channel of state.channels.values()) {

@@ -44,7 +44,7 @@ function serveReady(state: MachineState, channel: Channel): void {
 
 /** The message that comes next, if it may go now. */
 function nextMessage(state: MachineState, channel: Channel): Message | undefined {
-  const message = channel.turns.size === 0 ? channel.ready.first() : nextInTurn(channel);
+  const message = channel.turns.size === 0 ? channel.ready.first() : nextInTurn(state, channel);
   return message !== undefined && isOpen(state, channel, message) ? message : undefined;
 }
 

@@ -4,12 +4,15 @@
  *
  * Turns go by start-time fair queueing (Goyal, Vin, Cheng 1996): what a group was handed puts off its next turn, by its
  * cost divided by its weight, and the group whose turn is due first comes next. With equal weights and costs they go round.
+ * A group that comes up begins where a group served all along, and evenly, would stand by now: where the turns alone
+ * decided, ever new groups with a message each would all go before the second message of one that is there already.
  * Messages without a group make up one more that takes turns, and has no rules.
  */
 import type { GroupRules } from '../model/policy.ts';
 import { createGate } from './channel.ts';
 import { opensAt, pass, restsAt, sleepGate, wakeGate } from './gates.ts';
-import type { Channel, Group, Message, Session } from './memory.ts';
+import { tellRoom } from './group-room.ts';
+import type { Channel, Group, Message } from './memory.ts';
 import { compareClaimOrder, costOf, rulesOf } from './message.ts';
 import { OrderedIndex } from './ordered-index.ts';
 import type { MachineState } from './state.ts';
@@ -30,6 +33,7 @@ export function groupOf(channel: Channel, key: string): Group {
       begun: undefined,
       turn: 0,
       isInTurn: false,
+      share: 0,
       gate: undefined,
       isStored: false,
       roomWanted: undefined,
@@ -43,6 +47,7 @@ export function groupOf(channel: Channel, key: string): Group {
 /** The group of a message that has come. */
 export function joinGroup(channel: Channel, key: string): Group {
   const group = groupOf(channel, key);
+  if (group.backlog === 0) group.turn = Math.max(group.turn, channel.evenTurn);
   group.backlog += 1;
   return group;
 }
@@ -53,9 +58,7 @@ export function quitGroup(state: MachineState, message: Message): void {
   if (group === undefined) return;
   group.backlog -= 1;
   if (group.begun === message) group.begun = undefined;
-  tellRoom(state, group);
-  if (group.backlog > 0) placeGroup(state, group);
-  else forgetIfIdle(state, group);
+  lookAgainAt(state, group);
 }
 
 export function addReady(state: MachineState, group: Group, message: Message): void {
@@ -76,9 +79,9 @@ export function beginInGroup(state: MachineState, group: Group, message: Message
   const rules = rulesOf(group);
   group.running += 1;
   if (rules.ordered) group.begun ??= message;
-  channel.virtualTurn = Math.max(channel.virtualTurn, group.turn);
   leaveTurns(group);
-  group.turn = Math.max(group.turn, channel.virtualTurn) + costOf(message) / rules.weight;
+  advanceTurns(channel, group.turn, costOf(message), rules.weight);
+  group.turn = channel.virtualTurn + costOf(message) / rules.weight;
   if (rules.rate !== null) {
     pass(gateOf(group), rules.rate, costOf(message), state.now);
     state.changes.groups.add(group);
@@ -87,10 +90,9 @@ export function beginInGroup(state: MachineState, group: Group, message: Message
 }
 
 /** The lease of a message of the group is over. */
-export function endInGroup(state: MachineState, group: Group, message: Message): void {
+export function endInGroup(state: MachineState, group: Group): void {
   group.running -= 1;
-  // One that has begun keeps the others waiting until it has ended.
-  if (group.begun !== message) placeGroup(state, group);
+  placeGroup(state, group);
 }
 
 /** The message was never seen by a handler: it has not begun. */
@@ -107,23 +109,37 @@ export function keepsPlace(message: Message): boolean {
 export function placeGroup(state: MachineState, group: Group): void {
   const { channel } = group;
   const next = nextOf(group);
-  if (next !== undefined && isGroupOpen(state, group, next)) {
+  if (next === undefined || !isGroupOpen(state, group, next)) leaveTurns(group);
+  else {
     if (!group.isInTurn) {
       group.turn = Math.max(group.turn, channel.virtualTurn);
       group.isInTurn = true;
       channel.turns.add(group);
     }
     state.dispatchable.add(channel);
-    return;
   }
-  leaveTurns(group);
+  countShare(group);
+}
+
+/** Notes by how much the group is served beside the others: as long as it has something to do. */
+function countShare(group: Group): void {
+  const share = group.isInTurn || group.running > 0 ? rulesOf(group).weight : 0;
+  group.channel.shares += share - group.share;
+  group.share = share;
+}
+
+/** Something with this turn is handed out. */
+function advanceTurns(channel: Channel, turn: number, cost: number, weight: number): void {
+  const shares = channel.shares + (channel.ready.size > 0 ? 1 : 0);
+  channel.virtualTurn = Math.max(channel.virtualTurn, turn);
+  channel.evenTurn = Math.max(channel.evenTurn + cost / Math.max(shares, weight), channel.virtualTurn);
 }
 
 /** The ready message of the group that comes next: one that has begun before all others. */
 function nextOf(group: Group): Message | undefined {
   const { begun, ready } = group;
   if (begun === undefined || !rulesOf(group).ordered) return ready.first();
-  return begun.state === 'ready' && begun.extra?.suspect !== true ? begun : undefined;
+  return ready.has(begun) ? begun : undefined;
 }
 
 /** Whether a message of the group may be claimed; if only time is in the way, the group is looked at again then. */
@@ -143,8 +159,9 @@ function groupOpensAt(state: MachineState, group: Group, message: Message): numb
 }
 
 /** The message of a channel that comes next: of the group whose turn it is, or of none. `undefined` when none can go. */
-export function nextInTurn({ ready, turns, plainTurn, virtualTurn }: Channel): Message | undefined {
-  const group = turns.first();
+export function nextInTurn(state: MachineState, channel: Channel): Message | undefined {
+  const { ready, plainTurn, virtualTurn } = channel;
+  const group = groupInTurn(state, channel);
   const plain = ready.first();
   if (group === undefined) return plain;
   if (plain === undefined) return nextOf(group);
@@ -153,27 +170,23 @@ export function nextInTurn({ ready, turns, plainTurn, virtualTurn }: Channel): M
   return isBefore ? plain : nextOf(group);
 }
 
+/** The group whose turn it is. As long as not all were looked at by new rules, each is before it has its turn. */
+function groupInTurn(state: MachineState, channel: Channel): Group | undefined {
+  for (;;) {
+    const group = channel.turns.first();
+    if (group === undefined || !state.regrouping.has(channel)) return group;
+    const next = nextOf(group);
+    if (next !== undefined && isGroupOpen(state, group, next)) return group;
+    leaveTurns(group);
+    countShare(group);
+  }
+}
+
 /** A message without a group was claimed. */
 export function beginWithoutGroup(channel: Channel, message: Message): void {
   if (channel.groups.size === 0) return;
-  channel.virtualTurn = Math.max(channel.virtualTurn, channel.plainTurn);
+  advanceTurns(channel, channel.plainTurn, costOf(message), 1);
   channel.plainTurn = channel.virtualTurn + costOf(message);
-}
-
-/** Whether a group of the channel may be full: by the rules of all of them, or of one. */
-export function limitsGroups({ settings, boundsGroups }: Channel): boolean {
-  return settings.groups.maxBacklog !== 0 || boundsGroups;
-}
-
-/** How many more messages the group may hold. */
-export function roomIn(group: Group): number {
-  const { maxBacklog } = rulesOf(group);
-  return maxBacklog === 0 ? Infinity : maxBacklog - group.backlog;
-}
-
-export function wantRoom(group: Group, session: Session): void {
-  group.roomWanted ??= new Set();
-  group.roomWanted.add(session);
 }
 
 /** Changes what holds for a group alone, or whether it is paused. */
@@ -187,6 +200,11 @@ export function changeGroup(
   group.own = own;
   group.paused = paused;
   state.changes.groups.add(group);
+  lookAgainAt(state, group);
+}
+
+/** Something has changed that counts for the group. */
+export function lookAgainAt(state: MachineState, group: Group): void {
   tellRoom(state, group);
   if (group.backlog > 0) placeGroup(state, group);
   else forgetIfIdle(state, group);
@@ -207,8 +225,9 @@ export function isWorthKeeping(state: MachineState, group: Group): boolean {
 }
 
 /** A group without messages goes as soon as nothing of it counts any more. */
-export function forgetIfIdle(state: MachineState, group: Group): void {
+function forgetIfIdle(state: MachineState, group: Group): void {
   leaveTurns(group);
+  countShare(group);
   const { channel, gate } = group;
   if (isWorthKeeping(state, group)) {
     const rests = gate === undefined ? 0 : restsAt(gate, rulesOf(group).rate);
@@ -219,6 +238,8 @@ export function forgetIfIdle(state: MachineState, group: Group): void {
   if (group.isStored) state.changes.groups.add(group);
   channel.groups.delete(group.key);
   channel.groupList.remove(group);
+  // What is counted from here on stays small enough to be exact.
+  if (channel.groups.size === 0) Object.assign(channel, { virtualTurn: 0, evenTurn: 0, plainTurn: 0, shares: 0 });
 }
 
 function gateOf(group: Group): NonNullable<Group['gate']> {
@@ -240,28 +261,15 @@ export interface StoredGroup {
 export function addGroup(state: MachineState, channel: Channel, stored: StoredGroup): void {
   const group = groupOf(channel, stored.key);
   const { used, usedAt, heldUntil, own, paused } = stored;
+  // A message that came while the store was being read may have brought it up already, without its rules.
+  leaveTurns(group);
   Object.assign(group, { own, paused, isStored: true });
   if (own !== undefined || paused) state.ruledGroups += 1;
   if (used !== 0 || heldUntil !== 0) Object.assign(gateOf(group), { used, usedAt, heldUntil });
-}
-
-/** All of the group has been read. */
-export function finishGroup(state: MachineState, group: Group): void {
-  if (group.backlog > 0) placeGroup(state, group);
-  else forgetIfIdle(state, group);
 }
 
 function leaveTurns(group: Group): void {
   if (!group.isInTurn) return;
   group.channel.turns.remove(group);
   group.isInTurn = false;
-}
-
-function tellRoom(state: MachineState, group: Group): void {
-  const { roomWanted, channel } = group;
-  if (roomWanted === undefined || roomIn(group) <= 0) return;
-  group.roomWanted = undefined;
-  for (const session of roomWanted) {
-    state.changes.notices.push({ session, notice: { kind: 'room', channel: channel.name } });
-  }
 }

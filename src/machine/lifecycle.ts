@@ -104,6 +104,7 @@ export function amend(state: MachineState, message: Message, change: (extra: Ext
   if (message.state === 'ready') leaveIndex(message);
   change(extraOf(message));
   if (message.state === 'ready') enterReady(state, message);
+  if (message.group !== undefined) placeGroup(state, message.group);
   if (message.state === 'delayed') put(state, dueKey(state, message), encodeDelayed(message));
   else touchPage(state, message);
 }
@@ -531,7 +532,7 @@ function leave(state: MachineState, message: Message): void {
     if (group !== undefined) placeGroup(state, group);
     return;
   }
-  if (group !== undefined) endInGroup(state, group, message);
+  if (group !== undefined) endInGroup(state, group);
   if (message.channel.settings.concurrency !== 0) state.dispatchable.add(message.channel);
   if (lease.deadlineAt !== 0) state.deadlines.remove(message);
   message.lease = undefined;

@@ -17,7 +17,7 @@ import { UNKNOWN_START } from './counts.ts';
 import { dropSlot } from './dedupe.ts';
 import { beginAlone } from './dispatch.ts';
 import { finishFlows, loadFlow } from './flow-load.ts';
-import { addGroup, finishGroup, joinGroup } from './groups.ts';
+import { addGroup, joinGroup, lookAgainAt } from './groups.ts';
 import { readGroup } from './group-record.ts';
 import { isReadable, readJournalBounds, readJournalHead } from './journal.ts';
 import { KIND, type Kind } from './layout.ts';
@@ -118,7 +118,7 @@ export class Loader {
     }
     for (const channel of state.channels.values()) {
       if (channel.purgeBelow !== 0 || channel.redriveLeft !== 0) state.busyChannels.add(channel);
-      for (const group of channel.groups.values()) finishGroup(state, group);
+      for (const group of channel.groups.values()) lookAgainAt(state, group);
     }
   }
 

@@ -20,7 +20,7 @@ import { nextChore } from './chores.ts';
 import { type ColdView, type Need, NOTHING_COLD, type RangePart } from './cold.ts';
 import { applyWindow, openSession, type Proof } from './consumers.ts';
 import { dispatch } from './dispatch.ts';
-import { limitsGroups } from './groups.ts';
+import { limitsGroups } from './group-room.ts';
 import { applyEvents, planEvents } from './events.ts';
 import { applyFlowView, planFlowView } from './flow-views.ts';
 import { applyFlow, planFlow, planNodes, settleFlows } from './flows.ts';

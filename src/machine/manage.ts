@@ -72,18 +72,19 @@ export function applyControlGroup(state: MachineState, command: ControlGroup): R
   }
   const known = channel.groups.get(command.group);
   const isRuled = known !== undefined && (known.own !== undefined || known.paused);
-  if (!isRuled && state.ruledGroups >= MAX_RULED_GROUPS) {
+  const own = command.action === 'configure' ? ruleOf(command.rules) : known?.own;
+  const paused = command.action === 'configure' ? known?.paused === true : command.action === 'pause';
+  const willBeRuled = own !== undefined || paused;
+  if (willBeRuled && !isRuled && state.ruledGroups >= MAX_RULED_GROUPS) {
     const message = `Cannot ${command.action} group "${command.group}": a space keeps at most ${MAX_RULED_GROUPS} groups with rules or a pause`;
     return { kind: 'refused', code: 'TOO_MANY', message };
   }
   const group = known ?? groupOf(channel, command.group);
-  const own = command.action === 'configure' ? ruleOf(command.rules) : group.own;
-  const paused = command.action === 'configure' ? group.paused : command.action === 'pause';
   if (own?.maxBacklog !== undefined && !channel.boundsGroups) {
     channel.boundsGroups = true;
     state.changes.channels.add(channel);
   }
-  state.ruledGroups += Number(own !== undefined || paused) - Number(isRuled);
+  state.ruledGroups += Number(willBeRuled) - Number(isRuled);
   changeGroup(state, group, own, paused);
   return DONE;
 }

@@ -65,6 +65,8 @@ export interface Group {
   turn: number;
   /** It stands among those that take turns. */
   isInTurn: boolean;
+  /** Its weight, as long as it has something to do. */
+  share: number;
   gate: Gate | undefined;
   /** It has a record in the store. */
   isStored: boolean;
@@ -183,9 +185,15 @@ export interface Channel {
   boundsGroups: boolean;
   /** Groups with a message that can go, the next one first. */
   readonly turns: OrderedIndex<Group>;
-  /** The turn of whatever was handed out last, and that of the messages without a group. */
+  /**
+   * The turn of whatever was handed out last, that which one would have by now that was served evenly beside all others, and that
+   * of the messages without a group.
+   */
   virtualTurn: number;
+  evenTurn: number;
   plainTurn: number;
+  /** The sum of the shares of its groups. */
+  shares: number;
   readonly gate: Gate;
 
   consumers: number;
@@ -303,6 +311,8 @@ export interface Session {
   readonly kvWatches: Map<number, KvWatcher>;
   /** How many keys these are. */
   kvWatchedKeys: number;
+  /** Groups in which it wants to hear of room. */
+  readonly roomWantedIn: Set<Group>;
   /** Its client has not come back since the broker before this one, with whom it died which of its handlers had started. */
   restored: boolean;
 }

@@ -9,7 +9,8 @@ import { backlogOf } from './channel.ts';
 import { totalsOf } from './counts.ts';
 import { findSlot, rewriteSlot, takeSlot } from './dedupe.ts';
 import { isNode } from './flow-graph.ts';
-import { groupOf, joinGroup, limitsGroups, roomIn, wantRoom } from './groups.ts';
+import { limitsGroups, messagesWithoutRoom, roomFor, tellWithoutRoom, wantRoom } from './group-room.ts';
+import { joinGroup } from './groups.ts';
 import { KIND } from './layout.ts';
 import { admit, end } from './lifecycle.ts';
 import { extraOf } from './message.ts';
@@ -29,9 +30,10 @@ export function applyProduce(
   const { maxBacklog } = policy.policy;
   let room = maxBacklog === 0 ? Infinity : maxBacklog - backlogOf(channel);
   if (command.atomic && room < countOf(command.blocks)) room = 0;
-  if (command.atomic && limitsGroups(channel)) {
-    const full = whatGroupsLack(channel, session, command.blocks);
-    if (full.length > 0) return { kind: 'produced', exceptions: full };
+  const without = command.atomic ? messagesWithoutRoom(channel, command.blocks) : [];
+  if (without.length > 0) {
+    const answer = tellWithoutRoom(channel, session, without);
+    return 'kind' in answer ? answer : { kind: 'produced', exceptions: answer };
   }
   const exceptions = produceBlocks(state, session, target, command.blocks, room);
   if (maxBacklog !== 0 && exceptions.some(({ what }) => what === 'backlogFull')) {
@@ -42,31 +44,6 @@ export function applyProduce(
   state.nextVersion += countOf(command.blocks);
   state.changes.dirty = true;
   return { kind: 'produced', exceptions, version };
-}
-
-/** Those messages of the blocks for which there is no room in their groups; then none is to be stored. */
-export function whatGroupsLack(channel: Channel, session: Session, blocks: readonly Uint8Array[]): ProduceException[] {
-  const room = new Map<string, number>();
-  const full: ProduceException[] = [];
-  let index = 0;
-  for (const block of blocks) {
-    for (const reader = new BlockReader(block); reader.next(); index++) {
-      if (reader.group === '') continue;
-      const left = room.get(reader.group) ?? roomFor(channel, reader.group);
-      room.set(reader.group, left - 1);
-      if (left > 0) continue;
-      full.push({ index, what: 'backlogFull', id: undefined });
-      wantRoom(groupOf(channel, reader.group), session);
-    }
-  }
-  return full;
-}
-
-function roomFor(channel: Channel, key: string): number {
-  const group = channel.groups.get(key);
-  if (group !== undefined) return roomIn(group);
-  const { maxBacklog } = channel.settings.groups;
-  return maxBacklog === 0 ? Infinity : maxBacklog;
 }
 
 /**
@@ -137,20 +114,15 @@ function channelOfFullGroup(
   session: Session,
   produced: readonly Pick<Produce, 'ref' | 'blocks'>[],
 ): string | undefined {
-  const counts = new Map<Channel, Map<string, number>>();
+  const grouped = new Map<Channel, Uint8Array[]>();
   for (const { ref, blocks } of produced) {
     const channel = session.refs.get(ref)?.channel;
-    if (channel === undefined || !limitsGroups(channel)) continue;
-    const ofChannel = counts.get(channel) ?? new Map<string, number>();
-    counts.set(channel, ofChannel);
-    for (const block of blocks) {
-      for (const reader = new BlockReader(block); reader.next();) {
-        if (reader.group !== '') ofChannel.set(reader.group, (ofChannel.get(reader.group) ?? 0) + 1);
-      }
+    if (channel !== undefined && limitsGroups(channel)) {
+      grouped.set(channel, [...(grouped.get(channel) ?? []), ...blocks]);
     }
   }
-  for (const [channel, groups] of counts) {
-    for (const [key, count] of groups) if (count > roomFor(channel, key)) return channel.name;
+  for (const [channel, blocks] of grouped) {
+    if (messagesWithoutRoom(channel, blocks).length > 0) return channel.name;
   }
   return undefined;
 }
@@ -289,7 +261,7 @@ function admitItems(
     const isBounded = !isUnbounded && reader.group !== '' && limitsGroups(channel);
     if (session !== undefined && isBounded && roomFor(channel, reader.group) <= 0) {
       exceptions.push({ index: firstIndex + i, what: 'backlogFull', id: undefined });
-      wantRoom(groupOf(channel, reader.group), session);
+      wantRoom(channel, reader.group, session);
       continue;
     }
     const id = copy === 0 ? undefined : copyOfId(reader.id, copy);

@@ -40,6 +40,7 @@ export function createSession(number: number, id: string, host: string, accessTo
     wakesAt: 0,
     kvWatches: new Map(),
     kvWatchedKeys: 0,
+    roomWantedIn: new Set(),
     restored: false,
   };
 }

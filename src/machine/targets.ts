@@ -29,7 +29,7 @@ export function refusalForWantOfRoom(
 ): Refused | undefined {
   for (const { ref, blocks } of parts) {
     const topic = session.topicRefs.get(ref);
-    const refusal = topic && refusalForRoom(state, session, topic, blocks);
+    const refusal = topic && refusalForRoom(state, topic, blocks);
     if (refusal !== undefined) return refusal;
   }
   const full = fullChannel(session, parts);

@@ -6,7 +6,7 @@ import { endWindow } from './dedupe.ts';
 import { renewReservations } from './dispatch.ts';
 import { isFlowWork, retireSome } from './flows.ts';
 import { sleepGate } from './gates.ts';
-import { forgetIfIdle, keepsPlace, placeGroup } from './groups.ts';
+import { keepsPlace, lookAgainAt } from './groups.ts';
 import { drop, end, forget, lookAgain, move, oldestUnawaited, retentionOf, scheduleRemoval } from './lifecycle.ts';
 import { attemptNumber, remember } from './message.ts';
 import { nextTicks } from './schedule-times.ts';
@@ -174,9 +174,7 @@ function openGate(state: MachineState): boolean {
   if (gate === undefined || gate.wakesAt > state.now) return false;
   sleepGate(state, gate);
   state.dispatchable.add(gate.channel);
-  if (gate.group === undefined) return true;
-  if (gate.group.backlog > 0) placeGroup(state, gate.group);
-  else forgetIfIdle(state, gate.group);
+  if (gate.group !== undefined) lookAgainAt(state, gate.group);
   return true;
 }
 
@@ -185,7 +183,7 @@ function placeSomeGroups(state: MachineState, channel: Channel, from: number, bu
   const { groupList } = channel;
   const rank = groupList.rank({ number: from } as Group);
   const groups = groupList.slice(rank, budget.left);
-  for (const group of groups) placeGroup(state, group);
+  for (const group of groups) lookAgainAt(state, group);
   budget.left -= groups.length;
   const next = groupList.at(rank + groups.length);
   if (next === undefined) state.regrouping.delete(channel);

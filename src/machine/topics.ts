@@ -19,10 +19,10 @@ import {
 import type { Value } from '../model/records.ts';
 import { backlogOf } from './channel.ts';
 import { findOrCreateChannel, internPolicy } from './channels.ts';
-import { limitsGroups } from './groups.ts';
+import { messagesWithoutRoom } from './group-room.ts';
 import { KIND } from './layout.ts';
 import type { Session, Subscription, Topic, TopicRef } from './memory.ts';
-import { admitCopies, countOf, whatGroupsLack } from './produce.ts';
+import { admitCopies, countOf } from './produce.ts';
 import { type Refused, refusalToWriteKeys } from './rights.ts';
 import { erase, type MachineState, put } from './state.ts';
 
@@ -69,7 +69,7 @@ export function applyPublish(
   ref: TopicRef,
   blocks: readonly Uint8Array[],
 ): Reply {
-  const refusal = refusalToPublish(state, session, ref, blocks) ?? refusalForRoom(state, session, ref, blocks);
+  const refusal = refusalToPublish(state, session, ref, blocks) ?? refusalForRoom(state, ref, blocks);
   if (refusal !== undefined) return refusal;
   const subscriptions = state.topics.get(ref.topic)?.subscriptions.size ?? 0;
   const stored = publishBlocks(state, session, ref, blocks);
@@ -110,7 +110,6 @@ export function refusalToPublish(
 /** Why there is no room for this; `undefined` when every subscribed channel has it. */
 export function refusalForRoom(
   state: MachineState,
-  session: Session,
   { topic }: TopicRef,
   blocks: readonly Uint8Array[],
 ): Refused | undefined {
@@ -118,7 +117,7 @@ export function refusalForRoom(
   const full = subscriptionsOf(state, topic).find(({ channel, policy }) => {
     const { maxBacklog } = policy.policy;
     if (maxBacklog !== 0 && backlogOf(channel) + count > maxBacklog) return true;
-    return limitsGroups(channel) && whatGroupsLack(channel, session, blocks).length > 0;
+    return messagesWithoutRoom(channel, blocks).length > 0;
   });
   if (full === undefined) return undefined;
   const message = `Cannot publish to "${topic}": its subscription "${full.channel.name}" holds as many messages as it may`;

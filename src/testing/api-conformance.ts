@@ -18,6 +18,7 @@ import { flowCases } from './api-conformance-flows.ts';
 import { handlerCases } from './api-conformance-handlers.ts';
 import { kvCases } from './api-conformance-kv.ts';
 import { lifeCases } from './api-conformance-life.ts';
+import { limitCases } from './api-conformance-limits.ts';
 import { manageCases } from './api-conformance-manage.ts';
 import { produceCases } from './api-conformance-produce.ts';
 import { scheduleCases } from './api-conformance-schedules.ts';
@@ -52,6 +53,7 @@ export function apiConformance(factory: ApiFactory, options: ApiConformanceOptio
     ...handlerCases,
     ...manageCases,
     ...lifeCases,
+    ...limitCases,
     ...batchCases,
     ...eventCases,
     ...topicCases,

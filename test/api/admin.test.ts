@@ -25,6 +25,21 @@ describe.each(timelessSetups)('admin [$name]', ({ start }) => {
     expect(await hf.channels()).toEqual([]);
   });
 
+  test('configures a channel, and finds and pauses its groups', async () => {
+    const { hf } = await start();
+    const mail = hf.channel<number>('mail');
+    await mail.produce(1, { group: 'ann' });
+    await hf.admin.configure('mail', { limits: { concurrency: 4 } });
+    await hf.admin.group('mail', 'ann').pause();
+    expect(await hf.admin.inspect('mail')).toMatchObject({ settings: { concurrency: 4 } });
+    const groups: unknown[] = [];
+    for await (const group of hf.admin.groups('mail')) groups.push(group);
+    expect(groups).toMatchObject([{ group: 'ann', paused: true, ready: 1 }]);
+    await expect(hf.admin.configure('nothing', { limits: {} })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(hf.admin.group('nothing', 'ann').pause()).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(hf.admin.configure('mail', { limit: 1 } as never)).rejects.toThrow('known are retain, limits, groups');
+  });
+
   test('finds and manages a message of any channel by its id', async () => {
     const { hf } = await start();
     const mail = hf.channel<string>('mail', { attempts: 1 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { type Channel, deadLetter, type Holdfast, open, retry, snooze } from 'holdfast';
+import { type Channel, deadLetter, type Holdfast, open, rateLimited, retry, snooze } from 'holdfast';
 import { startInMemory } from '../helpers/instances.ts';
 
 type Attempt = (hf: Holdfast, channel: Channel<unknown>) => unknown;
@@ -50,6 +50,68 @@ const CASES: readonly (readonly [name: string, attempt: Attempt, says: string])[
   ],
   ['backoff factor', (hf) => hf.channel('a', { backoff: { type: 'exponential', factor: 0.5 } }), 'from 1 to 1000'],
   ['backoff jitter', (hf) => hf.channel('a', { backoff: { type: 'exponential', jitter: 2 } }), 'from 0 to 1'],
+  [
+    'limit option',
+    (hf) => hf.channel('a', { limits: { conc: 5 } as never }),
+    'of "limits": known are concurrency, rate',
+  ],
+  ['limits', (hf) => hf.channel('a', { limits: 5 as never }), 'they must be an object'],
+  [
+    'concurrency 0',
+    (hf) => hf.channel('a', { limits: { concurrency: 0 } }),
+    '"limits.concurrency": it must be a whole',
+  ],
+  ['rate', (hf) => hf.channel('a', { limits: { rate: true as never } }), 'they must be an object'],
+  [
+    'rate option',
+    (hf) => hf.channel('a', { limits: { rate: { max: 5 } as never } }),
+    'known are count, per, kind, burst',
+  ],
+  ['rate count', (hf) => hf.channel('a', { limits: { rate: { count: 0, per: 1 } } }), '"limits.rate.count"'],
+  ['rate per', (hf) => hf.channel('a', { limits: { rate: { count: 1, per: 'x' as never } } }), '"limits.rate.per"'],
+  [
+    'rate kind',
+    (hf) => hf.channel('a', { limits: { rate: { count: 1, per: 1, kind: 'leaky' as never } } }),
+    'one of bucket, window',
+  ],
+  [
+    'burst of a window',
+    (hf) => hf.channel('a', { limits: { rate: { count: 1, per: 1, kind: 'window', burst: 2 } } }),
+    'with a window: it is for a bucket',
+  ],
+  [
+    'group option',
+    (hf) => hf.channel('a', { groups: { weight: 2 } as never }),
+    'known are concurrency, rate, ordered, maxBacklog',
+  ],
+  [
+    'order of several at a time',
+    (hf) => hf.channel('a', { groups: { ordered: true, concurrency: 2 } }),
+    'Cannot keep order with "groups.concurrency" 2: it must be 1 then',
+  ],
+  [
+    'ordered',
+    (hf) => hf.channel('a', { groups: { ordered: 1 as never } }),
+    '"groups.ordered": it must be true or false',
+  ],
+  ['group maxBacklog', (hf) => hf.channel('a', { groups: { maxBacklog: 0 } }), '"groups.maxBacklog"'],
+  ['group key', (_, c) => c.produce(1, { group: '' }), '"group": it must have from 1 to'],
+  ['group of another type', (_, c) => c.produce(1, { group: 5 as never }), 'it must be a text'],
+  ['group with half a pair', (_, c) => c.produce(1, { group: '\ud800' }), 'no half of a surrogate pair'],
+  ['name', (_, c) => c.produce(1, { name: 'x'.repeat(1_000) }), '"name": it must have from 1 to'],
+  ['cost', (_, c) => c.produce(1, { cost: 0 }), '"cost": it must be a whole number from 1 to 1000000'],
+  ['group()', (_, c) => c.group(''), '"group": it must have from 1 to'],
+  ['weight', (_, c) => c.group('a').configure({ weight: 0 }), '"weight": it must be from 0.001 to 1000'],
+  ['group priority', (_, c) => c.group('a').configure({ priority: 0.5 }), '"priority": it must be a whole number'],
+  [
+    'own group option',
+    (_, c) => c.group('a').configure({ wait: 1 } as never),
+    'known are concurrency, rate, ordered, maxBacklog, weight, priority',
+  ],
+  ['configure', (_, c) => c.configure({ limit: {} } as never), 'known are retain, limits, groups'],
+  ['rateLimited', () => rateLimited(-1), 'as "rateLimited": it must be from 0'],
+  ['rateLimited of', () => rateLimited(1, { of: 'all' as never }), 'one of channel, group'],
+  ['rateLimited option', () => rateLimited(1, { for: 'group' } as never), 'known are of'],
   ['retain option', (hf) => hf.channel('a', { retain: { done: 5 } as never }), 'known are completed, dead'],
   ['retain count', (hf) => hf.channel('a', { retain: { dead: { count: -1 } } }), '"retain.dead.count"'],
   [

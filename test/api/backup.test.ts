@@ -60,6 +60,27 @@ describe.each(timelessSetups)('backup() and restore() [$name]', ({ start }) => {
     expect(mailNow?.totals.produced).toBe(mailThen.totals.produced);
   });
 
+  test('bring back groups with their rules, pauses and holds, and the limits of channels', async () => {
+    const { hf } = await start();
+    const rate = { count: 1, per: '1h', kind: 'window' } as const;
+    const jobs = hf.channel<number>('jobs', { limits: { concurrency: 3 }, groups: { rate } });
+    await jobs.produceAll([1, 2], { group: 'a' });
+    await jobs.group('b').pause();
+    await jobs.group('c').configure({ weight: 4 });
+    const { id } = await jobs.produce(3, { group: 'd', cost: 2 });
+    const consumer = await jobs.consume(() => {});
+    await jobs.result(id);
+    await consumer.drain();
+
+    const again = await restored(await backUp(hf));
+    expect(await again.admin.inspect('jobs')).toMatchObject({ ready: 1, settings: { concurrency: 3 } });
+    expect(await again.admin.group('jobs', 'a').inspect()).toMatchObject({ ready: 1, backlog: 1 });
+    expect((await again.admin.group('jobs', 'a').inspect())?.heldMs).toBeGreaterThan(0);
+    expect(await again.admin.group('jobs', 'b').inspect()).toMatchObject({ paused: true });
+    expect(await again.admin.group('jobs', 'c').inspect()).toMatchObject({ rules: { weight: 4 } });
+    expect((await again.admin.group('jobs', 'd').inspect())?.heldMs).toBeGreaterThan(0);
+  });
+
   test('bring back large messages and many small ones', async () => {
     const { hf } = await start();
     const files = hf.channel<Uint8Array>('files');

@@ -87,6 +87,40 @@ describe.each(situations)('in $name', ({ fill }) => {
     expect(page.map(({ id }) => id)).toEqual([delayed]);
   });
 
+  test('groups, limit and pause --group show and change what holds for a channel and its groups', async () => {
+    const { folder } = await fill();
+    const at = ['--data', folder];
+    expect(await holdfast('groups', 'mail', ...at)).toEqual({ code: 0, output: 'mail has no groups\n', errors: '' });
+    expect(await holdfast('limit', 'mail', '--concurrency', '3', '--rate', '100/1m', ...at)).toMatchObject({
+      code: 0,
+      output: 'mail has new limits\n',
+    });
+    const rate = { kind: 'bucket', count: 100, perMs: 60_000, burst: 100 };
+    expect(await json('stats', 'mail', ...at)).toMatchObject({ settings: { concurrency: 3, rate } });
+    expect((await holdfast('stats', 'mail', ...at)).output).toMatch(/rate +100\/1m/);
+    await holdfast('limit', 'mail', '--group', 'ann', '--rate', '5/1s', '--window', ...at);
+    await holdfast('pause', 'mail', '--group', 'ann', ...at);
+    expect(await json('groups', 'mail', ...at)).toMatchObject([
+      { group: 'ann', paused: true, rules: { rate: { kind: 'window', count: 5, perMs: 1_000 } } },
+    ]);
+    expect((await holdfast('groups', 'mail', ...at)).output).toMatch(/ann .* 5\/1s, by windows .* paused\n/);
+    await holdfast('resume', 'mail', '--group', 'ann', ...at);
+    await holdfast('limit', 'mail', '--concurrency', 'none', '--rate', 'none', ...at);
+    expect(await json('stats', 'mail', ...at)).toMatchObject({ settings: { concurrency: 0, rate: null } });
+    for (const [wrong, says] of [
+      [['limit', 'mail'], 'Cannot limit nothing: give --concurrency, --rate, or both'],
+      [['limit', 'mail', '--concurrency', '2', '--window'], 'Cannot count in windows without a rate: give --rate too'],
+      [['limit', 'nothing', '--concurrency', '2'], 'No channel is named "nothing"'],
+      [['groups', 'nothing'], 'No channel is named "nothing"'],
+      [['limit', 'mail', '--rate', '5'], 'It must be like 100/1m, or none.'],
+      [['limit', 'mail', '--concurrency', '0'], 'It must be a whole number from 1, or none.'],
+    ] as const) {
+      const { code, errors } = await holdfast(...wrong, ...at);
+      expect(code).not.toBe(0);
+      expect(errors).toContain(says);
+    }
+  });
+
   test('peek shows what comes next and leaves it there', async () => {
     const { folder, ready } = await fill();
     const peeked = await json<Shown[]>('peek', 'mail', '--data', folder);

@@ -1,5 +1,5 @@
 /** What `inspect` says, for tests of the machine. */
-import type { ChannelView, InspectMetrics, MessageView } from '#holdfast/model/command.js';
+import type { ChannelView, GroupPage, GroupView, InspectMetrics, MessageView } from '#holdfast/model/command.js';
 import { parseMessageId } from '#holdfast/model/message-id.js';
 import type { ChannelMetrics, MetricsPage } from '#holdfast/model/metrics.js';
 import type { State } from '#holdfast/model/states.js';
@@ -35,6 +35,15 @@ export function usageOf(client: MachineClient, asked: Partial<InspectUsage> = {}
     after = page.next;
   }
   return rows;
+}
+
+/** The group, or `null` when it has no messages and nothing is kept for it. */
+export function groupOf(client: MachineClient, channel: string, group: string): GroupView | null {
+  return valueOf(client, { kind: 'inspect', what: 'group', channel, group }) as GroupView | null;
+}
+
+export function groupsOf(client: MachineClient, channel: string): readonly GroupView[] {
+  return (valueOf(client, { kind: 'inspect', what: 'groups', channel, after: 0, limit: 1_000 }) as GroupPage).groups;
 }
 
 function valueOf(client: MachineClient, command: Parameters<MachineClient['ask']>[0]): unknown {

@@ -122,6 +122,19 @@ describe.each(['process', 'thread'] as const)('a handler in a %s', (isolate) => 
     expect(await jobs.get(id)).toMatchObject({ deaths: 0 });
   });
 
+  test('holds its channel or its group back, and no attempt is counted', async () => {
+    const { jobs } = await start();
+    for (const of of ['channel', 'group'] as const) {
+      const { id } = await jobs.produce({ do: 'hold', value: of }, { group: 'a' });
+      expect(await jobs.result(id)).toBe(1);
+      const stored = await jobs.get(id);
+      expect(stored).toMatchObject({ attempts: 1, deaths: 0 });
+      expect(stored?.history).toContainEqual(
+        expect.objectContaining({ what: 'released', note: 'The handler was told to wait' }),
+      );
+    }
+  });
+
   test('that dies counts as a death, not as an attempt, and takes no other message along', async () => {
     const { jobs } = await start({ concurrency: 2, rules: { maxDeaths: 2 } });
     const other = await jobs.produce({ do: 'until stopped' });

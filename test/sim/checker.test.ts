@@ -27,6 +27,7 @@ const NOTHING: Omit<Content, 'now' | 'brokerHost'> = {
   delayed: [],
   ends: [],
   channels: [],
+  groups: [],
   policies: [],
   sessions: [],
   endedSessions: [],
@@ -39,6 +40,30 @@ const NOTHING: Omit<Content, 'now' | 'brokerHost'> = {
   payloads: [],
   bulks: [],
 };
+
+const NOT_HELD: Pick<Content['groups'][number], 'paused' | 'heldUntil'> = { paused: false, heldUntil: 0 };
+
+/** What holds for each channel, as of these records. */
+function settingsBefore(history: readonly SimRecord[]): Map<number, Content['channels'][number]['settings']> {
+  const commits = history.flatMap((record) => (record.kind === 'commit' ? record.content.channels : []));
+  return new Map(commits.map(({ number, settings }) => [number, settings]));
+}
+
+/** Whether a channel may hold back what it has. */
+function isLimited({ settings, heldUntil }: Content['channels'][number]): boolean {
+  return settings.concurrency !== 0 || settings.rate !== null || heldUntil !== 0;
+}
+
+function groupMembers({ messages }: Content['pages'][number]): Content['pages'][number]['messages'] {
+  return messages.filter(({ group, state }) => group !== '' && state === 'ready');
+}
+
+function isClaimedBefore(seq: number, history: readonly SimRecord[]): boolean {
+  return history.some(
+    (record) =>
+      record.kind === 'commit' && record.content.transitions.some((one) => one.what === 'claimed' && one.seq === seq),
+  );
+}
 
 /** Whether a commit keeps the answer that came later. */
 function isKeptIn(one: SimRecord, { session, request }: Of<'replied'>): boolean {
@@ -211,12 +236,161 @@ describe('the checker', () => {
     expect(found(planted)).toContain('S8');
   });
 
+  test('S9: a message of a group that is claimed while another one has begun', async () => {
+    const planted = await inAny((history) =>
+      plant(history, 'commit', (record, before) => {
+        const settings = settingsBefore(before);
+        const { transitions, pages } = record.content;
+        const claim = transitions.find(({ what }) => what === 'claimed');
+        const live = pages.flatMap(({ messages }) => messages).find(({ seq }) => seq === claim?.seq);
+        if (claim === undefined || live === undefined || live.group === '' || live.alone) return undefined;
+        if (settings.get(live.channel)?.groups.ordered !== true) return undefined;
+        const others = before.flatMap((one) => (one.kind === 'commit' ? one.content.pages : [])).flatMap(groupMembers);
+        const waits = others.findLast(
+          ({ seq, channel, group }) => seq !== live.seq && channel === live.channel && group === live.group,
+        );
+        if (waits === undefined) return undefined;
+        const claims = [{ ...claim, seq: waits.seq }, claim];
+        return {
+          ...record,
+          content: { ...record.content, transitions: [...claims, ...transitions.filter((one) => one !== claim)] },
+        };
+      }),
+    );
+    expect(found(planted)).toContain('S9');
+  });
+
+  test('S9: a message of a group that is claimed before one that stands before it', async () => {
+    const planted = await inAny((history) =>
+      plant(history, 'commit', (record, before) => {
+        const { transitions, pages } = record.content;
+        const claims = transitions.filter(({ what }) => what === 'claimed').map(({ seq }) => seq);
+        const settings = settingsBefore(before);
+        const page = pages.find(({ messages }) =>
+          messages.some(
+            ({ seq, alone, group, channel, state }) =>
+              claims.includes(seq) &&
+              !alone &&
+              group !== '' &&
+              state === 'leased' &&
+              settings.get(channel)?.groups.ordered === true,
+          ),
+        );
+        const message = page?.messages.find(({ seq, group }) => claims.includes(seq) && group !== '');
+        if (page === undefined || message === undefined || isClaimedBefore(message.seq, before)) return undefined;
+        const first = { ...message, seq: -1, state: 'ready' as const, order: message.order - 1 };
+        const changed = pages.map((one) => (one === page ? { ...one, messages: [...one.messages, first] } : one));
+        return { ...record, content: { ...record.content, pages: changed } };
+      }),
+    );
+    expect(found(planted)).toContain('S9');
+  });
+
+  test('S12: a channel, and a group, that lets through more than its rate allows', async () => {
+    for (const of of ['channel', 'group'] as const) {
+      const planted = await inAny((history) => {
+        const claimed = new Set<number>();
+        return history.map((record): SimRecord => {
+          if (record.kind !== 'commit') return record;
+          const { transitions, channels } = record.content;
+          for (const { what, seq } of transitions) if (what === 'claimed') claimed.add(seq);
+          const rate = { kind: 'window', count: 1, perMs: 1e9 } as const;
+          const changed = channels.map((channel) => ({
+            ...channel,
+            settings: {
+              ...channel.settings,
+              ...(of === 'channel' ? { rate } : { groups: { ...channel.settings.groups, rate } }),
+            },
+          }));
+          return { ...record, content: { ...record.content, channels: changed } };
+        });
+      });
+      expect(found(planted)).toContain('S12');
+    }
+  });
+
+  test('S13: a channel, and a group, of which more is leased than its limit allows', async () => {
+    for (const of of ['channel', 'group'] as const) {
+      const planted = await inAny((history) => {
+        const planted = history.map((record): SimRecord => {
+          if (record.kind !== 'commit') return record;
+          const channels = record.content.channels.map((channel) => ({
+            ...channel,
+            settings: {
+              ...channel.settings,
+              ...(of === 'channel' ? { concurrency: 1 } : { groups: { ...channel.settings.groups, concurrency: 1 } }),
+            },
+          }));
+          // All messages are of one group.
+          const packs = record.content.packs.map((pack) => ({
+            ...pack,
+            items: pack.items.map((item) => ({ ...item, group: of === 'group' ? 'same' : item.group })),
+          }));
+          return { ...record, content: { ...record.content, channels, packs } };
+        });
+        if (!found(planted).includes('S13')) throw new Error('Nothing of this history is handled beside another');
+        return planted;
+      });
+      expect(found(planted)).toContain('S13');
+    }
+  });
+
+  test('S19: a channel, and a group, that hands out something while it is paused or held back', async () => {
+    for (const [of, change] of [
+      ['channel', { paused: true }],
+      ['channel', { heldUntil: 1e15 }],
+      ['group', { paused: true, heldUntil: 0 }],
+      ['group', { paused: false, heldUntil: 1e15 }],
+    ] as const) {
+      const planted = await inAny((history) => {
+        // Of a message that is claimed in a commit in which nothing else is said of its channel and its group.
+        const at = history.findIndex((record, i) => {
+          if (record.kind !== 'commit') return false;
+          const { transitions, channels, groups, pages } = record.content;
+          const live = pages.flatMap(({ messages }) => messages);
+          return transitions.some(({ what, seq }) => {
+            const message = live.find((one) => one.seq === seq);
+            const isQuiet = of === 'group' || !channels.some(({ number }) => number === message?.channel);
+            if (what !== 'claimed' || message === undefined || !isQuiet || groups.length > 0) return false;
+            if (message.state !== 'leased' || (of === 'group' && message.group === '')) return false;
+            return history
+              .slice(0, i)
+              .some(
+                (one) => one.kind === 'commit' && one.content.channels.some(({ number }) => number === message.channel),
+              );
+          });
+        });
+        const record = history[at];
+        if (record?.kind !== 'commit') throw new Error('No commit fits');
+        const live = record.content.pages.flatMap(({ messages }) => messages);
+        const { channel: number, group: key } = live.find(
+          ({ seq, group }) =>
+            (of === 'channel' || group !== '') &&
+            record.content.transitions.some((one) => one.what === 'claimed' && one.seq === seq),
+        ) as (typeof live)[number];
+        const known = history
+          .slice(0, at)
+          .flatMap((one) => (one.kind === 'commit' ? one.content.channels : []))
+          .findLast((one) => one.number === number) as Content['channels'][number];
+        const said =
+          of === 'channel'
+            ? { channels: [{ ...known, ...change }] }
+            : { groups: [{ channel: number, key, ...NOT_HELD, ...change }] };
+        const content = { ...record.content, ...NOTHING, ...said };
+        return history.toSpliced(at, 0, { ...record, content });
+      });
+      expect(found(planted)).toContain('S19');
+    }
+  });
+
   test('S10: a message that is claimed before another one', async () => {
     const planted = await inAny((history) =>
       plant(history, 'commit', (record) => {
         const { pages, transitions } = record.content;
         const claim = transitions.find(({ what }) => what === 'claimed');
-        const page = pages.find(({ messages }) => messages.some(({ seq, alone }) => seq === claim?.seq && !alone));
+        const page = pages.find(({ messages }) =>
+          messages.some(({ seq, alone, group }) => seq === claim?.seq && !alone && group === ''),
+        );
         const message = page?.messages.find(({ seq }) => seq === claim?.seq);
         if (page === undefined || message === undefined) return undefined;
         const before = { ...message, seq: -1, state: 'ready' as const, order: message.order - 1 };
@@ -301,6 +475,8 @@ describe('the checker', () => {
         throw new Error('it may wait');
       const ready = record.content.pages.flatMap(({ messages }) => messages).find(({ state }) => state === 'ready');
       const names = history.flatMap((one) => (one.kind === 'commit' ? one.content.channels : []));
+      const limited = names.filter(isLimited).map(({ number }) => number);
+      if (ready?.group !== '' || limited.includes(ready.channel)) throw new Error('it may be held back');
       const name = names.find(({ number }) => number === ready?.channel)?.name ?? '';
       const host = history
         .slice(0, commit + 1)
@@ -334,7 +510,9 @@ describe('the checker', () => {
           const channel = all.find(({ number }) => number === template?.channel)?.name;
           if (record === undefined || host === undefined || template === undefined || channel === undefined)
             throw new Error('no commit fits');
-          const ready = { ...template, state: 'ready' as const, alone: false };
+          if (all.some((one) => one.number === template.channel && isLimited(one)))
+            throw new Error('it may be held back');
+          const ready = { ...template, state: 'ready' as const, alone: false, group: '' };
           const suspect = { ...ready, seq: -1, channel: -1, suspect: true };
           const page = { page: 'planted', messages: [{ ...ready, suspect: false }, suspect] };
           const pages = [...record.content.pages, page];

@@ -1,6 +1,7 @@
 /** All groups; a new one is a file in `groups/` and a name here. */
 import type { Case, Group } from './case.ts';
 import { embedded } from './groups/embedded.ts';
+import { jobs } from './groups/jobs.ts';
 import { kv } from './groups/kv.ts';
 import { socket, tcp } from './groups/processes.ts';
 import { schedules } from './groups/schedules.ts';
@@ -8,7 +9,7 @@ import { talk } from './groups/talk.ts';
 import { takeover } from './groups/takeover.ts';
 import { thread } from './groups/thread.ts';
 
-const GROUPS: readonly Group[] = [embedded, socket, tcp, thread, takeover, kv, schedules, talk];
+const GROUPS: readonly Group[] = [embedded, socket, tcp, thread, takeover, kv, jobs, schedules, talk];
 
 export function groupNames(): string[] {
   return GROUPS.map(({ name }) => name);

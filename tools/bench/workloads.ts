@@ -1,6 +1,6 @@
 /** What is measured, apart from where: producing, draining, both, latency, and opening. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Channel, Holdfast } from '#holdfast/index.js';
+import type { Channel, Holdfast, ProduceOptions } from '#holdfast/index.js';
 import type { Measurement } from './case.ts';
 import { percentile, startStopwatch } from './stopwatch.ts';
 
@@ -12,6 +12,9 @@ export interface Payload {
 }
 
 export type PayloadChannel = Channel<Payload>;
+
+/** What the message with this number is produced with. */
+export type OptionsOf = (k: number) => ProduceOptions | undefined;
 
 /** The filling, chosen so that `{ k, t, p }` takes about 100 bytes as JSON. */
 const FILLING = 'x'.repeat(64);
@@ -84,6 +87,14 @@ export async function fill(channel: PayloadChannel, count: number): Promise<void
   }
 }
 
+/** As `fill`, with options for each message. */
+export async function fillEach(channel: PayloadChannel, count: number, optionsOf: OptionsOf): Promise<void> {
+  for (let from = 0; from < count; from += BULK) {
+    const size = Math.min(BULK, count - from);
+    await Promise.all(Array.from({ length: size }, (_, i) => channel.produce(payload(from + i), optionsOf(from + i))));
+  }
+}
+
 /** Drains `count` waiting messages with an empty handler, until the last ack is durable. */
 export async function measureDrain(channel: PayloadChannel, concurrency: number, count: number): Promise<Measurement> {
   const tally = new Tally();
@@ -101,11 +112,12 @@ export async function measureBoth(
   channel: PayloadChannel,
   inFlight: number,
   concurrency: number,
+  optionsOf?: OptionsOf,
 ): Promise<Measurement> {
   const tally = new Tally();
   const watch = startStopwatch();
   const consumer = await channel.consume(({ k }) => tally.add(k), { concurrency });
-  const produced = await produceFor(channel, inFlight, MEASURE_MS);
+  const produced = await produceFor(channel, inFlight, MEASURE_MS, 0, optionsOf);
   await tally.reached(produced);
   await consumer.drain();
   const measured = watch.stop(produced);
@@ -156,11 +168,20 @@ export async function measureOpen(open: () => Promise<Holdfast>, count: number):
 }
 
 /** @returns how many messages were produced, numbered from `first` on */
-async function produceFor(channel: PayloadChannel, inFlight: number, ms: number, first: number = 0): Promise<number> {
+async function produceFor(
+  channel: PayloadChannel,
+  inFlight: number,
+  ms: number,
+  first: number = 0,
+  optionsOf: OptionsOf = () => undefined,
+): Promise<number> {
   const endsAt = performance.now() + ms;
   let produced = 0;
   const keepProducing = async (): Promise<void> => {
-    while (performance.now() < endsAt) await channel.produce(payload(first + produced++));
+    while (performance.now() < endsAt) {
+      const k = first + produced++;
+      await channel.produce(payload(k), optionsOf(k));
+    }
   };
   await Promise.all(Array.from({ length: inFlight }, keepProducing));
   return produced;

@@ -7,6 +7,7 @@ export function addPause(program: Command): void {
     name: 'pause',
     description: 'hand out no more messages of a channel; handlers that run go on',
     done: (channel) => `${channel} is paused`,
+    ofGroup: (hf, channel, group) => hf.admin.group(channel, group).pause(),
     act: (hf, channel) => hf.admin.pause(channel),
   });
 }

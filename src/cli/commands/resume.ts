@@ -7,6 +7,7 @@ export function addResume(program: Command): void {
     name: 'resume',
     description: 'hand out messages of a paused channel again',
     done: (channel) => `${channel} is no longer paused`,
+    ofGroup: (hf, channel, group) => hf.admin.group(channel, group).resume(),
     act: (hf, channel) => hf.admin.resume(channel),
   });
 }

@@ -9,7 +9,7 @@ import type { Retention } from '../../model/policy.ts';
 import { outputWidth, styled, writeJson, writeLine } from '../output.ts';
 import { addStoreCommand, durationFlag, untilInterrupted, waitFor } from '../store-command.ts';
 import { withStore } from '../with-store.ts';
-import { type Column, countText, durationText, safeText, tableLines } from '../text.ts';
+import { type Column, countText, durationText, limitText, safeText, tableLines } from '../text.ts';
 
 interface StatsOptions {
   readonly json?: true;
@@ -175,6 +175,10 @@ function channelLines({ view, lately }: Stats, windowMs: number): string[] {
     ...COUNTS.map((name) => [name, countText(view[name])] as const),
     ['backlog', countText(backlogOf(view))],
     ['oldest', ageText(view.oldestReadyMs)],
+    ['groups', countText(view.groups)],
+    ['concurrency', settings.concurrency === 0 ? 'any' : countText(settings.concurrency)],
+    ['rate', limitText(settings.rate)],
+    ['held back', durationText(view.heldMs)],
     ...Object.entries(totals).map(([name, total]) => [`total ${name}`, countText(total as number)] as const),
     ...(['produced', 'completed', 'failed', 'dead'] as const).map(
       (name) => [`${name} a second`, `${rateText(lately.perSecond[name])} over ${durationText(windowMs)}`] as const,

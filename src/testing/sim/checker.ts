@@ -7,6 +7,7 @@ import type { Invariant, Judge, Seen, SeenOp, SeenSettle } from './invariants/in
 import { KV } from './invariants/kv.ts';
 import { LEASES } from './invariants/leases.ts';
 import { LIFE } from './invariants/life.ts';
+import { LIMITS } from './invariants/limits.ts';
 import { NO_LOSS } from './invariants/no-loss.ts';
 import { ORDER } from './invariants/order.ts';
 import { PUBLISH } from './invariants/publish.ts';
@@ -37,6 +38,7 @@ const INVARIANTS: readonly Invariant[] = [
   ...FLOWS,
   ...DEDUPE,
   ...ORDER,
+  ...LIMITS,
   ...PUBLISH,
   ...RETRIES,
   ...REST,

@@ -5,7 +5,7 @@ import type { ChannelTotals, Reply } from '../../model/command.ts';
 import { countOf } from '../../model/histogram.ts';
 import type { KvValue } from '../../model/kv.ts';
 import { messageIdText } from '../../model/message-id.ts';
-import type { Policy } from '../../model/policy.ts';
+import type { ChannelSettings, Policy } from '../../model/policy.ts';
 import type { Write } from '../../model/records.ts';
 import type { Happening } from '../../model/states.ts';
 import type { UsageCounts } from '../../model/usage.ts';
@@ -15,6 +15,7 @@ import { readChannel, readPolicyRecord } from '../../machine/channels.ts';
 import { readEndedRecords } from '../../machine/cold.ts';
 import { minuteUnderWay, readMinute, timesEver } from '../../machine/counts.ts';
 import { readJournal } from '../../machine/journal.ts';
+import { readGroup } from '../../machine/group-record.ts';
 import { readEntry } from '../../machine/kv-records.ts';
 import { KIND, Layout } from '../../machine/layout.ts';
 import { itemOf, openPack } from '../../machine/pack.ts';
@@ -41,6 +42,8 @@ export interface CommitContent {
   readonly payloads: readonly { readonly seq: number; readonly content: string }[];
   readonly bulks: readonly BulkContent[];
   readonly channels: readonly ChannelContent[];
+  /** Groups of which something is kept, or is no more, in the order of the writes. */
+  readonly groups: readonly GroupContent[];
   readonly policies: readonly { readonly number: number; readonly policy: Policy }[];
   readonly sessions: readonly SessionContent[];
   readonly endedSessions: readonly number[];
@@ -96,6 +99,9 @@ export interface ItemContent {
   readonly priority: number;
   readonly lifo: boolean;
   readonly dedupe: string;
+  /** Empty for none. */
+  readonly group: string;
+  readonly cost: number;
   /** Keys of KV that are written when it is given up. */
   readonly undelivered: readonly string[];
   readonly schedule: Tick | undefined;
@@ -126,6 +132,10 @@ export interface LiveContent {
   readonly session: number;
   readonly claimedAt: number;
   readonly alone: boolean;
+  /** Empty for none. */
+  readonly group: string;
+  /** It keeps the others of its group waiting. */
+  readonly begun: boolean;
   readonly failure: string | undefined;
 }
 
@@ -154,11 +164,21 @@ export interface ChannelContent {
   readonly totals: ChannelTotals;
   /** How many dead messages it keeps; `undefined` for all of them. */
   readonly keepsDead: number | undefined;
+  readonly settings: ChannelSettings;
+  /** Machine time before which a handler wants nothing to be handed out. */
+  readonly heldUntil: number;
   /** The minute that it is counting, with what it has counted in it; `undefined` before there was anything. */
   readonly underWay: { readonly minute: number; readonly counts: ChannelTotals } | undefined;
   /** How many handlers it has seen begin, and end. */
   readonly begun: number;
   readonly ended: number;
+}
+
+export interface GroupContent {
+  readonly channel: number;
+  readonly key: string;
+  readonly paused: boolean;
+  readonly heldUntil: number;
 }
 
 /** What a channel has counted in a minute that is over. */
@@ -221,6 +241,7 @@ export class CommitReader {
       payloads: [],
       bulks: [],
       channels: [],
+      groups: [],
       policies: [],
       sessions: [],
       endedSessions: [],
@@ -263,10 +284,17 @@ export class CommitReader {
           paused,
           totals,
           keepsDead: settings.dead.count,
+          settings,
+          heldUntil: channel.gate.heldUntil,
           underWay: minuteUnderWay(channel),
           begun: countOf(latency),
           ended: countOf(handling),
         });
+        break;
+      }
+      case KIND.group: {
+        const { key: name, paused, heldUntil } = readGroup(layout.bytesBehind(key, 1), value);
+        content.groups.push({ channel: layout.numberAt(key, 0), key: name, paused, heldUntil });
         break;
       }
       case KIND.minutes: {
@@ -356,7 +384,10 @@ export class CommitReader {
     else if (kind === KIND.session) content.endedSessions.push(this.layout.numberAt(key, 0));
     else if (kind === KIND.schedule) replaceSchedule(content, this.layout.numberAt(key, 0), undefined);
     else if (kind === KIND.kv) this.#entry(content, key, undefined);
-    else if (kind === KIND.topic) content.topicStates.push([]);
+    else if (kind === KIND.group) {
+      const name = new TextDecoder().decode(this.layout.bytesBehind(key, 1));
+      content.groups.push({ channel: this.layout.numberAt(key, 0), key: name, paused: false, heldUntil: 0 });
+    } else if (kind === KIND.topic) content.topicStates.push([]);
   }
 
   #entry(content: Growing<CommitContent>, key: Uint8Array, stored: StoredContent | undefined): void {
@@ -420,7 +451,7 @@ function pageName(layout: Layout, key: Uint8Array): string {
 }
 
 function liveContent(stored: StoredMessage, channel: number, priority: number): LiveContent {
-  const { seq, order, state, policy, attempts, extra, lease } = stored;
+  const { seq, order, state, policy, attempts, extra, lease, group, begun } = stored;
   return {
     seq,
     channel,
@@ -438,6 +469,8 @@ function liveContent(stored: StoredMessage, channel: number, priority: number): 
     session: lease?.session ?? 0,
     claimedAt: lease?.claimedAt ?? 0,
     alone: lease?.alone ?? false,
+    group,
+    begun,
     failure: extra?.failure?.message,
   };
 }
@@ -483,12 +516,13 @@ function readPack(content: Growing<CommitContent>, pack: number, value: Uint8Arr
     const reader = new BlockReader(value, header.at);
     const items: ItemContent[] = [];
     for (let i = 0; reader.next(); i++) {
-      const { delayMs, dueAt, priority, lifo, dedupe, schedule } = reader;
+      const { delayMs, dueAt, priority, lifo, dedupe, group, cost, schedule } = reader;
       const text = canonical(decode(reader.payload));
       const id = messageIdText(nthId(reader.id, copy));
       const undelivered = reader.undelivered ? BlockReader.undeliveredOf(reader.item).map(keyText) : [];
       const seq = pack + copy * count + i;
-      items.push({ seq, id, content: text, delayMs, dueAt, priority, lifo, dedupe, undelivered, schedule });
+      const options = { delayMs, dueAt, priority, lifo, dedupe, group, cost, undelivered, schedule };
+      items.push({ seq, id, content: text, ...options });
     }
     content.packs.push({ pack, channel: each, producedAt, items });
   });

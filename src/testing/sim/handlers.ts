@@ -1,7 +1,7 @@
 /** Handlers that do what handlers do: succeed, throw, hang, give outcomes, take their time, kill their process. */
 import type { Handler } from '../../api/attempt.ts';
 import type { HandlerContext } from '../../api/handler-context.ts';
-import { deadLetter, retry, snooze } from '../../api/outcomes.ts';
+import { deadLetter, rateLimited, retry, snooze } from '../../api/outcomes.ts';
 import { canonical } from './commit-content.ts';
 import { workOnChildren } from './flow-work.ts';
 import { workOnEntriesWithAck } from './kv-work.ts';
@@ -88,6 +88,11 @@ async function outcome(worker: Workplace, context: HandlerContext, answer: unkno
       await context.progress({ done: chance.whole(0, 100) }).catch((error: unknown) => sim.tolerate(error));
       await context.log('A line').catch((error: unknown) => sim.tolerate(error));
       return answer;
+    case 9: {
+      const plan = worker.channels.get(context.channel)?.plan;
+      if (plan === undefined || !(plan.isLimited || plan.groups.length > 0)) return answer;
+      return rateLimited(chance.whole(0, 4_000), { of: chance.oneOf(['channel', 'group'] as const) });
+    }
     case 8:
       await context.extend(chance.whole(1_000, 9_000)).catch((error: unknown) => sim.tolerate(error));
       await process.sleep(chance.between(0, 7_000));

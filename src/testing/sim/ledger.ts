@@ -3,7 +3,14 @@ import type { ChannelTotals } from '../../model/command.ts';
 import { NO_TOTALS } from '../../model/metrics.ts';
 import type { Policy } from '../../model/policy.ts';
 import type { Happening } from '../../model/states.ts';
-import type { ChannelContent, CommitContent, ItemContent, LiveContent, Transition } from './commit-content.ts';
+import type {
+  ChannelContent,
+  CommitContent,
+  GroupContent,
+  ItemContent,
+  LiveContent,
+  Transition,
+} from './commit-content.ts';
 
 export type LedgerState = 'waits' | 'leased' | 'givenUp' | 'completed' | 'dead' | 'cancelled' | 'purged' | 'removed';
 
@@ -94,6 +101,8 @@ export class Ledger {
   readonly messages: Map<number, LedgerMessage> = new Map();
   readonly byId: Map<string, LedgerMessage> = new Map();
   readonly channels: Map<number, ChannelContent> = new Map();
+  /** Groups of which something is kept, by the number of the channel and the key. */
+  readonly groups: Map<string, GroupContent> = new Map();
   /** When a pause ended last, by channel. */
   readonly resumedAt: Map<number, number> = new Map();
   readonly policies: Map<number, Policy> = new Map();
@@ -140,6 +149,11 @@ export class Ledger {
     for (const channel of content.channels) {
       if (this.channels.get(channel.number)?.paused === true && !channel.paused) this.resumedAt.set(channel.number, at);
       this.channels.set(channel.number, channel);
+    }
+    for (const group of content.groups) {
+      const name = `${group.channel}/${group.key}`;
+      if (group.paused || group.heldUntil > 0) this.groups.set(name, group);
+      else this.groups.delete(name);
     }
     for (const { number, policy } of content.policies) this.policies.set(number, policy);
     for (const { pack, channel, producedAt, items } of content.packs) {

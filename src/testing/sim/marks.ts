@@ -1,7 +1,8 @@
 /** Coverage marks: states that are worth reaching, so that a simulation that never gets there is found out. */
 import type { Checker } from './checker.ts';
 import type { CommitContent } from './commit-content.ts';
-import type { Claim } from './ledger.ts';
+import type { Happening } from '../../model/states.ts';
+import { type Claim, isAlive } from './ledger.ts';
 import type { SimRecord } from './records.ts';
 
 /** What all seeds together must have reached. */
@@ -27,10 +28,15 @@ export const MARKS = [
   'a consumer is drained or closed',
   'a flow is refused for a duplicate',
   'a frame comes twice',
+  'a group goes on after a takeover',
+  'a group is full',
+  'a group is paused with messages',
+  'a group waits for one that comes back',
   'a handler ends after its lease was lost',
   'a deposed leader follows',
   'a handler is timed out by the broker',
   'a handler runs again after a conflict',
+  'a handler is told to wait',
   'a handler kills its process',
   'a handler sees a child that has not ended',
   'a handler waits for its children',
@@ -77,6 +83,7 @@ export const MARKS = [
   'a session expires after a takeover',
   'a sum is committed behind a failed commit',
   'a surviving process takes over',
+  'a suspect of a group is delivered alone',
   'a suspect is delivered alone',
   'a transaction gives up',
   'a schedule ticks',
@@ -131,7 +138,7 @@ export function marksOf(record: SimRecord, checker: Checker): Mark[] {
     case 'commit':
       return commitMarks(record, checker);
     case 'produce.answered':
-      if (record.code === 'BACKLOG_FULL') return ['a call is refused for a full backlog'];
+      if (record.code === 'BACKLOG_FULL') return fullMarks(record.op, checker);
       if (record.code === 'STORE_FULL') return ['a call is refused for a full disk'];
       if (record.code === 'DUPLICATE') return ['a flow is refused for a duplicate'];
       if (record.code === 'UNKNOWN_OUTCOME') return ['an outcome is unknown'];
@@ -140,6 +147,7 @@ export function marksOf(record: SimRecord, checker: Checker): Mark[] {
       if (record.held === undefined) return [];
       if (record.held === 'conflict') return ['a handler runs again after a conflict'];
       if (!record.held) return ['a handler ends after its lease was lost'];
+      if (checker.settles.get(record.token)?.called.outcome === 'hold') return ['a handler is told to wait'];
       return checker.leads.grantedBy(record) === checker.leads.current?.host
         ? []
         : ['a lease is settled across a takeover'];
@@ -177,6 +185,10 @@ function commitMarks({ content, nonce }: Extract<SimRecord, { kind: 'commit' }>,
   for (const { id, host } of ledger.endedSessions) {
     if (host !== leads.predecessor && !leads.isWelcomed(id)) marks.push('a session expires after a takeover');
   }
+  const alive = (channel: number, key: string): boolean =>
+    [...ledger.messages.values()].some((one) => one.channel === channel && one.group === key && isAlive(one));
+  if (content.groups.some(({ channel, key, paused }) => paused && alive(channel, key)))
+    marks.push('a group is paused with messages');
   for (const { what, since } of ledger.wentOn) {
     if (what === 'failed') marks.push('a parent fails with its child');
     if (what !== 'unblocked' && what !== 'postponed') continue;
@@ -184,6 +196,7 @@ function commitMarks({ content, nonce }: Extract<SimRecord, { kind: 'commit' }>,
     if (since < (leads.current?.at ?? 0)) marks.push('a message waits for its children over a takeover');
   }
   for (const [i, { what, seq, session }] of content.transitions.entries()) {
+    marks.push(...groupMarks(what, seq, checker));
     const mark = BY_TRANSITION[what];
     if (mark !== undefined) marks.push(mark);
     const message = ledger.messages.get(seq);
@@ -223,6 +236,25 @@ function commitMarks({ content, nonce }: Extract<SimRecord, { kind: 'commit' }>,
     if (checker.bulkNonces.get(number) !== nonce) marks.push('a bulk goes on behind a takeover');
   }
   return marks;
+}
+
+function fullMarks(op: number, { ops, ledger }: Checker): Mark[] {
+  const channel = ledger.channelNamed(ops.get(op)?.called.channel ?? '');
+  const isOfGroups = channel !== undefined && channel.settings.groups.maxBacklog !== 0;
+  return ['a call is refused for a full backlog', ...(isOfGroups ? (['a group is full'] as const) : [])];
+}
+
+function groupMarks(what: Happening, seq: number, { ledger, leads }: Checker): Mark[] {
+  const message = ledger.messages.get(seq);
+  if (message === undefined || message.group === '') return [];
+  if (ledger.channels.get(message.channel)?.settings.groups.ordered !== true) return [];
+  if (what === 'nacked' || what === 'snoozed') return ['a group waits for one that comes back'];
+  const [before, last] = message.claims.slice(-2);
+  if (what !== 'claimed' || last === undefined || before === undefined) return [];
+  return [
+    ...(last.alone ? (['a suspect of a group is delivered alone'] as const) : []),
+    ...(leads.isInherited(before) ? (['a group goes on after a takeover'] as const) : []),
+  ];
 }
 
 function lossMarks(

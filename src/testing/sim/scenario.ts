@@ -1,5 +1,6 @@
 /** A scenario: what a seed makes of channels, processes and faults. Each seed has some faults and not others. */
 import type { ChannelOptions } from '../../api/options.ts';
+import type { RateOptions } from '../../api/settings.ts';
 import type { Duration } from '../../model/duration.ts';
 import type { SpanMs } from '../faulty-store.ts';
 import type { Chance } from './chance.ts';
@@ -10,6 +11,10 @@ export interface ChannelPlan {
   /** What makes two of its messages the same. */
   readonly keys: 'none' | 'content' | 'key';
   readonly priorities: boolean;
+  /** Keys of groups that its messages may have; none have one when it is empty. */
+  readonly groups: readonly string[];
+  /** Messages have costs, and handlers are told to wait. */
+  readonly isLimited: boolean;
   /** Handlers may produce to this channel with their ack. */
   readonly followUps: string | undefined;
   readonly concurrency: number;
@@ -73,9 +78,9 @@ export interface Scenario {
 export function drawScenario(chance: Chance): Scenario {
   const chaosMs = chance.between(60_000, 400_000);
   const processes = chance.oneOf([1, 2, 3, 3, 4]);
-  return {
+  const channels = drawChannels(chance);
+  const scenario = {
     chaosMs,
-    channels: drawChannels(chance),
     processes,
     actionMs: (chaosMs * processes) / chance.between(35, 115),
     sessionTimeoutMs: chance.oneOf([1_000, 5_000, 30_000]),
@@ -104,6 +109,42 @@ export function drawScenario(chance: Chance): Scenario {
     flowShare: chance.oneOf([0, 0, 0.1, 0.3]),
     topicShare: chance.oneOf([0, 0.15, 0.3]),
   };
+  return { ...scenario, channels: channels.map((plan) => drawLimits(chance, plan)) };
+}
+
+/** Gives some channels groups, and some limits. */
+function drawLimits(chance: Chance, plan: ChannelPlan): ChannelPlan {
+  if (!plan.name.startsWith('work/')) return plan;
+  const hasGroups = chance.happens(0.35);
+  const isLimited = chance.happens(0.25);
+  const options: ChannelOptions<undefined> = {
+    ...plan.options,
+    ...(isLimited
+      ? {
+          limits: {
+            concurrency: chance.oneOf([1, 2, 3, Infinity]),
+            rate: chance.oneOf([false, drawRate(chance), drawRate(chance)] as const),
+          },
+        }
+      : {}),
+    ...(hasGroups
+      ? {
+          groups: {
+            concurrency: chance.oneOf([1, 1, 1, 2, Infinity]),
+            rate: chance.happens(0.3) ? drawRate(chance) : (false as const),
+            maxBacklog: chance.happens(0.2) ? chance.whole(2, 6) : Infinity,
+          },
+        }
+      : {}),
+  };
+  return { ...plan, options, isLimited, groups: hasGroups ? GROUP_KEYS.slice(0, chance.whole(1, 3)) : [] };
+}
+
+const GROUP_KEYS = ['red', 'green', 'blue'] as const;
+
+function drawRate(chance: Chance): RateOptions {
+  const rate = { count: chance.whole(2, 8), per: `${chance.whole(1, 6)}s` } as const;
+  return chance.happens(0.5) ? { ...rate, kind: 'window' } : { ...rate, kind: 'bucket', burst: chance.whole(1, 10) };
 }
 
 function drawFaults(chance: Chance, chaosMs: number): FaultPlan {
@@ -149,6 +190,8 @@ const KEEP_ALL: ChannelOptions<undefined> = { retain: { completed: false, dead: 
 const PLAIN: Omit<ChannelPlan, 'name' | 'options'> = {
   keys: 'none',
   priorities: false,
+  groups: [],
+  isLimited: false,
   followUps: undefined,
   concurrency: 2,
   prefetch: 'auto',
@@ -177,6 +220,8 @@ function drawChannel(chance: Chance, name: string, names: readonly string[]): Ch
     options,
     keys,
     priorities: chance.happens(0.4),
+    groups: [],
+    isLimited: false,
     followUps: chance.happens(0.6) ? (chance.happens(0.8) ? 'follow/ups' : chance.oneOf(names)) : undefined,
     concurrency: chance.oneOf([1, 2, 5]),
     prefetch: chance.oneOf(['auto', 0, 3] as const),

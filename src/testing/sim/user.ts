@@ -57,6 +57,8 @@ async function act(worker: Workplace, open: OpenChannel): Promise<void> {
       return look(worker, open);
     case 15:
     case 16:
+      if (open.plan.groups.length > 0) return restGroup(worker, open);
+      return changeLives(worker, open);
     case 17:
     case 18:
     case 19:
@@ -93,6 +95,8 @@ function options(sim: World, chance: Chance, { plan }: OpenChannel): ProduceOpti
     ...(plan.priorities && chance.happens(0.5) ? { priority: chance.whole(-2, 2) } : {}),
     ...(chance.happens(0.05) ? { lifo: true } : {}),
     ...(chance.happens(0.05) ? { attempts: chance.whole(1, 3) } : {}),
+    ...(plan.groups.length > 0 && chance.happens(0.85) ? { group: chance.oneOf(plan.groups) } : {}),
+    ...(plan.isLimited && chance.happens(0.3) ? { cost: chance.oneOf([2, 3, 12]) } : {}),
     ...(plan.keys === 'key' ? { dedupeKey: `key ${chance.whole(1, 5)}` } : {}),
   };
   if (chosen.delay === undefined && chance.happens(0.07))
@@ -124,6 +128,16 @@ async function rest(worker: Workplace, { channel }: OpenChannel): Promise<void> 
   await process.sleep(chance.between(500, 15_000));
   await channel.resume();
   sim.managed(worker, 'resume', channel.name, undefined, 'done');
+}
+
+async function restGroup(worker: Workplace, { channel, plan }: OpenChannel): Promise<void> {
+  const { sim, process, chance } = worker;
+  const group = channel.group(chance.oneOf(plan.groups));
+  await group.pause();
+  sim.managed(worker, 'pause a group', channel.name, undefined, group.key);
+  await process.sleep(chance.between(500, 15_000));
+  await group.resume();
+  sim.managed(worker, 'resume a group', channel.name, undefined, group.key);
 }
 
 async function changeConsumer(worker: Workplace, open: OpenChannel): Promise<void> {

@@ -94,6 +94,10 @@ export class Worker implements Workplace {
         if (client === undefined || client.failure !== undefined) break;
         if (open.consumer === undefined) await this.consume(open).catch((error: unknown) => this.sim.tolerate(error));
         await open.channel.resume().catch((error: unknown) => this.sim.tolerate(error));
+        for (const key of open.plan.groups) {
+          const group = open.channel.group(key);
+          await group.resume().catch((error: unknown) => this.sim.tolerate(error));
+        }
       }
       for (const key of this.sim.schedules) {
         await this.#holdfast?.schedules.remove(key).catch((error: unknown) => this.sim.tolerate(error));

@@ -1,6 +1,6 @@
 // What the handler does is said by its message.
 import { isMainThread, threadId } from 'node:worker_threads';
-import { deadLetter, retry, waitForChildren } from 'holdfast';
+import { deadLetter, rateLimited, retry, waitForChildren } from 'holdfast';
 
 let handled = 0;
 
@@ -35,6 +35,8 @@ export default async function handle(job, context) {
     }
     case 'throw':
       throw new RangeError('too large');
+    case 'hold':
+      return held.has(context.id) ? context.attempt : holdBack(context.id, job.value);
     case 'retry':
       return context.attempt === 1 ? retry({ delay: 0 }) : 'second time';
     case 'give up':
@@ -76,4 +78,12 @@ export default async function handle(job, context) {
     default:
       return typeof job;
   }
+}
+
+const held = new Set();
+
+/** The first time that it sees a message, its channel or its group is to wait. */
+function holdBack(id, of) {
+  held.add(id);
+  return rateLimited(200, { of });
 }

@@ -11,6 +11,7 @@ const EFFECT: Readonly<Record<string, readonly Happening[]>> = {
   undecodable: ['nacked', 'failed', 'givenUp'],
   release: ['released'],
   snooze: ['snoozed'],
+  hold: ['released'],
   fail: ['failed', 'givenUp'],
   wait: ['blocked', 'nacked', 'failed', 'givenUp'],
 };

@@ -5,7 +5,7 @@ import { type Invariant, stateless } from './invariant.ts';
 export const ORDER: readonly Invariant[] = [
   stateless(
     'S10',
-    'Priority: a claim takes the first message of its channel, by priority and then by place; nothing before it stays',
+    'Priority: a claim takes the first message of its channel, by priority and then by place; nothing before it stays. Messages of groups are for S9',
     (record, { ledger }) => {
       if (record.kind !== 'commit') return undefined;
       const last = new Map<number, LiveContent>();
@@ -13,14 +13,14 @@ export const ORDER: readonly Invariant[] = [
       for (const { what, seq } of record.content.transitions) if (what === 'claimed') claimed.add(seq);
       for (const { messages } of record.content.pages) {
         for (const message of messages) {
-          if (message.alone || !claimed.has(message.seq)) continue;
+          if (message.alone || message.group !== '' || !claimed.has(message.seq)) continue;
           const before = last.get(message.channel);
           if (before === undefined || comesBefore(before, message)) last.set(message.channel, message);
         }
       }
       for (const [channel, message] of last) {
         for (const ready of ledger.ready(channel)) {
-          if (!ready.suspect && comesBefore(ready, message))
+          if (!ready.suspect && ready.group === '' && comesBefore(ready, message))
             return `message ${message.seq} was claimed before ${ready.seq}`;
         }
       }

@@ -1,5 +1,6 @@
 /** What must be true at rest, and that rest comes. */
 import type { ChannelTotals, ChannelView } from '../../../model/command.ts';
+import type { ChannelContent } from '../commit-content.ts';
 import { isAlive, type Ledger } from '../ledger.ts';
 import type { IdleConsumer } from '../records.ts';
 import { type Invariant, stateless } from './invariant.ts';
@@ -115,9 +116,13 @@ function leftWaiting({ channel: name, host, sinceMs }: IdleConsumer, at: number,
   const session = ledger.sessionOf(host);
   if (channel === undefined || channel.paused || session === undefined) return undefined;
   const free = Math.max(sinceMs, ledger.resumedAt.get(channel.number) ?? 0);
+  // What a limit holds back is handed out later, of which S12 and S13 say when, and L1 that it is.
+  const { settings, heldUntil } = channel;
+  if (settings.concurrency !== 0 || settings.rate !== null || heldUntil > ledger.machineNow - IDLE_MS) return undefined;
   const suspectUntil = ledger.suspectUntil(at);
-  for (const { seq, suspect } of ledger.ready(channel.number)) {
-    const touchedAt = ledger.messages.get(seq)?.touchedAt ?? Infinity;
+  for (const { seq, suspect, group } of ledger.ready(channel.number)) {
+    const touchedAt =
+      group === '' ? (ledger.messages.get(seq)?.touchedAt ?? Infinity) : groupSince(ledger, channel, group);
     const since = Math.max(touchedAt, free, session.aloneUntil, suspect ? session.clearSince : 0);
     // A suspect waits for a session that has nothing else in hand, and until the one before it has had its time elsewhere.
     if (suspect && (session.plain > 0 || ledger.aloneUntil(at) > since)) continue;
@@ -126,6 +131,19 @@ function leftWaiting({ channel: name, host, sinceMs }: IdleConsumer, at: number,
     return `message ${seq} of "${name}" is ready since ${touchedAt} ms, and a consumer with room does not take it`;
   }
   return undefined;
+}
+
+/** Since when nothing has happened in a group of which a message could go; `Infinity` when something may hold it back. */
+function groupSince(ledger: Ledger, { number, settings }: ChannelContent, group: string): number {
+  if (settings.groups.rate !== null || ledger.groups.has(`${number}/${group}`)) return Infinity;
+  let since = 0;
+  for (const message of ledger.messages.values()) {
+    if (message.channel !== number || message.group !== group) continue;
+    since = Math.max(since, message.touchedAt);
+    // It may be delayed, and have begun.
+    if (isAlive(message) && (message.state !== 'waits' || message.claims.length > 0)) return Infinity;
+  }
+  return since;
 }
 
 function compareCounts(view: ChannelView, ledger: Ledger): string | undefined {
