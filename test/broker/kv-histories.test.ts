@@ -1,14 +1,13 @@
 import { checkLinearizable, type KvAction, type KvAnswer, type KvOperation } from 'holdfast/testing';
 import { expect, test } from 'vitest';
 import { Broker } from '#holdfast/broker/broker.js';
-import { Client } from '#holdfast/client/client.js';
+import type { Client } from '#holdfast/client/client.js';
 import { KV_ENCODING, type KvMutation, type KvRecord } from '#holdfast/model/kv.js';
 import { encodeKvKey } from '#holdfast/model/kv-key.js';
 import { type Random, seededRandom } from '#holdfast/model/random.js';
 import { openMemoryStore } from '#holdfast/store/memory.js';
 import type { Store } from '#holdfast/store/store.js';
-import { localLink } from '#holdfast/wire/local-link.js';
-import { brokerOptions } from '../helpers/brokers.ts';
+import { brokerOptions, connectTo } from '../helpers/brokers.ts';
 import { ManualClock, settled } from '../helpers/manual-clock.ts';
 
 const HISTORIES = 500;
@@ -49,20 +48,7 @@ async function historyOf(seed: number): Promise<KvOperation[]> {
   const history: KvOperation[] = [];
   let moment = 0;
   let unique = 0;
-  const connect = async (): Promise<Client> => {
-    const client = new Client({
-      connect: async () => {
-        const ends = localLink(clock);
-        broker.accept(ends.broker, { lingerMs: 0, needsToken: 'never' });
-        return ends.client;
-      },
-      host: 'host',
-      clock,
-      random,
-    });
-    await client.open();
-    return client;
-  };
+  const connect = (): Promise<Client> => connectTo(broker, { clock, random, lingerMs: 0 });
   const work = async (client: Client): Promise<void> => {
     const known = new Map<string, KvRecord | undefined>();
     const running: Promise<void>[] = [];

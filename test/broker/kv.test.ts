@@ -1,58 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { Client } from '#holdfast/client/client.js';
+import type { Client } from '#holdfast/client/client.js';
 import type { KvCommit, Reply } from '#holdfast/model/command.js';
 import { KV_ENCODING, type KvCheck, type KvMutation } from '#holdfast/model/kv.js';
 import { seededRandom } from '#holdfast/model/random.js';
-import { openMemoryStore } from '#holdfast/store/memory.js';
-import type { Store } from '#holdfast/store/store.js';
-import { localLink } from '#holdfast/wire/local-link.js';
-import { startBroker } from '../helpers/brokers.ts';
-import { ManualClock, settled } from '../helpers/manual-clock.ts';
-
-interface Watched {
-  readonly store: Store;
-  commits: number;
-  reads: number;
-  keysRead: number;
-}
-
-/** A store whose commits and reads take a while, as those of a store elsewhere do, and how many there were. */
-function slowStore(): Watched {
-  const store = openMemoryStore({ random: seededRandom(4) });
-  const watched: Watched = {
-    commits: 0,
-    reads: 0,
-    keysRead: 0,
-    store: {
-      durability: store.durability,
-      leader: () => store.leader(),
-      acquire: (address, seen) => store.acquire(address, seen),
-      renew: (epoch) => store.renew(epoch),
-      async commit(epoch, id, writes) {
-        watched.commits += 1;
-        await settled(3);
-        await store.commit(epoch, id, writes);
-      },
-      resolve: (epoch, id) => store.resolve(epoch, id),
-      async get(epoch, keys) {
-        if (keys.length > 0) watched.reads += 1;
-        watched.keysRead += keys.length;
-        const values = await store.get(epoch, keys);
-        if (keys.length > 0) await settled(2);
-        return values;
-      },
-      async *range(epoch, selector) {
-        for await (const chunk of store.range(epoch, selector)) {
-          await settled(1);
-          yield chunk;
-        }
-      },
-      freeBytes: () => store.freeBytes(),
-      close: () => store.close(),
-    },
-  };
-  return watched;
-}
+import { connectTo, startBroker } from '../helpers/brokers.ts';
+import { ManualClock } from '../helpers/manual-clock.ts';
+import { slowStore, type Watched } from '../helpers/slow-store.ts';
 
 interface Rig {
   readonly watched: Watched;
@@ -63,20 +16,8 @@ async function start(): Promise<Rig> {
   const clock = new ManualClock();
   const watched = slowStore();
   const broker = await startBroker(clock, { openStore: async () => watched.store });
-  const connect = async (seed: number): Promise<Client> => {
-    const client = new Client({
-      connect: async () => {
-        const { client: link, broker: other } = localLink(clock);
-        broker.accept(other, { lingerMs: 0, needsToken: 'never' });
-        return link;
-      },
-      host: 'host',
-      clock,
-      random: seededRandom(seed),
-    });
-    await client.open();
-    return client;
-  };
+  const connect = (seed: number): Promise<Client> =>
+    connectTo(broker, { clock, random: seededRandom(seed), lingerMs: 0 });
   return { watched, connect };
 }
 

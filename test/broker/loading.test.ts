@@ -8,7 +8,8 @@ import { createMemoryDisk, type MemoryDisk, openMemoryStore } from '#holdfast/st
 import type { Store } from '#holdfast/store/store.js';
 import { StoreError } from 'holdfast';
 import { localLink } from '#holdfast/wire/local-link.js';
-import { brokerOptions, startBroker } from '../helpers/brokers.ts';
+import { withBodyOfLoad } from '../helpers/body-of-load.ts';
+import { brokerOptions, connectTo, startBroker } from '../helpers/brokers.ts';
 import { untilTrue } from '../helpers/until-true.ts';
 
 /** A disk on which `count` messages wait in "mail". */
@@ -25,32 +26,17 @@ async function filledDisk(count: number): Promise<MemoryDisk> {
 }
 
 async function connect(broker: Broker, withinMs: number = 0): Promise<Holdfast> {
-  const link = async () => {
-    const ends = localLink(systemClock);
-    broker.accept(ends.broker, { lingerMs: Infinity, needsToken: 'never' });
-    return ends.client;
-  };
-  const client = new Client({ connect: link, host: 'host', clock: systemClock, random: systemRandom });
-  await client.open(withinMs);
+  const client = await connectTo(broker, { clock: systemClock, random: systemRandom, withinMs });
   return createHoldfast(client, async () => {});
 }
 
-/** A store whose second range, the body of a load, stands still behind its first chunk until it is let go. */
+/** A store whose load stands still behind the first chunk of its body until it is let go. */
 function slow(store: Store, go: Promise<void>): Store {
-  let ranges = 0;
-  return new Proxy(store, {
-    get(target, name) {
-      const own = Reflect.get(target, name, target) as unknown;
-      if (name !== 'range') return typeof own === 'function' ? (own.bind(target) as unknown) : own;
-      ranges += 1;
-      const isBody = ranges === 2;
-      return async function* (...args: Parameters<Store['range']>) {
-        for await (const chunk of target.range(...args)) {
-          yield chunk;
-          if (isBody) await go;
-        }
-      };
-    },
+  return withBodyOfLoad(store, async function* (body) {
+    for await (const chunk of body) {
+      yield chunk;
+      await go;
+    }
   });
 }
 

@@ -1,10 +1,8 @@
 import { expect, test } from 'vitest';
 import { createHoldfast, type Holdfast } from '#holdfast/api/holdfast.js';
-import { Client } from '#holdfast/client/client.js';
 import type { NeedsToken } from '#holdfast/model/access-token.js';
 import { seededRandom } from '#holdfast/model/random.js';
-import { localLink } from '#holdfast/wire/local-link.js';
-import { startBroker } from '../helpers/brokers.ts';
+import { connectTo, startBroker } from '../helpers/brokers.ts';
 import { ManualClock } from '../helpers/manual-clock.ts';
 
 test('overview, events and backup show and give no more than the scopes allow', async () => {
@@ -12,18 +10,8 @@ test('overview, events and backup show and give no more than the scopes allow', 
   const broker = await startBroker(clock);
   let seed = 1;
   const connect = async (needsToken: NeedsToken, token?: string): Promise<Holdfast> => {
-    const client = new Client({
-      connect: async () => {
-        const ends = localLink(clock);
-        broker.accept(ends.broker, { lingerMs: Infinity, needsToken });
-        return ends.client;
-      },
-      host: 'host',
-      token,
-      clock,
-      random: seededRandom(seed++),
-    });
-    await client.open();
+    const random = seededRandom(seed++);
+    const client = await connectTo(broker, { clock, random, needsToken, token });
     return createHoldfast(client, async () => {});
   };
   const trusted = await connect('never');

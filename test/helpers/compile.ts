@@ -6,6 +6,9 @@ import { promisify } from 'node:util';
 
 /** Programs that were compiled under strict options, inside the repository, where `holdfast` means the built package. */
 export interface Compiled {
+  readonly folder: string;
+  /** All that the compiler has against them, a line each. */
+  readonly complaints: readonly string[];
   /** What the compiler has against one of them, a line each. */
   complaintsOf(name: string): string[];
   pathOf(name: string): string;
@@ -24,6 +27,8 @@ export async function compile(programs: Readonly<Record<string, string>>): Promi
   const complaints = await complaintsIn(folder);
   const pathOf = (name: string): string => join(folder, `${name}.js`);
   return {
+    folder,
+    complaints,
     complaintsOf: (name) => complaints.filter((line) => line.includes(`${name}.ts(`)),
     pathOf,
     urlOf: (name) => pathToFileURL(pathOf(name)).href,
@@ -41,17 +46,18 @@ async function complaintsIn(folder: string): Promise<string[]> {
   return stdout.split('\n').filter((line) => line !== '');
 }
 
+/** How strict a reader's compiler may be. */
+export const STRICT = {
+  target: 'es2023',
+  lib: ['es2023'],
+  module: 'nodenext',
+  strict: true,
+  exactOptionalPropertyTypes: true,
+  noUncheckedIndexedAccess: true,
+  types: ['node'],
+};
+
 const CONFIGURATION = {
-  compilerOptions: {
-    target: 'es2023',
-    lib: ['es2023'],
-    module: 'nodenext',
-    strict: true,
-    exactOptionalPropertyTypes: true,
-    noUncheckedIndexedAccess: true,
-    types: ['node'],
-    pretty: false,
-    skipLibCheck: true,
-  },
+  compilerOptions: { ...STRICT, pretty: false, skipLibCheck: true },
   include: ['*.ts'],
 };

@@ -8,6 +8,7 @@ import { FaultyDisk } from '#holdfast/testing/faulty-store.js';
 import { localLink } from '#holdfast/wire/local-link.js';
 import { StoreError } from 'holdfast';
 import { TestClock } from 'holdfast/testing';
+import { withBodyOfLoad } from '../helpers/body-of-load.ts';
 
 interface Rig {
   readonly clock: TestClock;
@@ -21,20 +22,11 @@ interface Rig {
   readonly failedLoads: () => number;
 }
 
-/** The store, whose second range, the body of a load, fails where `fails` says so. */
+/** The store, of which loads fail in their body where `fails` says so. */
 function failingInBody(store: Store, fails: () => boolean): Store {
-  let ranges = 0;
-  return new Proxy(store, {
-    get(target, name) {
-      const own = Reflect.get(target, name, target) as unknown;
-      if (name !== 'range') return typeof own === 'function' ? (own.bind(target) as unknown) : own;
-      ranges += 1;
-      const isBody = ranges === 2;
-      return async function* (...args: Parameters<Store['range']>) {
-        if (isBody && fails()) throw new StoreError('STORE_FAILED', 'aborted', 'Failed as planned');
-        yield* target.range(...args);
-      };
-    },
+  return withBodyOfLoad(store, async function* (body) {
+    if (fails()) throw new StoreError('STORE_FAILED', 'aborted', 'Failed as planned');
+    yield* body;
   });
 }
 

@@ -1,8 +1,8 @@
-import { connect, type Socket } from 'node:net';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { SNAPSHOT_READ } from '#holdfast/doors/kv-connect/messages.js';
 import { settled, until } from '../helpers/manual-clock.ts';
 import { untilTrue } from '../helpers/until-true.ts';
+import { type Dialled, dialPort } from '../server/listening.ts';
 import { mutation, RawKv, startTimedServer } from './server.ts';
 
 /** How long a body may take, and a piece of an answer. */
@@ -10,26 +10,14 @@ const PATIENCE_MS = 30_000;
 
 type Server = Awaited<ReturnType<typeof startTimedServer>>;
 
-interface Dialled {
-  readonly socket: Socket;
-  readonly heard: () => string;
-  readonly isClosed: () => boolean;
-}
-
 /** A connection by hand, on which the head of a request to the data path is sent. */
 function dial({ port }: Server, raw: RawKv, method: string, contentLength: number): Dialled {
-  const socket = connect(port, '127.0.0.1');
-  onTestFinished(() => void socket.destroy());
-  let heard = '';
-  let isClosed = false;
-  socket.on('error', () => {});
-  socket.on('data', (chunk) => (heard += chunk.toString('latin1')));
-  socket.once('close', () => (isClosed = true));
+  const dialled = dialPort(port);
   const { pathname } = new URL(raw.endpoint);
   const headers = { host: 'x', ...raw.headers, 'content-length': String(contentLength) };
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-  socket.write(`POST ${pathname}/${method} HTTP/1.1\r\n${lines.join('')}\r\n`);
-  return { socket, heard: () => heard, isClosed: () => isClosed };
+  dialled.socket.write(`POST ${pathname}/${method} HTTP/1.1\r\n${lines.join('')}\r\n`);
+  return dialled;
 }
 
 test('a body that comes a byte at a time is waited for half a minute', async () => {

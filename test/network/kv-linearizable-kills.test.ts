@@ -1,9 +1,8 @@
-import { join } from 'node:path';
 import { open } from 'holdfast';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { DENO } from '../helpers/deno.ts';
-import { makeAuthority } from './certificates.ts';
-import { endsBehindFile, folderOfFile } from './conformance.ts';
+import { endsBehindFile } from './conformance.ts';
+import { everyLink } from './every-link.ts';
 import {
   countsOf,
   expectLinearizable,
@@ -17,7 +16,7 @@ import {
   withOutcome,
   wrongMessages,
 } from './kv-history.ts';
-import { type KvWay, type RunningServer, startKvClients, startServer, type Talking } from './processes.ts';
+import { type KvWay, startKvClients, type Talking } from './processes.ts';
 import { startTroubledProxy, type TroubledProxy } from './troubled-proxy.ts';
 
 /** How many clients each process has on each way. */
@@ -25,25 +24,18 @@ const CLIENTS = 2;
 /** How many answers each way has had in a process, at least, before something is killed. */
 const ANSWERS = 20;
 
-const authority = makeAuthority(afterAll);
-const { cert, key } = authority.certificate('server');
-const folder = folderOfFile();
+const links = everyLink();
 const endBehind = endsBehindFile();
-
-let server: RunningServer;
 let proxy: TroubledProxy;
-
-const urlOf = (address: number, scheme: string): string =>
-  (server.addresses[address] as string).replace(/^\w+/, scheme);
 
 /** The ways to the server. To each its own entries, which clients of several processes work on. */
 const WAYS: Readonly<Record<string, () => Omit<KvWay, 'space'>>> = {
-  'by a Unix socket': () => ({ url: server.url }),
-  'by TCP': () => ({ url: urlOf(1, 'holdfast') }),
-  'by TLS': () => ({ url: urlOf(2, 'holdfasts'), options: { tls: { ca: authority.caText } } }),
-  'by WebSocket': () => ({ url: urlOf(1, 'ws') }),
+  'by a Unix socket': () => ({ url: links.server.url }),
+  'by TCP': () => ({ url: links.url('holdfast') }),
+  'by TLS': () => ({ url: links.url('holdfasts'), options: { tls: links.tls } }),
+  'by WebSocket': () => ({ url: links.url('ws') }),
   'through a proxy that cuts, delays and doubles': () => ({ url: proxy.url }),
-  'by KV Connect': () => ({ url: `${urlOf(1, 'http')}/kv`, deno: DENO }),
+  'by KV Connect': () => ({ url: `${links.url('http')}/kv`, deno: DENO }),
 };
 const SPACES = Object.keys(WAYS);
 const PLACES: readonly MessagePlace[] = ['queue', 'channel'];
@@ -53,15 +45,11 @@ const processes: Talking[] = [];
 const outcomes = new Map<string, Outcome>();
 const messages = new Map<MessagePlace, readonly string[]>();
 
-async function startServerAt(listen: readonly string[]): Promise<void> {
-  const more = ['--tls-cert', cert, '--tls-key', key];
-  server = await startServer({ folder: join(folder, 'data'), listen, more, sessionTimeoutMs: 30_000, endBehind });
-}
-
 /** Kills the server and starts it again where it was. */
 async function restart(): Promise<void> {
+  const { server } = links;
   await server.end();
-  await startServerAt(server.addresses);
+  await links.start(server.addresses);
   for (const one of processes) one.tell('restarted');
 }
 
@@ -93,8 +81,8 @@ async function killClients(stop: () => void = () => {}): Promise<void> {
 }
 
 beforeAll(async () => {
-  await startServerAt([`unix:${join(folder, 'server.sock')}`, 'holdfast://127.0.0.1:0', 'holdfasts://127.0.0.1:0']);
-  proxy = await startTroubledProxy(Number(/:(\d+)$/.exec(urlOf(1, 'holdfast'))?.[1]), 12);
+  await links.start();
+  proxy = await startTroubledProxy(Number(new URL(links.url('holdfast')).port), 12);
   await Promise.all([1, 2].map(startClients));
 });
 afterAll(() => proxy.close());
@@ -104,14 +92,14 @@ test('the server is killed at work, and clients in the middle of theirs, again a
   await restart();
   await untilMoreIsDone();
   // What these have sent is done when they are dead.
-  await killClients(() => server.kill('SIGSTOP'));
-  server.kill('SIGCONT');
+  await killClients(() => links.server.kill('SIGSTOP'));
+  links.server.kill('SIGCONT');
   await startClients(3);
   await untilMoreIsDone();
   await restart();
   await untilMoreIsDone();
   // What these have sent is lost with the server.
-  await killClients(() => server.kill('SIGSTOP'));
+  await killClients(() => links.server.kill('SIGSTOP'));
   await restart();
   await startClients(4);
   await untilMoreIsDone();
@@ -121,7 +109,7 @@ test('the server is killed at work, and clients in the middle of theirs, again a
   last.tell('end');
   await last.says((line) => 'done' in line);
   await restart();
-  const hf = await open(server.url);
+  const hf = await open(links.server.url);
   for (const space of SPACES) outcomes.set(space, await readOutcome(hf, space));
   for (const place of PLACES) messages.set(place, await messagesIn(hf, place, SPACES));
   await hf.close();

@@ -1,25 +1,18 @@
-import { join } from 'node:path';
 import type { Holdfast, OpenOptions } from 'holdfast';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { newFolder, openUntilEnd } from '../helpers/instances.ts';
-import { makeAuthority } from './certificates.ts';
-import { endsBehindFile, folderOfFile } from './conformance.ts';
+import { everyLink } from './every-link.ts';
 import { countsOf, expectLinearizable, historyOf, readOutcome, tallyOf, withOutcome } from './kv-history.ts';
-import { type RunningServer, startKvClients, startServer, type Talking } from './processes.ts';
+import { startKvClients, type Talking } from './processes.ts';
 import { startTroubledProxy, type TroubledProxy } from './troubled-proxy.ts';
 
-const authority = makeAuthority(afterAll);
-const { cert, key } = authority.certificate('server');
-const folder = folderOfFile();
-const endBehind = endsBehindFile();
-let server: RunningServer;
+const links = everyLink();
+const { tls } = links;
 let proxy: TroubledProxy;
 
 beforeAll(async () => {
-  const listen = [`unix:${join(folder, 'server.sock')}`, 'holdfast://127.0.0.1:0', 'holdfasts://127.0.0.1:0'];
-  const more = ['--tls-cert', cert, '--tls-key', key];
-  server = await startServer({ folder: join(folder, 'data'), listen, more, sessionTimeoutMs: 30_000, endBehind });
-  proxy = await startTroubledProxy(Number(/:(\d+)$/.exec(server.addresses[1] as string)?.[1]), 11);
+  await links.start();
+  proxy = await startTroubledProxy(Number(new URL(links.url('holdfast')).port), 11);
 });
 afterAll(() => proxy.close());
 
@@ -41,19 +34,15 @@ async function workAt(url: string, space: string, options: OpenOptions = {}): Pr
 }
 
 describe('what clients hear of KV is linearizable', () => {
-  const tls = { ca: authority.caText };
-  const urlOf = (address: number, scheme: string): string =>
-    (server.addresses[address] as string).replace(/^\w+/, scheme);
-
   test.each<[string, () => string, OpenOptions]>([
-    ['by a Unix socket', () => server.url, {}],
-    ['by TCP', () => urlOf(1, 'holdfast'), {}],
-    ['by TLS', () => urlOf(2, 'holdfasts'), { tls }],
-    ['by WebSocket', () => urlOf(1, 'ws'), {}],
+    ['by a Unix socket', () => links.server.url, {}],
+    ['by TCP', () => links.url('holdfast'), {}],
+    ['by TLS', () => links.url('holdfasts'), { tls }],
+    ['by WebSocket', () => links.url('ws'), {}],
     ['through a proxy that cuts, delays and doubles', () => proxy.url, {}],
   ])('%s', async (name, url, options) => {
     const processes = await workAt(url(), name, options);
-    await expectHolds(processes, await openUntilEnd(server.url), name);
+    await expectHolds(processes, await openUntilEnd(links.server.url), name);
   });
 
   test('in a folder: in the process that leads, and in one that follows', async () => {

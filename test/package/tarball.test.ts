@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { STRICT } from '../helpers/compile.ts';
 
 // What a newcomer does: install the package into an empty project, paste the first example of the README, run it.
 
@@ -34,15 +35,9 @@ test('the first example of the README compiles under strict options, runs and pr
     join(project, 'tsconfig.json'),
     JSON.stringify({
       compilerOptions: {
-        target: 'es2023',
-        lib: ['es2023'],
-        module: 'nodenext',
-        strict: true,
-        exactOptionalPropertyTypes: true,
-        noUncheckedIndexedAccess: true,
+        ...STRICT,
         // The declarations of the package are checked as well: a newcomer may not skip them.
         skipLibCheck: false,
-        types: ['node'],
         typeRoots: [join(root, 'node_modules', '@types')],
       },
       files: ['example.ts'],

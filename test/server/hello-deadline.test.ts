@@ -6,7 +6,7 @@ import { NETWORK_LIMITS } from '#holdfast/wire/network-link.js';
 import { PREAMBLE } from '#holdfast/wire/stream.js';
 import { ManualClock } from '../helpers/manual-clock.ts';
 import { UPGRADE } from '../network/raw-client.ts';
-import { startListener } from './listening.ts';
+import { openUntilClosed, startListener } from './listening.ts';
 
 const { helloMs } = NETWORK_LIMITS;
 
@@ -63,18 +63,9 @@ test.each(ways)('$name has what is left of the time for HELLO', async ({ scheme,
   await clock.advance(helloMs * 0.9);
   await late(socket, ca);
   const link = await accepted;
-  let isClosed = false;
-  const closed = new Promise<void>((resolve) => {
-    link.open({
-      frame: () => {},
-      closed: () => {
-        isClosed = true;
-        resolve();
-      },
-    });
-  });
+  const { isClosed, closed } = openUntilClosed(link);
   await clock.advance(helloMs * 0.09);
-  expect(isClosed).toBe(false);
+  expect(isClosed()).toBe(false);
   await clock.advance(helloMs * 0.02);
   await closed;
 });

@@ -1,12 +1,11 @@
 import { once } from 'node:events';
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2';
-import { connect, type Socket } from 'node:net';
 import { connect as connectSecurely } from 'node:tls';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { HttpDoor, HttpResponse } from '#holdfast/server/http-side.js';
 import { NETWORK_LIMITS } from '#holdfast/wire/network-link.js';
 import { ManualClock, settled, until } from '../helpers/manual-clock.ts';
-import { startListener } from './listening.ts';
+import { dialPort, startListener } from './listening.ts';
 
 const { helloMs } = NETWORK_LIMITS;
 const IDLE_MS = 60_000;
@@ -35,21 +34,6 @@ async function start(scheme: 'holdfast' | 'holdfasts' = 'holdfast'): Promise<Rig
   return { clock, port: address.port, ca, asked };
 }
 
-function dial({ port }: Rig): {
-  readonly socket: Socket;
-  readonly heard: () => string;
-  readonly isClosed: () => boolean;
-} {
-  const socket = connect(port, '127.0.0.1');
-  onTestFinished(() => void socket.destroy());
-  let heard = '';
-  let isClosed = false;
-  socket.on('error', () => {});
-  socket.on('data', (chunk) => (heard += chunk.toString('latin1')));
-  socket.once('close', () => (isClosed = true));
-  return { socket, heard: () => heard, isClosed: () => isClosed };
-}
-
 function dialHttp2(origin: string, options: object = {}): ClientHttp2Session {
   const session = connectHttp2(origin, options);
   onTestFinished(() => session.destroy());
@@ -68,7 +52,7 @@ const ASK = 'POST /door/a?b HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n';
 describe('a listener', () => {
   test('hands its door what is below its path, in either version, and nothing else', async () => {
     const rig = await start();
-    const { socket, heard } = dial(rig);
+    const { socket, heard } = dialPort(rig.port);
     socket.write('GET /doors HTTP/1.1\r\nhost: x\r\n\r\nGET /health/live HTTP/1.1\r\nhost: x\r\n\r\n');
     await until(() => heard().includes('live\n'));
     expect(heard()).toContain('404');
@@ -90,7 +74,7 @@ describe('a listener', () => {
       ['PUT /health/live HTTP/1.1\r\nhost: x\r\n\r\n', 'HTTP/1.1 405'],
       ['PROPFIND /health/live HTTP/1.1\r\nhost: x\r\n\r\n', 'HTTP/1.1 405'],
     ] as const) {
-      const { socket, heard } = dial(rig);
+      const { socket, heard } = dialPort(rig.port);
       socket.setNoDelay(true);
       await once(socket, 'connect');
       for (const byte of said) {
@@ -129,7 +113,7 @@ describe.each(['1.1', '2'] as const)('a connection of HTTP/%s', (version) => {
 
   async function asking(rig: Rig): Promise<Asking> {
     if (version === '1.1') {
-      const { socket, isClosed } = dial(rig);
+      const { socket, isClosed } = dialPort(rig.port);
       await once(socket, 'connect');
       return { ask: () => void socket.write(ASK), isClosed };
     }
@@ -188,7 +172,7 @@ test.each([
   ['one of whom it cannot be told yet what he speaks', 'PR'],
 ])('a slow client, %s, ends at the deadline of HELLO', async (_name, said) => {
   const rig = await start();
-  const { socket, isClosed } = dial(rig);
+  const { socket, isClosed } = dialPort(rig.port);
   socket.write(said);
   await settled();
   await rig.clock.advance(helloMs * 0.9);

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { onTestFinished } from 'vitest';
 import type { Clock } from '#holdfast/model/clock.js';
@@ -44,4 +45,38 @@ export async function startListener(
   });
   onTestFinished(() => listener.close());
   return { address: listener.address, ca: authority?.caText, accepted };
+}
+
+/** Opens the server's end of a connection, and sees when it closes. */
+export function openUntilClosed(link: Link): { readonly isClosed: () => boolean; readonly closed: Promise<void> } {
+  let isClosed = false;
+  const closed = new Promise<void>((resolve) => {
+    link.open({
+      frame: () => {},
+      closed: () => {
+        isClosed = true;
+        resolve();
+      },
+    });
+  });
+  return { isClosed: () => isClosed, closed };
+}
+
+/** A connection by hand. */
+export interface Dialled {
+  readonly socket: Socket;
+  readonly heard: () => string;
+  readonly isClosed: () => boolean;
+}
+
+/** Connects to a port of this machine until the end of the test. */
+export function dialPort(port: number): Dialled {
+  const socket = connect(port, '127.0.0.1');
+  onTestFinished(() => void socket.destroy());
+  let heard = '';
+  let isClosed = false;
+  socket.on('error', () => {});
+  socket.on('data', (chunk) => (heard += chunk.toString('latin1')));
+  socket.once('close', () => (isClosed = true));
+  return { socket, heard: () => heard, isClosed: () => isClosed };
 }

@@ -8,7 +8,7 @@ import { encodeWelcome } from '#holdfast/wire/frames.js';
 import { PREAMBLE } from '#holdfast/wire/stream.js';
 import { ManualClock } from '../helpers/manual-clock.ts';
 import { UPGRADE } from '../network/raw-client.ts';
-import { startListener } from './listening.ts';
+import { openUntilClosed, startListener } from './listening.ts';
 
 const MB = 1024 * 1024;
 const SESSION_TIMEOUT_MS = 1_000;
@@ -37,19 +37,10 @@ async function start(way: Parameters<typeof startListener>[0]): Promise<Rig> {
   if (way === 'ws') await once(socket, 'data');
   const readUpTo = reader(socket);
   const link = await accepted;
-  let isClosed = false;
-  const closed = new Promise<void>((resolve) => {
-    link.open({
-      frame: () => {},
-      closed: () => {
-        isClosed = true;
-        resolve();
-      },
-    });
-  });
+  const { isClosed, closed } = openUntilClosed(link);
   // Nobody is silent who is not listened to.
   link.flow(false);
-  return { clock, link, isClosed: () => isClosed, readUpTo, closed };
+  return { clock, link, isClosed, readUpTo, closed };
 }
 
 function dial(address: Address, ca: string | undefined): Socket {

@@ -7,6 +7,7 @@ import { openLmdbStore } from '#holdfast/store/lmdb.js';
 import { openMemoryStore } from '#holdfast/store/memory.js';
 import type { Store } from '#holdfast/store/store.js';
 import { temporaryFolder } from './folders.ts';
+import { acquire } from './writing.ts';
 
 const folder = temporaryFolder();
 let count = 0;
@@ -156,12 +157,6 @@ function bytes(text: string): Uint8Array {
 
 function filled(length: number): Uint8Array {
   return new Uint8Array(length).fill(length);
-}
-
-async function acquire(store: Store): Promise<Epoch> {
-  const outcome = await store.acquire('test', await store.leader());
-  if (!('won' in outcome)) throw new Error('The race is lost');
-  return outcome.won;
 }
 
 async function collect(store: Store, epoch: Epoch, selector: KeyRange): Promise<string[]> {

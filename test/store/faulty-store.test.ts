@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { seededRandom } from '#holdfast/model/random.js';
 import type { Epoch, Write } from '#holdfast/model/records.js';
-import type { Store } from '#holdfast/store/store.js';
 import { FaultyDisk, type FaultyDiskOptions } from '#holdfast/testing/faulty-store.js';
 import { instantClock } from './clocks.ts';
+import { acquire } from './writing.ts';
 
 const KEY = Uint8Array.of(1);
 const SEEDS = 60;
@@ -145,12 +145,6 @@ async function opened(seed = 1): Promise<{ disk: FaultyDisk; store: ReturnType<F
   const disk = new FaultyDisk(options);
   const store = disk.open();
   return { disk, store, epoch: await acquire(store) };
-}
-
-async function acquire(store: Store): Promise<Epoch> {
-  const outcome = await store.acquire('test', await store.leader());
-  if (!('won' in outcome)) throw new Error('The race is lost');
-  return outcome.won;
 }
 
 function put(value: number, key = 1): Write {

@@ -6,6 +6,7 @@ import { seededRandom } from '#holdfast/model/random.js';
 import { openLmdbStore } from '#holdfast/store/lmdb.js';
 import { inParallel, run } from './children.ts';
 import { temporaryFolder } from './folders.ts';
+import { bytes, put } from './writing.ts';
 
 const folder = temporaryFolder();
 
@@ -71,11 +72,3 @@ test('a damaged lmdb file gives what was written, or an error, and never ends th
   expect(refused.length).toBeGreaterThan(SEEDS / 4);
   expect(unharmed.length).toBeGreaterThan(0);
 }, 120_000);
-
-function put(name: string, length: number, fill: number): Write {
-  return { kind: 'put', key: bytes(name), value: new Uint8Array(length).fill(fill) };
-}
-
-function bytes(text: string): Uint8Array {
-  return new Uint8Array(Buffer.from(text));
-}

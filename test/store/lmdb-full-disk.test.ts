@@ -8,6 +8,7 @@ import { openMemoryStore } from '#holdfast/store/memory.js';
 import type { Store } from '#holdfast/store/store.js';
 import { digestOf, must, need } from './children.ts';
 import { temporaryFolder } from './folders.ts';
+import { acquire, bytes, put } from './writing.ts';
 
 const folder = temporaryFolder();
 const disk = join(folder, 'disk');
@@ -98,18 +99,4 @@ async function reopen(path: string): Promise<{ store: Store; epoch: Epoch }> {
   const store = await openLmdbStore({ path });
   open = store;
   return { store, epoch: await acquire(store) };
-}
-
-async function acquire(store: Store): Promise<Epoch> {
-  const outcome = await store.acquire('test', await store.leader());
-  if (!('won' in outcome)) throw new Error('The race is lost');
-  return outcome.won;
-}
-
-function put(name: string, length: number, fill: number): Write {
-  return { kind: 'put', key: bytes(name), value: new Uint8Array(length).fill(fill) };
-}
-
-function bytes(text: string): Uint8Array {
-  return new Uint8Array(Buffer.from(text));
 }

@@ -3,10 +3,9 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { open } from 'lmdb';
 import { describe, expect, test } from 'vitest';
-import type { Epoch } from '#holdfast/model/records.js';
 import { openLmdbStore } from '#holdfast/store/lmdb.js';
-import type { Store } from '#holdfast/store/store.js';
 import { temporaryFolder } from './folders.ts';
+import { acquire } from './writing.ts';
 
 const folder = temporaryFolder();
 const PAGE_BYTES = 8_192;
@@ -171,12 +170,6 @@ async function openAndAcquire(path: string): Promise<void> {
   } finally {
     await store.close();
   }
-}
-
-async function acquire(store: Store): Promise<Epoch> {
-  const outcome = await store.acquire('test', await store.leader());
-  if (!('won' in outcome)) throw new Error('The race is lost');
-  return outcome.won;
 }
 
 /** Makes the checksum right again of the record whose value ends at `end`: the key is the byte 0, the value JSON. */

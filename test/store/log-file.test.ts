@@ -3,12 +3,13 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { seededRandom } from '#holdfast/model/random.js';
-import type { Epoch, Write } from '#holdfast/model/records.js';
+import type { Write } from '#holdfast/model/records.js';
 import { openLmdbStore } from '#holdfast/store/lmdb.js';
 import { openMemoryStore } from '#holdfast/store/memory.js';
 import type { Store } from '#holdfast/store/store.js';
 import { digestOf } from './children.ts';
 import { temporaryFolder } from './folders.ts';
+import { acquire, bytes, put } from './writing.ts';
 
 const folder = temporaryFolder();
 const crashed = join(folder, 'crashed');
@@ -204,18 +205,4 @@ function endOf(log: Buffer): number {
   let end = log.length;
   while (end > HEADER_BYTES && log.subarray(end - SECTOR_BYTES, end).every((byte) => byte === 0)) end -= SECTOR_BYTES;
   return end;
-}
-
-async function acquire(store: Store): Promise<Epoch> {
-  const outcome = await store.acquire('test', await store.leader());
-  if (!('won' in outcome)) throw new Error('The race is lost');
-  return outcome.won;
-}
-
-function put(name: string, length: number, fill: number): Write {
-  return { kind: 'put', key: bytes(name), value: new Uint8Array(length).fill(fill) };
-}
-
-function bytes(text: string): Uint8Array {
-  return new Uint8Array(Buffer.from(text));
 }

@@ -177,23 +177,33 @@ function isUnknown(error) {
   return error instanceof HoldfastError && (error.code === 'UNKNOWN_OUTCOME' || error.code === 'CONFLICT');
 }
 
-/** A client of this package. */
-async function openHoldfast({ space, url, options = {} }, random) {
-  const hf = await open(url, { log: () => {}, ...options });
-  const channel = hf.channel(`${space}/messages`, { retain: { completed: false } });
-  await channel.inspect();
-  const attempt = async (action, more, ask) => {
+/**
+ * Does an operation and says what came of it; gives `undefined` when that is left open.
+ * @param goOn awaited then, with the number of restarts before the operation
+ */
+const attempting =
+  (space, isLost, goOn = async () => {}) =>
+  async (action, more, ask) => {
+    const before = restarts;
     const begun = begin(space, action, more);
     try {
       const found = await ask();
       begun.told(found.answer);
       return found;
     } catch (error) {
-      if (!isUnknown(error)) throw error;
+      if (!isLost(error)) throw error;
       begun.isOpen();
+      await goOn(before);
       return undefined;
     }
   };
+
+/** A client of this package. */
+async function openHoldfast({ space, url, options = {} }, random) {
+  const hf = await open(url, { log: () => {}, ...options });
+  const channel = hf.channel(`${space}/messages`, { retain: { completed: false } });
+  await channel.inspect();
+  const attempt = attempting(space, isUnknown);
   const messages = [increment('n'), increment('messages')];
   const operations = {
     ...atomicOperations(hf.kv, space, random, attempt),
@@ -212,6 +222,9 @@ async function openHoldfast({ space, url, options = {} }, random) {
   return { operations, close: () => hf.close() };
 }
 
+/** So `fetch` says that there was no connection, or no whole answer. */
+const isCut = (error) => error instanceof TypeError && error.cause instanceof Error;
+
 /** How often the server was started again, as far as this process was told. */
 let restarts = 0;
 let hearOfRestart = () => {};
@@ -221,21 +234,9 @@ let restarted = new Promise((done) => (hearOfRestart = done));
 async function openDeno({ space, url, deno }, random) {
   const { openKv } = createRequire(join(deno, 'package.json'))('@deno/kv');
   const kv = await openKv(url, { accessToken: 'none' });
-  const attempt = async (action, more, ask) => {
-    const before = restarts;
-    const begun = begin(space, action, more);
-    try {
-      const found = await ask();
-      begun.told(found.answer);
-      return found;
-    } catch (error) {
-      // So `fetch` says that there was no connection, or no whole answer.
-      if (!(error instanceof TypeError && error.cause instanceof Error)) throw error;
-      begun.isOpen();
-      while (restarts === before) await restarted;
-      return undefined;
-    }
-  };
+  const attempt = attempting(space, isCut, async (before) => {
+    while (restarts === before) await restarted;
+  });
   return { operations: atomicOperations(kv, space, random, attempt), close: () => kv.close() };
 }
 
