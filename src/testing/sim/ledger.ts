@@ -19,6 +19,8 @@ export interface LedgerMessage extends ItemContent {
   content: string;
   dueAt: number;
   readonly producedAt: number;
+  /** The channel that it was produced to; dead letters move. */
+  readonly producedTo: number;
   /** Simulated time of the commit that made it durable. */
   readonly durableAt: number;
   channel: number;
@@ -321,6 +323,7 @@ export class Ledger {
     const message: LedgerMessage = {
       ...item,
       producedAt,
+      producedTo: channel,
       durableAt: at,
       channel,
       policy: live?.policy ?? 0,

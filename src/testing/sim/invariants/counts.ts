@@ -96,7 +96,7 @@ function beginUsage(): Judge {
   const produced = new Map<number, number>();
   return (record, { ledger }) => {
     if (record.kind !== 'commit') return undefined;
-    for (const { channel, schedule } of ledger.produced) {
+    for (const { producedTo: channel, schedule } of ledger.produced) {
       // What a schedule produces, no client has.
       if (schedule === undefined) produced.set(channel, (produced.get(channel) ?? 0) + 1);
     }
