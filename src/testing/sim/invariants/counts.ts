@@ -96,7 +96,11 @@ function beginUsage(): Judge {
   const produced = new Map<number, number>();
   return (record, { ledger }) => {
     if (record.kind !== 'commit') return undefined;
-    for (const { channel, schedule } of ledger.produced) {
+    const { packs } = record.content;
+    const origins = new Map(packs.flatMap(({ channel, items }) => items.map(({ seq }) => [seq, channel] as const)));
+    for (const { seq, channel: now, schedule } of ledger.produced) {
+      // It may have gone on among the dead letters in the same commit.
+      const channel = origins.get(seq) ?? now;
       // What a schedule produces, no client has.
       if (schedule === undefined) produced.set(channel, (produced.get(channel) ?? 0) + 1);
     }
