@@ -313,10 +313,17 @@ describe('the checker of KV', () => {
       const last = history.slice(0, called).findLast(({ kind }) => kind === 'commit' || kind === 'acquired');
       const isLater = last !== undefined && (history[called]?.at ?? 0) - last.at >= 4;
       if (entry === undefined || last?.kind !== 'commit' || !isLater) continue;
+      const since = history.slice(history.indexOf(last), called);
+      // Another read of it would come too late as well.
+      if (since.some((one) => one.kind === 'kv.answered' && hears(one, entry.key))) continue;
       const expiring = withExpiry(history.slice(0, end + 1), entry, Math.ceil(last.content.now) + 1);
       return expiring.toSpliced(called + 1, 0, ...meanwhile);
     }
     throw new Error('no read fits');
+  }
+
+  function hears({ heard }: Of<'kv.answered'>, key: string): boolean {
+    return heard.what === 'read' && heard.entries.some((one) => one?.key === key);
   }
 
   /** The history as if an entry of this version had been set with this end, and earlier ones with the same time. */
