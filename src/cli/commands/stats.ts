@@ -133,24 +133,37 @@ async function statsLines(hf: Holdfast, channel: string | undefined, windowMs: n
   return channel === undefined ? overviewLines(stats) : stats.flatMap((one) => channelLines(one, windowMs));
 }
 
-const COLUMNS: readonly Column[] = [
-  { title: 'CHANNEL', least: 8 },
-  ...COUNTS.map((title) => ({ title: title.toUpperCase(), align: 'right' as const })),
-  ...['OLDEST', 'IN/S', 'DONE/S', 'START P95', 'RUN P95'].map((title) => ({ title, align: 'right' as const })),
-  { title: '' },
-];
+const LATELY = ['IN/S', 'DONE/S', 'START P95', 'RUN P95'] as const;
+
+/** On a terminal narrower than this, what channels have done of late is left out; `stats CHANNEL` shows it anywhere. */
+const WIDE_COLUMNS = 130;
+
+function columnsOf(isWide: boolean): readonly Column[] {
+  const numbers = [...COUNTS.map((name) => name.toUpperCase()), 'OLDEST', ...(isWide ? LATELY : [])];
+  return [
+    { title: 'CHANNEL', least: 8 },
+    ...numbers.map((title) => ({ title, align: 'right' as const })),
+    { title: '' },
+  ];
+}
 
 function overviewLines(stats: readonly Stats[]): string[] {
   if (stats.length === 0) return ['There are no channels yet'];
   const views = stats.map(({ view }) => view);
+  const width = outputWidth();
+  const isWide = width >= WIDE_COLUMNS;
+  const columns = columnsOf(isWide);
+  const ifWide = (cells: readonly string[]): readonly string[] => (isWide ? cells : []);
   const rows = stats.map(({ view, lately }) => [
     safeText(view.channel),
     ...COUNTS.map((name) => countText(view[name])),
     ageText(view.oldestReadyMs),
-    rateText(lately.perSecond.produced),
-    rateText(lately.perSecond.completed),
-    timeText(lately.latency.p95Ms),
-    timeText(lately.handling.p95Ms),
+    ...ifWide([
+      rateText(lately.perSecond.produced),
+      rateText(lately.perSecond.completed),
+      timeText(lately.latency.p95Ms),
+      timeText(lately.handling.p95Ms),
+    ]),
     view.paused ? 'paused' : '',
   ]);
   if (views.length > 1) {
@@ -158,15 +171,15 @@ function overviewLines(stats: readonly Stats[]): string[] {
     const rates = (['produced', 'completed'] as const).map((name) =>
       rateText(stats.reduce((sum, { lately }) => sum + lately.perSecond[name], 0)),
     );
-    rows.push(['total', ...totals, ageText(oldestOf(views)), ...rates, '', '', '']);
+    rows.push(['total', ...totals, ageText(oldestOf(views)), ...ifWide([...rates, '', '']), '']);
   }
   const deadColumn = 1 + COUNTS.indexOf('dead');
   const style = (cell: string, row: number, column: number): string => {
-    if (column === COLUMNS.length - 1) return styled('yellow', cell);
+    if (column === columns.length - 1) return styled('yellow', cell);
     if (column === deadColumn && cell !== '0') return styled('red', cell);
     return row === views.length ? styled('bold', cell) : cell;
   };
-  return tableLines(COLUMNS, rows, outputWidth(), style, (line) => styled('bold', line)).map((line) => line.trimEnd());
+  return tableLines(columns, rows, width, style, (line) => styled('bold', line)).map((line) => line.trimEnd());
 }
 
 function channelLines({ view, lately }: Stats, windowMs: number): string[] {
