@@ -99,6 +99,8 @@ class Graph {
         return this.#ends.has(id) ? undefined : this.#end(id, 'purged', looked, seen);
       case 'moved':
         this.#moved.add(id);
+        // It would have gone on for these failures, and died first.
+        this.#woken.set(id, this.#continuing(id));
         return undefined;
       case 'givenUp':
         this.waiting.delete(id);
