@@ -52,6 +52,11 @@ class Graph {
       const found = this.#apply(transition, at, looked, seen);
       if (found !== undefined) return found;
     }
+    for (const { what, seq } of content.transitions) {
+      const id = what === 'moved' ? seen.ledger.messages.get(seq)?.id : undefined;
+      // It would have gone on for these failures, and died first.
+      if (id !== undefined) this.#woken.set(id, this.#continuing(id));
+    }
     for (const id of looked) {
       // Others may stand for some of its children, of which nothing is known here.
       if (!this.waiting.has(id) || this.hasStrangers(id, seen)) continue;
@@ -99,8 +104,6 @@ class Graph {
         return this.#ends.has(id) ? undefined : this.#end(id, 'purged', looked, seen);
       case 'moved':
         this.#moved.add(id);
-        // It would have gone on for these failures, and died first.
-        this.#woken.set(id, this.#continuing(id));
         return undefined;
       case 'givenUp':
         this.waiting.delete(id);
