@@ -62,7 +62,7 @@ describe('the checker of flows', () => {
   const histories = new Histories();
   const inAny = histories.inAny.bind(histories);
 
-  beforeAll(() => histories.simulate([1, 2, 8, 22]), 60_000);
+  beforeAll(() => histories.simulate([1, 2, 8, 19, 22, 57]), 60_000);
 
   test('finds nothing in the histories as they are', () => {
     for (const history of histories.all) expect(checkHistory(history)).toEqual([]);
