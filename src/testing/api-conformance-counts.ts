@@ -78,9 +78,13 @@ export const countsCases: readonly ApiCase[] = [
       const before = await hf.admin.usage({ channel: mails.name });
       const written = 2 * sizeOf('one');
       const shown = { reads: 3, writes: 2, messages: 2, bytesRead: 3 * sizeOf('one'), bytesWritten: written };
+      if (!runsOnce) {
+        // What is asked again over another link is read again, and written once.
+        assertLike(before.total, { writes: 2, messages: 2, bytesWritten: written });
+        return assert.ok(before.total.reads >= shown.reads);
+      }
       assert.deepEqual(before.total, shown);
       assertLike(before.rows[0], { of: 'channel', channel: mails.name, ...shown });
-      if (!runsOnce) return;
       await mails.consume(async (text, context) => {
         await context.progress({ half: true });
         return `${text}!`;
