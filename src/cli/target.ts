@@ -1,7 +1,6 @@
 /** What a command works on: a folder or a server, from flags or from the environment. */
 import { type Command, Option } from 'commander';
 import type { Holdfast } from '../api/holdfast.ts';
-import { open } from '../open.ts';
 import { isAddress } from '../wire/address.ts';
 
 export interface TargetOptions {
@@ -33,10 +32,12 @@ function preferFlags(action: Command): void {
 }
 
 /** @throws TypeError when nothing is named; HoldfastError as `open` */
-export function openTarget({ url, data, space, token }: TargetOptions): Promise<Holdfast> {
+export async function openTarget({ url, data, space, token }: TargetOptions): Promise<Holdfast> {
   const target = url ?? (data === undefined ? undefined : `file:${data}`);
   if (target === undefined) {
     throw new TypeError('Cannot tell what to work on: give --url or --data, or set HOLDFAST_URL or HOLDFAST_DATA');
   }
+  // Not before it is needed: help, and a word that is wrong, are said at once.
+  const { open } = await import('../open.ts');
   return open(target, { ...(space !== undefined && { space }), ...(token !== undefined && { token }) });
 }

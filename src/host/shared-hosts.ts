@@ -4,7 +4,6 @@ import type { Clock } from '../model/clock.ts';
 import type { Connect } from '../model/link.ts';
 import type { Random } from '../model/random.ts';
 import { localLink } from '../wire/local-link.ts';
-import { startHost } from './host.ts';
 import type { Target } from './host-options.ts';
 import { processName } from './process-name.ts';
 import { startThread } from './thread-host.ts';
@@ -97,6 +96,8 @@ async function start(target: Target, settings: HostSettings, firstLog: Log): Pro
     const { connect, close } = await startThread(options, log);
     return { connect, close: once(close), settings, logs, users: 0 };
   }
+  // With a thread the broker is loaded there, and need not be here as well: that is most of what opening takes.
+  const { startHost } = await import('./host.ts');
   const inline = await startHost(options, { clock, random, log });
   const connect: Connect = async () => {
     const link = localLink(clock);

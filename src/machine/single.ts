@@ -139,7 +139,8 @@ export function change(state: MachineState, message: Message, changes: Change, h
   const { priority = message.priority, lifo = false, delayMs, dueAt } = changes;
   const isPut = delayMs !== undefined || dueAt !== undefined;
   const clock: DueClock = dueAt === undefined ? 0 : 1;
-  const at = Math.ceil(dueAt ?? state.now + (delayMs ?? 0));
+  // Never early; but without a delay there is nothing to wait for, not even the rest of a millisecond.
+  const at = Math.ceil(dueAt ?? (delayMs === 0 ? 0 : state.now + (delayMs ?? 0)));
   const isLater = isPut && at > (clock === 0 ? state.now : state.wall);
   remember(message, {
     at: state.now,

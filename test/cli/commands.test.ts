@@ -107,6 +107,10 @@ describe.each(situations)('in $name', ({ fill }) => {
     await holdfast('resume', 'mail', '--group', 'ann', ...at);
     await holdfast('limit', 'mail', '--concurrency', 'none', '--rate', 'none', ...at);
     expect(await json('stats', 'mail', ...at)).toMatchObject({ settings: { concurrency: 0, rate: null } });
+  });
+
+  test('groups and limit refuse what cannot be, and say why', async () => {
+    const { folder } = await fill();
     for (const [wrong, says] of [
       [['limit', 'mail'], 'Cannot limit nothing: give --concurrency, --rate, or both'],
       [['limit', 'mail', '--concurrency', '2', '--window'], 'Cannot count in windows without a rate: give --rate too'],
@@ -115,7 +119,7 @@ describe.each(situations)('in $name', ({ fill }) => {
       [['limit', 'mail', '--rate', '5'], 'It must be like 100/1m, or none.'],
       [['limit', 'mail', '--concurrency', '0'], 'It must be a whole number from 1, or none.'],
     ] as const) {
-      const { code, errors } = await holdfast(...wrong, ...at);
+      const { code, errors } = await holdfast(...wrong, '--data', folder);
       expect(code).not.toBe(0);
       expect(errors).toContain(says);
     }

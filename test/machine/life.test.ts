@@ -226,6 +226,8 @@ describe('update', () => {
     const other = client.produce(ref);
     update(client, other, { delayMs: 1_000 });
     expect(shown(client, other).state).toBe('delayed');
+    // Not even for the rest of a millisecond.
+    run.advance(0.25);
     update(client, other, { delayMs: 0 });
     expect(shown(client, other).state).toBe('ready');
   });

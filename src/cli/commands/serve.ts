@@ -1,9 +1,6 @@
 /** `holdfast serve`: a server for clients on this machine and on others. */
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { destination, pino } from 'pino';
-import { openKvConnect } from '../../doors/kv-connect/door.ts';
-import { startServer } from '../../host/server.ts';
 import { systemClock } from '../../model/clock.ts';
 import { type Duration, parseDuration } from '../../model/duration.ts';
 import { systemRandom } from '../../model/random.ts';
@@ -103,10 +100,15 @@ async function serve(options: ServeOptions): Promise<void> {
   const addresses = [...options.listen];
   if (port !== undefined) addresses.push({ kind: 'tcp', host: '0.0.0.0', port, secure });
   if (addresses.length === 0) addresses.push({ kind: 'tcp', host: '127.0.0.1', port: DEFAULT_PORT, secure: false });
-  // Synchronous, so that the last lines before an end are not lost.
-  const logger = pino({ level: options.logLevel }, destination({ sync: true }));
   // The certificates are being read anyway.
   process.on('SIGHUP', ignore);
+  const [{ destination, pino }, { openKvConnect }, { startServer }] = await Promise.all([
+    import('pino'),
+    import('../../doors/kv-connect/door.ts'),
+    import('../../host/server.ts'),
+  ]);
+  // Synchronous, so that the last lines before an end are not lost.
+  const logger = pino({ level: options.logLevel }, destination({ sync: true }));
   const server = await startServer(
     {
       host: {

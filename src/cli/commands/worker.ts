@@ -12,7 +12,7 @@ import { EXIT } from '../exit.ts';
 import { createLogger, LOG_LEVELS } from '../log.ts';
 import { addTargetOptions, type TargetOptions } from '../target.ts';
 import { Learned, stateFolder } from '../worker/learned.ts';
-import { Supervisor } from '../worker/supervisor.ts';
+import type { Supervisor } from '../worker/supervisor.ts';
 
 interface WorkerOptions extends TargetOptions {
   readonly processes: number;
@@ -85,7 +85,8 @@ async function work(files: readonly string[], options: WorkerOptions): Promise<v
   if (options.token !== undefined) process.env['HOLDFAST_TOKEN'] = options.token;
   if (options.space !== undefined) process.env['HOLDFAST_SPACE'] = options.space;
   const learned = new Learned(options.state ?? stateFolder(), paths, url ?? '');
-  const logger = createLogger(logLevel);
+  const logger = await createLogger(logLevel);
+  const { Supervisor } = await import('../worker/supervisor.ts');
   const supervisor = new Supervisor(
     { files: paths, processes, min, graceMs: grace, idleMs: idle, memoryBytes: maxMemory, url },
     { clock: systemClock, random: systemRandom, logger, env: environment(url), learned },
