@@ -1,10 +1,9 @@
 /** The channels and policies of a space: found by name or content, or created. */
-import { ByteReader, ByteWriter } from '../model/bytes.ts';
+import { ByteWriter } from '../model/bytes.ts';
 import { HoldfastError } from '../model/errors.ts';
-import { type ChannelSettings, DEFAULT_SETTINGS, patched, type Policy, type SettingsPatch } from '../model/policy.ts';
+import { DEFAULT_SETTINGS, type Policy } from '../model/policy.ts';
 import type { Channel, PolicyRef } from './memory.ts';
 import { createChannel, MAX_CHANNEL_NAME_CHARACTERS } from './channel.ts';
-import { readCounts, writeCounts } from './counts.ts';
 import { KIND } from './layout.ts';
 import { type MachineState, put } from './state.ts';
 
@@ -14,11 +13,6 @@ const MAX_POLICIES = 100_000;
 
 const POLICY_VERSION = 1;
 
-/** Version 2 has limits, and what a rate has let through; version 3 has what is counted by the minute. */
-const CHANNEL_VERSION = 3;
-const WITH_LIMITS = 2;
-
-const scratch = new ByteWriter(512);
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -34,6 +28,7 @@ export function findOrCreateChannel(state: MachineState, name: string): Channel 
   }
   const channel = createChannel(state.nextChannel++, name, DEFAULT_SETTINGS);
   addChannel(state, channel);
+  state.changes.channelHeads.add(channel);
   state.changes.channels.add(channel);
   state.changes.dirty = true;
   return channel;
@@ -90,56 +85,4 @@ function policyText(policy: Policy): string {
 export function readPolicyRecord(value: Uint8Array): { policy: Policy; content: string } {
   const content = decoder.decode(value.subarray(1));
   return { policy: JSON.parse(content) as Policy, content };
-}
-
-export function encodeChannel(channel: Channel): Uint8Array {
-  const { totals, settings, gate } = channel;
-  const record = scratch;
-  record.clear();
-  record.u8(CHANNEL_VERSION);
-  record.text(channel.name);
-  record.u8((channel.paused ? 1 : 0) | (channel.boundsGroups ? 2 : 0));
-  record.varint(channel.purgeBelow);
-  record.varint(channel.redriveLeft);
-  for (const total of TOTALS) record.varint(totals[total]);
-  for (const { count, ageMs } of [settings.completed, settings.dead]) {
-    record.f64(count ?? -1);
-    record.f64(ageMs ?? -1);
-  }
-  const { concurrency, rate, groups } = settings;
-  record.text(JSON.stringify({ concurrency, rate, groups }));
-  for (const field of [gate.used, gate.usedAt, gate.heldUntil]) record.f64(field);
-  writeCounts(record, channel);
-  return record.finish();
-}
-
-export function readChannel(number: number, value: Uint8Array): Channel {
-  const reader = new ByteReader(value, 1);
-  const channel = createChannel(number, reader.text(), DEFAULT_SETTINGS);
-  const flags = reader.u8();
-  channel.paused = (flags & 1) !== 0;
-  channel.boundsGroups = (flags & 2) !== 0;
-  channel.purgeBelow = reader.varint();
-  channel.redriveLeft = reader.varint();
-  for (const total of TOTALS) channel.totals[total] = reader.varint();
-  const retention = readRetention(reader);
-  channel.settings = { ...DEFAULT_SETTINGS, ...retention };
-  const [version = 0] = value;
-  if (version < WITH_LIMITS) return channel;
-  channel.settings = patched(channel.settings, JSON.parse(reader.text()) as SettingsPatch);
-  const [used, usedAt, heldUntil] = [reader.f64(), reader.f64(), reader.f64()];
-  Object.assign(channel.gate, { used, usedAt, heldUntil });
-  if (version >= CHANNEL_VERSION) readCounts(reader, channel);
-  return channel;
-}
-
-const TOTALS = ['produced', 'completed', 'dead', 'cancelled', 'purged', 'redelivered', 'deduplicated'] as const;
-
-function readRetention(reader: ByteReader): Pick<ChannelSettings, 'completed' | 'dead'> {
-  const bound = (value: number): number | undefined => (value < 0 ? undefined : value);
-  const retention = (): { count: number | undefined; ageMs: number | undefined } => ({
-    count: bound(reader.f64()),
-    ageMs: bound(reader.f64()),
-  });
-  return { completed: retention(), dead: retention() };
 }

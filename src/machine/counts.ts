@@ -2,7 +2,7 @@
  * Counts: what happens in a channel, by the minute.
  *
  * A minute's counts are the totals at its end less those at its beginning, so nothing is counted twice and nothing is left
- * out. The minute under way stands in the record of the channel, which is written in every commit that counts anything; when
+ * out. The minute under way stands in the counters of the channel, which are written in every commit that counts anything; when
  * something happens in a later minute, it becomes a record of its own. Those records are cold, and removed after a day.
  *
  * Starts of handlers cause no commit. They are written with the next one of the channel, at the latest a minute later.
@@ -29,7 +29,7 @@ export const UNKNOWN_START = -1;
 
 const RECORD_VERSION = 1;
 
-const NO_TIMES: Histogram = { first: 0, counts: [], sumMs: 0 };
+export const NO_TIMES: Histogram = { first: 0, counts: [], sumMs: 0 };
 
 const scratch = new ByteWriter(1_024);
 
@@ -79,11 +79,7 @@ function beginMinute(state: MachineState, channel: Channel): ChannelCounts {
   const { counts: over } = channel;
   const minute = Math.floor(state.now / METRICS_STEP_MS);
   const counts: ChannelCounts = {
-    minute,
-    endsAt: (minute + 1) * METRICS_STEP_MS,
-    before: { ...channel.totals },
-    latency: undefined,
-    handling: undefined,
+    ...createCounts(minute, { ...channel.totals }),
     pastLatency: mergeHistograms(over?.pastLatency ?? NO_TIMES, over?.latency ?? NO_TIMES),
     pastHandling: mergeHistograms(over?.pastHandling ?? NO_TIMES, over?.handling ?? NO_TIMES),
     oldest: over?.oldest ?? 0,
@@ -92,8 +88,25 @@ function beginMinute(state: MachineState, channel: Channel): ChannelCounts {
   };
   if (over !== undefined) keepMinute(state, channel, counts);
   channel.counts = counts;
+  state.changes.channelHeads.add(channel);
   state.changes.channels.add(channel);
   return counts;
+}
+
+/** Those of a minute in which nothing has been counted yet, and of no other before. */
+export function createCounts(minute: number, before: ChannelTotals): ChannelCounts {
+  return {
+    minute,
+    endsAt: (minute + 1) * METRICS_STEP_MS,
+    before,
+    latency: undefined,
+    handling: undefined,
+    pastLatency: NO_TIMES,
+    pastHandling: NO_TIMES,
+    oldest: 0,
+    newest: 0,
+    isUnwritten: false,
+  };
 }
 
 /** Writes the minute that is over, and removes those that are too old. */
@@ -126,7 +139,7 @@ export function removeOldMinutes(state: MachineState): boolean {
   clearMinutes(state, channel, channel.counts.newest + 1);
   channel.counts.oldest = 0;
   channel.counts.newest = 0;
-  state.changes.channels.add(channel);
+  state.changes.channelHeads.add(channel);
   return true;
 }
 
@@ -168,55 +181,11 @@ export function readMinute(minute: number, value: Uint8Array): MinuteCounts {
   return { minute, counts, latency: readHistogram(reader), handling: readHistogram(reader) };
 }
 
-/** What the record of a channel has at its end: nothing before anything was counted. */
-export function writeCounts(record: ByteWriter, { totals, counts }: Channel): void {
-  record.varint(totals.failed);
-  record.varint(totals.expired);
-  record.varint(counts?.minute ?? 0);
-  if (counts === undefined) return;
-  for (const total of TOTALS) record.varint(totals[total] - counts.before[total]);
-  for (const times of [counts.latency, counts.handling, counts.pastLatency, counts.pastHandling])
-    writeHistogram(record, times ?? NO_TIMES);
-  record.varint(counts.oldest);
-  record.varint(counts.newest);
-}
-
-/** Reads that into a channel whose other totals have been read. */
-export function readCounts(reader: ByteReader, channel: Channel): void {
-  const { totals } = channel;
-  totals.failed = reader.varint();
-  totals.expired = reader.varint();
-  const minute = reader.varint();
-  if (minute === 0) return;
-  const before = readTotals(reader);
-  for (const total of TOTALS) before[total] = totals[total] - before[total];
-  const [latency, handling, pastLatency, pastHandling] = [
-    readHistogram(reader),
-    readHistogram(reader),
-    readHistogram(reader),
-    readHistogram(reader),
-  ];
-  const [oldest, newest] = [reader.varint(), reader.varint()];
-  const endsAt = (minute + 1) * METRICS_STEP_MS;
-  channel.counts = {
-    minute,
-    endsAt,
-    before,
-    latency,
-    handling,
-    pastLatency,
-    pastHandling,
-    oldest,
-    newest,
-    isUnwritten: false,
-  };
-}
-
-function readTotals(reader: ByteReader): Channel['totals'] {
+export function readTotals(reader: ByteReader): Channel['totals'] {
   return Object.fromEntries(TOTALS.map((total) => [total, reader.varint()])) as unknown as Channel['totals'];
 }
 
-function writeHistogram(record: ByteWriter, { first, counts, sumMs }: Histogram): void {
+export function writeHistogram(record: ByteWriter, { first, counts, sumMs }: Histogram): void {
   record.varint(counts.length);
   if (counts.length === 0) return;
   record.varint(first);
@@ -224,7 +193,7 @@ function writeHistogram(record: ByteWriter, { first, counts, sumMs }: Histogram)
   record.f64(sumMs);
 }
 
-function readHistogram(reader: ByteReader): ReturnType<typeof createHistogram> {
+export function readHistogram(reader: ByteReader): ReturnType<typeof createHistogram> {
   const histogram = createHistogram();
   const length = reader.varint();
   if (length === 0) return histogram;

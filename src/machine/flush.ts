@@ -2,12 +2,12 @@
 import { ByteWriter } from '../model/bytes.ts';
 import type { Write } from '../model/records.ts';
 import type { Page } from './memory.ts';
-import { encodeChannel } from './channels.ts';
+import { encodeChannelCounters, encodeChannelHead } from './channel-record.ts';
 import { flushJournal } from './journal.ts';
 import { encodeEntry } from './kv-records.ts';
 import { encodeGroup, groupKeyBytes } from './group-record.ts';
 import { isWorthKeeping } from './groups.ts';
-import { KIND } from './layout.ts';
+import { COUNTERS, KIND } from './layout.ts';
 import { ENDED_VERSION, MESSAGE_VERSION, writeEnded, writeMessage } from './message-record.ts';
 import { dropPage, PAGE_ORDERS } from './pages.ts';
 import { encodeMeta, encodeSession, encodeSlots } from './records.ts';
@@ -41,9 +41,7 @@ export function flush(state: MachineState): Flushed {
     flushKv(state, writes);
     flushGroups(state, writes);
     flushJournal(state, writes, commit);
-    for (const channel of changes.channels) {
-      writes.push({ kind: 'put', key: state.layout.key(KIND.channel, channel.number), value: encodeChannel(channel) });
-    }
+    flushChannels(state, writes);
     for (const session of changes.sessions) {
       writes.push({ kind: 'put', key: state.layout.key(KIND.session, session.number), value: encodeSession(session) });
     }
@@ -69,13 +67,25 @@ function takeUnwritten(state: MachineState): void {
 }
 
 export function isDirty({ changes }: MachineState): boolean {
-  const { dirty, channels, groups, sessions, slots, freedSlotRecords } = changes;
-  return dirty || channels.size + groups.size + sessions.size + slots.size + freedSlotRecords.length > 0;
+  const { dirty, channels, channelHeads, groups, sessions, slots, freedSlotRecords } = changes;
+  return (
+    dirty || channels.size + channelHeads.size + groups.size + sessions.size + slots.size + freedSlotRecords.length > 0
+  );
 }
 
 /** The rough number of bytes that the next flush will write. */
 export function pendingBytes({ changes }: MachineState): number {
   return changes.bytes + changes.journalEntries * 16;
+}
+
+function flushChannels({ layout, changes }: MachineState, writes: Write[]): void {
+  for (const channel of changes.channelHeads) {
+    writes.push({ kind: 'put', key: layout.key(KIND.channel, channel.number), value: encodeChannelHead(channel) });
+  }
+  for (const channel of changes.channels) {
+    const key = layout.key(KIND.channel, channel.number, COUNTERS);
+    writes.push({ kind: 'put', key, value: encodeChannelCounters(channel) });
+  }
 }
 
 function flushPages(state: MachineState, writes: Write[]): void {

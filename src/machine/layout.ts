@@ -64,6 +64,9 @@ export const KIND = {
   bulk: 36,
 } as const;
 
+/** The counters of a channel have a key of its kind with this number behind its own. */
+export const COUNTERS = 0;
+
 export type Kind = (typeof KIND)[keyof typeof KIND];
 
 /** The first of the kinds that are read at open behind those that grow with the backlog. */
@@ -162,6 +165,11 @@ export class Layout {
       before(KIND.notes, seq),
       { from: after(this.key(KIND.notes)), to },
     ];
+  }
+
+  /** How many numbers a key consists of that has nothing else. */
+  numbersIn(key: Key): number {
+    return (key.length - this.#prefix.length - 1) / NUMBER_BYTES;
   }
 
   kindOf(key: Key): Kind {

@@ -10,7 +10,8 @@ import { HoldfastError } from '../model/errors.ts';
 import type { Entry } from '../model/records.ts';
 import { addAccessToken, readAccessToken } from './access-tokens.ts';
 import type { Channel, EndedMessage, Lease, Message, Session } from './memory.ts';
-import { addChannel, addPolicy, readChannel, readPolicyRecord } from './channels.ts';
+import { readChannelCounters, readChannelHead } from './channel-record.ts';
+import { addChannel, addPolicy, readPolicyRecord } from './channels.ts';
 import { addBulk } from './bulks.ts';
 import { readEndedRecords } from './cold.ts';
 import { UNKNOWN_START } from './counts.ts';
@@ -131,7 +132,7 @@ export class Loader {
       case KIND.meta:
         return readMeta(state, value);
       case KIND.channel:
-        return addChannel(state, readChannel(layout.numberAt(key, 0), value));
+        return this.#addChannel(layout.numberAt(key, 0), layout.numbersIn(key) === 1, value);
       case KIND.policy: {
         const { policy, content } = readPolicyRecord(value);
         return addPolicy(state, { number: layout.numberAt(key, 0), policy }, content);
@@ -215,6 +216,11 @@ export class Loader {
     const message = this.#restore(stored, channel, stored.priority, layout.numberAt(key, 1), dueClock);
     channel.delayed.add(message);
     due[dueClock].add(message);
+  }
+
+  #addChannel(number: number, isHead: boolean, value: Uint8Array): void {
+    if (isHead) addChannel(this.#state, readChannelHead(number, value));
+    else readChannelCounters(this.#state.channelNumbers.get(number) as Channel, value);
   }
 
   #restore(stored: StoredMessage, channel: Channel, priority: number, dueAt: number, dueClock: 0 | 1): Message {

@@ -5,7 +5,7 @@ import { type GroupRules, patched } from '../model/policy.ts';
 import { compareKeys, type Entry } from '../model/records.ts';
 import type { Channel, EndedList, EndedMessage } from './memory.ts';
 import { readyCount } from './channel.ts';
-import { encodeChannel } from './channels.ts';
+import { encodeChannelHead } from './channel-record.ts';
 import { type ColdView, lastEnd, type Need } from './cold.ts';
 import { changeGroup, groupOf } from './groups.ts';
 import { KIND } from './layout.ts';
@@ -46,10 +46,13 @@ export function applyControl(state: MachineState, command: Control): Reply {
     }
     case 'configure':
       if (command.settings !== undefined) {
-        const before = encodeChannel(channel);
+        const before = encodeChannelHead(channel);
         channel.settings = patched(channel.settings, command.settings);
         // A process that starts says again what holds.
-        if (compareKeys(before, encodeChannel(channel)) !== 0) journalChannel(state, 'configured', channel);
+        if (compareKeys(before, encodeChannelHead(channel)) !== 0) {
+          state.changes.channelHeads.add(channel);
+          journalChannel(state, 'configured', channel);
+        }
       }
       state.dispatchable.add(channel);
       if (channel.groups.size > 0) state.regrouping.set(channel, 0);

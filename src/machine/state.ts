@@ -181,7 +181,9 @@ export interface Changes {
   bytes: number;
   pages: Set<Page>;
   ended: Map<number, EndedRecord[]>;
+  /** What has changed of their counters, and of all else. */
   channels: Set<Channel>;
+  channelHeads: Set<Channel>;
   groups: Set<Group>;
   sessions: Set<Session>;
   /** Entries of KV, by key. */
@@ -324,6 +326,7 @@ function createChanges(): Changes {
     pages: new Set(),
     ended: new Map(),
     channels: new Set(),
+    channelHeads: new Set(),
     groups: new Set(),
     sessions: new Set(),
     kv: new Map(),
@@ -345,6 +348,7 @@ export function resetChanges(changes: Changes): void {
   changes.pages.clear();
   changes.ended.clear();
   changes.channels.clear();
+  changes.channelHeads.clear();
   changes.groups.clear();
   changes.sessions.clear();
   changes.kv.clear();

@@ -1,8 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { KIND } from '#holdfast/machine/layout.js';
+import { ByteWriter } from '#holdfast/model/bytes.js';
 import { noteProduced, createProduceTimes, producedAt } from '#holdfast/machine/produce-times.js';
 import { bucketOf, countOf, type Histogram, meanMs } from '#holdfast/model/histogram.js';
 import { type ChannelMetrics, NO_TOTALS, summarizeMetrics } from '#holdfast/model/metrics.js';
+import { DEFAULT_SETTINGS } from '#holdfast/model/policy.js';
 import { grantOf } from '#holdfast/model/scopes.js';
 import { applyWrites } from '#holdfast/store/memory.js';
 import { dedupe, type MachineClient, MachineRun } from '../helpers/machine-run.ts';
@@ -286,25 +288,48 @@ describe('metrics', () => {
   });
 });
 
-describe('the record of a channel', () => {
-  test('of a version before has no minutes, and counts from then on', () => {
-    const { run, client, mail } = start();
-    client.produce(mail);
-    run.advance(MINUTE_MS);
-    const [entry] = [...run.disk.entries.items(rangeOf(KIND.channel))];
-    if (entry === undefined) throw new Error('There is no record of the channel');
-    // What version 3 has behind version 2: two totals, the minute, its counts, four histograms, the oldest and the newest minute.
-    const { value } = entry;
-    const before = Buffer.from(value.subarray(0, value.length - COUNTS_BYTES));
-    before[0] = 2;
-    applyWrites(run.disk, [{ kind: 'put', key: entry.key, value: before }]);
-    run.reload();
-    expect(viewOf(client, 'mail')).toMatchObject({ ready: 1, totals: { produced: 1, failed: 0, expired: 0 } });
-    expect(mailOf(client).points).toEqual([]);
-    client.produce(mail);
-    expect(countsOf(mailOf(client))).toEqual([[59, { produced: 1 }]]);
+describe('the records of a channel', () => {
+  test('of a version before are one, without minutes or with them, and counts go on from there', () => {
+    for (const version of [2, 3]) {
+      const { run, client, mail } = start();
+      client.produce(mail);
+      run.advance(MINUTE_MS);
+      const [head, counters] = [...run.disk.entries.items(rangeOf(KIND.channel))];
+      if (head === undefined || counters === undefined) throw new Error('A channel has two records');
+      const minute = Math.floor((run.now - MINUTE_MS) / MINUTE_MS);
+      applyWrites(run.disk, [
+        { kind: 'put', key: head.key, value: oneRecord(version, minute) },
+        { kind: 'delete', key: counters.key },
+      ]);
+      run.reload();
+      expect(viewOf(client, 'mail')).toMatchObject({ ready: 1, totals: { produced: 1, failed: 0, expired: 0 } });
+      const before = version === 2 ? [] : [[58, { produced: 1 }]];
+      expect(countsOf(mailOf(client))).toEqual(before);
+      client.produce(mail);
+      expect(countsOf(mailOf(client))).toEqual([...before, [59, { produced: 1 }]]);
+      run.reload();
+      expect(countsOf(mailOf(client))).toEqual([...before, [59, { produced: 1 }]]);
+    }
   });
 });
+
+/** The only record of a channel that has produced one message, as it was before version 4. */
+function oneRecord(version: number, minute: number): Uint8Array {
+  const record = new ByteWriter();
+  record.u8(version);
+  record.text('mail');
+  for (const number of [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]) record.varint(number);
+  for (let i = 0; i < 4; i++) record.f64(-1);
+  record.text(JSON.stringify({ concurrency: 0, rate: null, groups: DEFAULT_SETTINGS.groups }));
+  for (let i = 0; i < 3; i++) record.f64(0);
+  if (version === 2) return record.finish();
+  for (const total of [0, 0]) record.varint(total);
+  record.varint(minute);
+  for (const total of [1, 0, 0, 0, 0, 0, 0, 0, 0]) record.varint(total);
+  for (const histogram of [0, 0, 0, 0]) record.varint(histogram);
+  for (const bound of [0, 0]) record.varint(bound);
+  return record.finish();
+}
 
 describe('produce times', () => {
   test('say when a message was produced, to a fiftieth of its age, from few numbers', () => {
@@ -338,6 +363,3 @@ function rangeOf(kind: number): { readonly from: Uint8Array; readonly to: Uint8A
 }
 
 const rangeOfMinutes = rangeOf(KIND.minutes);
-
-/** What the counts take in the record of a channel that has produced one message: a minute has 4 bytes. */
-const COUNTS_BYTES = 2 + 4 + 9 + 4 + 2;

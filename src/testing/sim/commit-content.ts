@@ -11,7 +11,8 @@ import type { Happening } from '../../model/states.ts';
 import type { UsageCounts } from '../../model/usage.ts';
 import { decode } from '../../codec/bson.ts';
 import { readBulk } from '../../machine/bulks.ts';
-import { readChannel, readPolicyRecord } from '../../machine/channels.ts';
+import { readChannelCounters, readChannelHead } from '../../machine/channel-record.ts';
+import { readPolicyRecord } from '../../machine/channels.ts';
 import { readEndedRecords } from '../../machine/cold.ts';
 import { minuteUnderWay, readMinute, timesEver } from '../../machine/counts.ts';
 import { readJournal } from '../../machine/journal.ts';
@@ -222,6 +223,8 @@ const NO_META: Meta = {
 
 export class CommitReader {
   readonly layout: Layout;
+  /** By number; what a commit has of a channel are mostly its counters alone. */
+  readonly #channelHeads = new Map<number, Uint8Array>();
 
   constructor(space: string) {
     this.layout = new Layout(space);
@@ -275,7 +278,13 @@ export class CommitReader {
         break;
       }
       case KIND.channel: {
-        const channel = readChannel(layout.numberAt(key, 0), value);
+        const at = layout.numberAt(key, 0);
+        if (layout.numbersIn(key) === 1) {
+          this.#channelHeads.set(at, value);
+          break;
+        }
+        const channel = readChannelHead(at, this.#channelHeads.get(at) as Uint8Array);
+        readChannelCounters(channel, value);
         const { number, name, paused, totals, settings } = channel;
         const { latency, handling } = timesEver(channel);
         content.channels.push({
