@@ -294,6 +294,14 @@ function settle(state: MachineState, parent: FlowParent): void {
   else unblock(state, message, delayMs);
 }
 
+/** It was given another time, while it waits for its children, than the delay after their end that it came with. */
+export function forgetDelay(state: MachineState, message: Message): void {
+  const parent = state.flows.parents.get(message.seq);
+  if (parent === undefined || parent.delayMs === 0) return;
+  parent.delayMs = 0;
+  writeParent(state, parent);
+}
+
 /** It goes on, but not before its own time, and behind what is ready by now. */
 function unblock(state: MachineState, message: Message, delayMs: number): void {
   const { dueAt, dueClock, order } = message;

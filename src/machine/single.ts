@@ -5,7 +5,7 @@ import type { CancelOptions, Change, Update } from '../model/life.ts';
 import { type ColdView, lastEnd, locate, type Location, type Need } from './cold.ts';
 import { freeKey } from './dedupe.ts';
 import { KIND } from './layout.ts';
-import { cancel as cancelNow, refusalToCancelBelow, takeChildrenAlong } from './flows.ts';
+import { cancel as cancelNow, forgetDelay, refusalToCancelBelow, takeChildrenAlong } from './flows.ts';
 import { cancellation, drop, move, remove } from './lifecycle.ts';
 import { bringBack, keptMessage } from './manage.ts';
 import type { Channel, DueClock, EndedList, EndedMessage, Message, Session } from './memory.ts';
@@ -153,6 +153,7 @@ export function change(state: MachineState, message: Message, changes: Change, h
   if (isElsewhere && isLater) return move(state, message, 'postponed', { dueAt: at, dueClock: clock, priority });
   if (isElsewhere) return move(state, message, 'promoted', { order: nextOrder(state, lifo), priority });
   const isWaiting = message.state === 'waiting' && isPut;
+  if (isWaiting) forgetDelay(state, message);
   const stays = message.state !== 'ready' || (priority === message.priority && !lifo);
   move(state, message, 'updated', {
     priority,

@@ -105,6 +105,20 @@ describe('a flow', () => {
     expectNoTrace(run);
   });
 
+  test('goes by the time that a parent is given while it waits, and no more by the one it came with', () => {
+    const { run, client, parents, children } = start();
+    const { ids } = addFlow(run, client, [
+      { ref: parents, options: { delayMs: 60_000 } },
+      { ref: children, below: [0] },
+    ]);
+    const [parent = ''] = ids;
+    const dueAt = run.now + 5_000;
+    client.ask({ kind: 'update', id: parseMessageId(parent), payload: undefined, delayMs: 5_000 });
+    run.reload();
+    for (const lease of client.take()) client.ack(lease);
+    expect(messageOf(client, parent)).toMatchObject({ state: 'delayed', dueAt });
+  });
+
   test('keeps the priority, the group and the own time of a parent', () => {
     const bench = start();
     const { run, client, parents, children } = bench;
