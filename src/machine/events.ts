@@ -108,7 +108,7 @@ function startOf(state: MachineState, after: ReadEvents['after']): EventPosition
   if ('commit' in after) {
     return after.commit > state.journalTrimmed ? after : { commit: state.journalTrimmed + 1, index: 0 };
   }
-  const since = state.journal[firstWhere(state.journal, ({ at }) => at >= after.at)];
+  const since = state.journal.at(state.journal.firstWhere(({ at }) => at >= after.at));
   return { commit: Math.max(since?.commit ?? state.nextCommit, state.journalTrimmed + 1), index: 0 };
 }
 
@@ -116,8 +116,8 @@ function startOf(state: MachineState, after: ReadEvents['after']): EventPosition
 function recordsFrom({ journal }: MachineState, commit: number): JournalRecord[] {
   const records: JournalRecord[] = [];
   let scanned = 0;
-  for (let i = firstWhere(journal, (record) => record.commit >= commit); i < journal.length; i++) {
-    const record = journal[i] as JournalRecord;
+  for (let i = journal.firstWhere((record) => record.commit >= commit); i < journal.length; i++) {
+    const record = journal.at(i) as JournalRecord;
     records.push(record);
     scanned += record.entries;
     if (scanned >= MAX_SCANNED) break;
@@ -196,16 +196,4 @@ function viewEntry(entry: FoundEntry, packs: Map<number, Pack | undefined>, view
 
 function keyOf({ layout }: MachineState, { commit }: JournalRecord): Uint8Array {
   return layout.key(KIND.journal, commit);
-}
-
-/** The index of the first record for which this holds; it then holds for all behind it. */
-function firstWhere(records: readonly JournalRecord[], holds: (record: JournalRecord) => boolean): number {
-  let low = 0;
-  let high = records.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (holds(records[middle] as JournalRecord)) high = middle;
-    else low = middle + 1;
-  }
-  return low;
 }

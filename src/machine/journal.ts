@@ -143,7 +143,7 @@ function trim(state: MachineState, writes: Write[]): void {
     trimmed += 1;
     if (trimmed === MAX_TRIMMED) break;
   }
-  if (trimmed > 0) state.journal.splice(0, trimmed);
+  state.journal.removeFirst(trimmed);
 }
 
 /** How many records one commit takes away: more than it adds, and never so many that it takes long. */

@@ -21,6 +21,7 @@ import { finishFlows, loadFlow } from './flow-load.ts';
 import { addGroup, joinGroup, lookAgainAt } from './groups.ts';
 import { readGroup } from './group-record.ts';
 import { isReadable, readJournalBounds, readJournalHead } from './journal.ts';
+import { Fifo } from './fifo.ts';
 import { KIND, type Kind } from './layout.ts';
 import { scheduleRemoval } from './lifecycle.ts';
 import { readDelayed, readMessage, type StoredMessage } from './message-record.ts';
@@ -97,9 +98,7 @@ export class Loader {
     if (state.brokerHost !== this.#host) state.changes.dirty = true;
     state.brokerHost = this.#host;
     state.now = Math.max(state.now, now);
-    const since = state.journal.splice(0);
-    for (const record of this.#journal) state.journal.push(record);
-    for (const record of since) state.journal.push(record);
+    state.journal = new Fifo([...this.#journal, ...state.journal]);
     this.#keepEnded();
     finishFlows(state);
     for (const [seq, count] of state.packs) if (count === 1) state.packs.delete(seq);

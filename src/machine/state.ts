@@ -36,6 +36,7 @@ import {
   compareTokenExpiries,
   compareWindows,
 } from './message.ts';
+import { Fifo } from './fifo.ts';
 import { OrderedIndex } from './ordered-index.ts';
 import { createProduceTimes, type ProduceTimes } from './produce-times.ts';
 import { createSchedules, type Schedules } from './schedule.ts';
@@ -101,7 +102,7 @@ export interface MachineState {
   /** Lists of which a message was left beyond its time because somebody waits for it. */
   readonly passedOver: Set<EndedList>;
   /** The journal's records, the oldest first. */
-  readonly journal: JournalRecord[];
+  journal: Fifo<JournalRecord>;
   journalEntries: number;
   /** The newest commit whose record of the journal was trimmed; 0 for none. */
   journalTrimmed: number;
@@ -288,7 +289,7 @@ export function createState(space: string): MachineState {
     awaited: new Map(),
     awaitedSeqs: new Map(),
     passedOver: new Set(),
-    journal: [],
+    journal: new Fifo(),
     journalEntries: 0,
     journalTrimmed: 0,
     journalBounds: DEFAULT_JOURNAL_BOUNDS,
