@@ -14,6 +14,7 @@ import { encodeHello } from '#holdfast/wire/frames.js';
 import { encodeRequests } from '#holdfast/wire/requests.js';
 import type { Dice } from './dice.ts';
 import { KvTraffic } from './kv-traffic.ts';
+import { GROUPS, LifeTraffic } from './life-traffic.ts';
 
 /** Names of one character: what a mutation makes of one is most often another of few. */
 const CHANNELS = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'] as const;
@@ -56,6 +57,7 @@ const KINDS = [
   ...(['started', 'holding', 'extend', 'annotate', 'control', 'manage', 'await', 'watch', 'inspect'] as const),
   ...(['inspect', 'createToken', 'revokeToken', 'retainEvents', 'backup'] as const),
   ...(['declareTopic', 'subscribe', 'subscribe', 'unsubscribe'] as const),
+  ...(['update', 'update', 'bulk', 'stopBulk', 'group', 'look', 'look', 'schedule'] as const),
   ...Array<'kvCommit'>(5).fill('kvCommit'),
   ...Array<'kvRead'>(3).fill('kvRead'),
   'kvWatch' as const,
@@ -74,6 +76,7 @@ export class Traffic {
   readonly #dice: Dice;
   readonly #ids: MessageIdSource;
   readonly #kv: KvTraffic;
+  readonly #life: LifeTraffic;
   readonly #leases: LeaseKey[] = [];
   readonly #known: Uint8Array[] = [];
   #nextRequest = 1;
@@ -83,6 +86,13 @@ export class Traffic {
     this.#dice = dice;
     this.#ids = new MessageIdSource(systemClock, dice.random);
     this.#kv = new KvTraffic(dice);
+    this.#life = new LifeTraffic(dice, {
+      channel: () => this.#channel(),
+      ref: () => this.#ref(),
+      id: () => this.#id(),
+      number: () => this.#number(),
+      block: () => this.#block(1),
+    });
   }
 
   hello({ session, token }: Identity): Uint8Array {
@@ -166,7 +176,7 @@ export class Traffic {
         return {
           kind: 'manage',
           id: this.#id(),
-          action: pick(['cancel', 'promote', 'redrive'] as const),
+          action: pick(['cancel', 'promote', 'redrive', 'retry', 'remove'] as const),
           children: chance(0.5),
         };
       case 'await':
@@ -195,6 +205,18 @@ export class Traffic {
           scopes: [pick(['server:admin', 'channel:*:produce,read', 'channel:a:consume', 'kv:a:r'])],
           expiresInMs: chance(0.5) ? 1 + below(1_000) : undefined,
         };
+      case 'update':
+        return this.#life.update();
+      case 'bulk':
+        return this.#life.bulk();
+      case 'stopBulk':
+        return this.#life.stopBulk();
+      case 'group':
+        return this.#life.group();
+      case 'look':
+        return this.#life.inspect();
+      case 'schedule':
+        return this.#life.schedule();
       case 'declareTopic':
         return { kind: 'declareTopic', ref: this.#ref(), topic: pick(TOPICS) };
       case 'subscribe':
@@ -360,9 +382,9 @@ export class Traffic {
     return this.#several(2, () => this.#block());
   }
 
-  #block(): Uint8Array {
+  #block(most = 6): Uint8Array {
     const { below, bytes, chance, pick } = this.#dice;
-    const ids = this.#several(6, () => this.#freshId());
+    const ids = this.#several(most, () => this.#freshId());
     const second = idSecond(ids[0] as Uint8Array);
     const writer = new BlockWriter(1, second);
     for (const id of ids.filter((other) => idSecond(other) === second)) {
@@ -374,6 +396,9 @@ export class Traffic {
         lifo: chance(0.1),
         dedupe: chance(0.3) ? new Uint8Array(16).fill(below(20)) : undefined,
         awaited: chance(0.1),
+        group: chance(0.2) ? pick(GROUPS) : undefined,
+        name: chance(0.1) ? pick(['n', 'ä']) : undefined,
+        cost: chance(0.1) ? 1 + below(20) : undefined,
         undelivered: chance(0.1) ? this.#several(3, () => this.#kv.key()) : undefined,
       });
     }
