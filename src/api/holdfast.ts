@@ -13,6 +13,7 @@ import { addFlow, type FlowOptions, type FlowReceipt } from './flow.ts';
 import type { FlowNode } from './flow-nodes.ts';
 import { type EventsOptions, type JournalEvent, readEvents } from './events.ts';
 import { checkChannelName } from './checks.ts';
+import { CLIENT } from './client-of.ts';
 import { type ChannelOptions, resolveChannelOptions } from './options.ts';
 import { createSchedules, type Schedules } from './schedules.ts';
 import { createTokens, type Tokens } from './tokens.ts';
@@ -151,6 +152,7 @@ export function createHoldfast(
     return closing;
   };
   return {
+    [CLIENT]: client,
     channel: (name: string, options: ChannelOptions = {}) => {
       checkChannelName(name);
       return new Channel<never, never, never>(client, name, resolveChannelOptions(options));

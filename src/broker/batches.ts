@@ -353,6 +353,7 @@ const FULL_MESSAGE = 'The store has less free space than its reserve; free some,
 
 function addsData(command: Command): boolean {
   if (command.kind === 'upsertSchedule') return true;
+  if (command.kind === 'bull') return command.method === 'add' || command.method === 'addScheduler';
   if (command.kind === 'manageSchedule') return command.action === 'run';
   if (command.kind === 'update') return command.payload !== undefined;
   if (command.kind !== 'kvCommit') return command.kind === 'produce' || command.kind === 'flow';

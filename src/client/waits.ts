@@ -41,6 +41,9 @@ export class Waits {
   /** By the number of the watch. */
   readonly #kvWatches = new Map<number, () => void>();
   #nextKvWatch = 1;
+  /** Who waits at queues of BullMQ's, by numbers of their own. */
+  readonly #bullWaiters = new Map<number, (at: number) => void>();
+  #nextBullWaiter = 1;
   #events: (() => void)[] = [];
   /** How often there may have been events behind those that were read. */
   #eventNotices = 0;
@@ -52,8 +55,8 @@ export class Waits {
 
   /** Whether nobody waits for the broker. */
   get isEmpty(): boolean {
-    const { size: bulks } = this.#bulks;
-    return this.#awaited.size + this.#wanted.size + this.#kvWatches.size + bulks + this.#events.length === 0;
+    const waiting = this.#bulks.size + this.#bullWaiters.size + this.#events.length;
+    return this.#awaited.size + this.#wanted.size + this.#kvWatches.size + waiting === 0;
   }
 
   /** Waits for the end of a message. `registered` says that the broker was told together with the produce. */
@@ -161,6 +164,20 @@ export class Waits {
   }
 
   /**
+   * Gives a number to wait under at a queue of BullMQ's. `called` is called at each notice with what it says, and with 0, which is
+   * to look again, over each new link and when the client has failed.
+   */
+  bullWaiter(called: (at: number) => void): { readonly waiter: number; readonly stop: () => void } {
+    const waiter = this.#nextBullWaiter++;
+    this.#bullWaiters.set(waiter, called);
+    this.#onChange();
+    const stop = (): void => {
+      if (this.#bullWaiters.delete(waiter)) this.#onChange();
+    };
+    return { waiter, stop };
+  }
+
+  /**
    * Resolves when a bulk has ended, or may have: whoever waits looks again. To be called before the look at which the broker was asked to
    * tell.
    */
@@ -203,6 +220,9 @@ export class Waits {
       case 'kvChanged':
         this.#kvWatches.get(notice.watch)?.();
         break;
+      case 'bull':
+        this.#bullWaiters.get(notice.waiter)?.(notice.at);
+        break;
       case 'bulkEnded':
         for (const stop of this.#bulks.get(notice.bulk) ?? []) stop();
         break;
@@ -222,6 +242,7 @@ export class Waits {
     for (const channel of this.#room.keys()) this.#announceRoom(channel);
     for (const changed of this.#kvWatches.values()) changed();
     for (const waiting of this.#bulks.values()) for (const stop of waiting) stop();
+    for (const called of this.#bullWaiters.values()) called(0);
     this.#announceEvents();
   }
 

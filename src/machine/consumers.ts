@@ -1,6 +1,7 @@
 /** The line of a channel's consumers, and the sessions they belong to. */
 import type { Window } from '../model/command.ts';
 import type { Grant } from '../model/scopes.ts';
+import { forgetBullPart } from './bull/locks.ts';
 import type { ChannelRef, Consumer, Session } from './memory.ts';
 import { endWatches } from './kv-watches.ts';
 import { stopWantingRoom } from './group-room.ts';
@@ -101,6 +102,7 @@ export function forgetSession(state: MachineState, session: Session): void {
   state.changes.sessions.delete(session);
   state.journalReaders.delete(session);
   endWatches(state, session);
+  forgetBullPart(state, session);
   stopWantingRoom(session);
   for (const { watchers } of state.runningBulks) watchers.delete(session);
   state.lone.delete(session);

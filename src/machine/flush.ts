@@ -1,6 +1,7 @@
 /** Flush: turns what has changed into the writes of one commit. */
 import { ByteWriter } from '../model/bytes.ts';
 import type { Write } from '../model/records.ts';
+import { flushBull } from './bull/flush.ts';
 import type { Page } from './memory.ts';
 import { encodeChannelCounters, encodeChannelHead } from './channel-record.ts';
 import { flushJournal } from './journal.ts';
@@ -40,6 +41,7 @@ export function flush(state: MachineState): Flushed {
     flushSlots(state, writes, commit);
     flushKv(state, writes);
     flushGroups(state, writes);
+    flushBull(state, writes);
     flushJournal(state, writes, commit);
     flushChannels(state, writes);
     for (const session of changes.sessions) {

@@ -30,6 +30,7 @@
  * | topic | topic | its name, and the channels that are subscribed with their rules |
  * | journalBounds | | how much of the past the journal keeps, where somebody has said so |
  * | bulk | number | what is done to many messages, and how far that is |
+ * | bull | see `bull/records.ts` | a queue of BullMQ's, with its jobs |
  *
  * Everything before `ids` is read at open, and kinds from {@link SECOND_BODY} on; what stands between is read when it is needed. To
  * change a record, raise its version byte, keep reading the old one, and write the new one only; to change a key, take a new kind.
@@ -62,6 +63,7 @@ export const KIND = {
   topic: 35,
   journalBounds: 38,
   bulk: 36,
+  bull: 39,
 } as const;
 
 /** The counters of a channel have a key of its kind with this number behind its own. */

@@ -12,6 +12,7 @@ import { addAccessToken, readAccessToken } from './access-tokens.ts';
 import type { Channel, EndedMessage, Lease, Message, Session } from './memory.ts';
 import { readChannelCounters, readChannelHead } from './channel-record.ts';
 import { addChannel, addPolicy, readPolicyRecord } from './channels.ts';
+import { finishBull, loadBull } from './bull/load.ts';
 import { addBulk } from './bulks.ts';
 import { readEndedRecords } from './cold.ts';
 import { UNKNOWN_START } from './counts.ts';
@@ -101,6 +102,7 @@ export class Loader {
     state.journal = new Fifo([...this.#journal, ...state.journal]);
     this.#keepEnded();
     finishFlows(state);
+    finishBull(state);
     for (const [seq, count] of state.packs) if (count === 1) state.packs.delete(seq);
     const over = new Set([...this.#over, ...state.endedWhileLoading.splice(0)]);
     for (const session of over) {
@@ -169,6 +171,8 @@ export class Loader {
         return addSchedule(state, readSchedule(layout.numberAt(key, 0), value));
       case KIND.flow:
         return loadFlow(state, key, value);
+      case KIND.bull:
+        return loadBull(state, this.#sessions, key, value);
       case KIND.topic:
         return addTopic(state, layout.numberAt(key, 0), value);
       case KIND.journalBounds:

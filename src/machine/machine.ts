@@ -10,10 +10,12 @@
 import type { Command, Inspect, Reply, Request, Together, TokenView } from '../model/command.ts';
 import { type ErrorCode, HoldfastError } from '../model/errors.ts';
 import { secondOf } from '../model/block.ts';
+import { isPassing } from '../model/bull.ts';
 import type { Key, KeyRange } from '../model/records.ts';
 import { rightsOn } from '../model/scopes.ts';
 import { applyCreateToken, applyRevokeToken, expireTokens, tokenState } from './access-tokens.ts';
 import { applyAwait, planAwait } from './awaiting.ts';
+import { applyBull, firstBullAnswer, keptAnswer } from './bull/apply.ts';
 import { applyBulk, applyStopBulk, inspectBulks } from './bulks.ts';
 import { findOrCreateChannel, internPolicy } from './channels.ts';
 import { nextChore } from './chores.ts';
@@ -229,12 +231,12 @@ export class Machine {
     if (request <= session.applied && remembered) {
       const answer = firstAnswer(session, request);
       if (command.kind === 'produce') wantRoomAgain(this.#state, session, command, answer);
-      return answer;
+      return command.kind === 'bull' ? firstBullAnswer(this.#state, command, answer) : answer;
     }
     checkTurn(session, request);
     const reply = this.#applyCommand(session, command, context, view);
     if (remembered) {
-      keepAnswer(session, request, reply);
+      keepAnswer(session, request, reply.kind === 'bull' ? keptAnswer(reply) : reply);
       this.#state.changes.sessions.add(session);
     } else {
       session.applied = Math.max(session.applied, request);
@@ -433,6 +435,8 @@ export class Machine {
         session.refs.delete(command.ref);
         session.refusedRefs.delete(command.ref);
         return applyDeclareTopic(session, command);
+      case 'bull':
+        return this.#limited(() => applyBull(state, session, command));
       case 'subscribe':
         return this.#limited(() => applySubscribe(state, command));
       case 'unsubscribe':
@@ -555,7 +559,9 @@ function isServedAlone(session: Session, ref: number): boolean {
 }
 
 /** Commands with an effect that must not happen twice; the others may be repeated at will. */
-function isRemembered({ kind }: Command): boolean {
+function isRemembered(command: Command): boolean {
+  const { kind } = command;
+  if (kind === 'bull') return !isPassing(command.method);
   if (kind === 'upsertSchedule' || kind === 'manageSchedule') return true;
   const changesMessages =
     kind === 'produce' || kind === 'flow' || kind === 'settle' || kind === 'annotate' || kind === 'kvCommit';

@@ -75,6 +75,7 @@ export function confirmAnswers(session: Session, upTo: number): void {
 function answerBytes(reply: Reply): number {
   if (reply.kind === 'produced') return 16 + reply.exceptions.length * 20;
   if (reply.kind === 'settled') return 16 + reply.lost.length * 4;
+  if (reply.kind === 'bull') return 16 + JSON.stringify(reply.value).length;
   return reply.kind === 'refused' ? 32 + reply.message.length : 16;
 }
 

@@ -6,6 +6,7 @@ import type { KvRecord } from '../model/kv.ts';
 import { DEFAULT_JOURNAL_BOUNDS, type JournalBounds } from '../model/policy.ts';
 import type { ChannelHappening, EndedState, Happening } from '../model/states.ts';
 import { CHANNEL_HAPPENINGS, HAPPENINGS } from '../model/states.ts';
+import { type Bull, createBull } from './bull/memory.ts';
 import { createFlows, type Flows } from './flow-memory.ts';
 import { Layout } from './layout.ts';
 import type {
@@ -133,6 +134,8 @@ export interface MachineState {
   /** Messages that were given up and wait for the commit that writes their keys of KV. */
   readonly givenUp: Set<Message>;
   readonly flows: Flows;
+  /** Queues of BullMQ's. */
+  readonly bull: Bull;
   /** Sessions that have a suspect alone. */
   readonly lone: Set<Session>;
   /** Gates that open at a time, or that are to be forgotten then. */
@@ -306,6 +309,7 @@ export function createState(space: string): MachineState {
     reservations: new Set(),
     givenUp: new Set(),
     flows: createFlows(),
+    bull: createBull(),
     lone: new Set(),
     gates: new OrderedIndex(compareGates),
     ruledGroups: 0,

@@ -1,5 +1,6 @@
 /** What happens by time alone. The broker asks when to come back, and comes back with a tick. */
 import type { Channel, EndedList, EndedMessage, Group, Message, Session } from './memory.ts';
+import { forgetBullWaits, holdsLocks, loseLocks } from './bull/locks.ts';
 import { closeConsumers, forgetSession } from './consumers.ts';
 import { countEnd, minutesEndAt, removeOldMinutes } from './counts.ts';
 import { endWindow } from './dedupe.ts';
@@ -69,10 +70,11 @@ export function applyTick(state: MachineState, random: () => number): void {
 /** Keeps for a client that comes back what its session holds until `leasesUntil`, and its answers until `expiresAt`. */
 export function detachSession(state: MachineState, session: Session, leasesUntil: number, expiresAt: number): void {
   closeConsumers(session);
+  forgetBullWaits(state, session);
   if (leasesUntil <= state.now) loseLeases(state, session);
   if (session.expiresAt !== 0) state.expiringSessions.remove(session);
   session.expiresAt = expiresAt;
-  session.wakesAt = session.held.size > 0 ? Math.min(leasesUntil, expiresAt) : expiresAt;
+  session.wakesAt = session.held.size > 0 || holdsLocks(state, session) ? Math.min(leasesUntil, expiresAt) : expiresAt;
   state.expiringSessions.add(session);
 }
 
@@ -94,6 +96,7 @@ export function closeSession(state: MachineState, session: Session, note: string
     keepSuspicion(message);
     move(state, message, 'released', {});
   }
+  loseLocks(state, session);
   forgetSession(state, session);
   lookAgain(state);
 }
@@ -111,6 +114,7 @@ export function endSession(state: MachineState, session: Session): void {
  * a death, and it is a suspect, uncharged; but for one that was alone in its process.
  */
 export function loseLeases(state: MachineState, session: Session): void {
+  loseLocks(state, session);
   const { lone, restored } = session;
   const isOnly = session.held.size === 1;
   // The last one claimed goes back first, so that each stands before what was claimed after it.

@@ -5,6 +5,7 @@
  * answers, so a command that comes twice gets its first answer. Commands with `request` 0 are notes in
  * passing: they get no answer, and repeating them changes nothing.
  */
+import type { BullCommand } from './bull.ts';
 import type { ErrorCode } from './errors.ts';
 import type { AddFlow, FlowEdge, InspectChildren, InspectFlow } from './flow.ts';
 import type { ScanPosition } from './filter.ts';
@@ -54,7 +55,8 @@ export type Command =
   | KvWatch
   | AddFlow
   | UpsertSchedule
-  | ManageSchedule;
+  | ManageSchedule
+  | BullCommand;
 
 /** Names a channel and a policy `ref` for this session's other commands, and creates the channel if it is new. */
 export interface Declare {
@@ -404,6 +406,8 @@ export type Reply =
   /** A check did not hold. */
   | { readonly kind: 'kvConflict' }
   | { readonly kind: 'value'; readonly value: unknown }
+  /** What a method of `bull.ts` gives, as JSON has it. */
+  | { readonly kind: 'bull'; readonly value: unknown }
   | { readonly kind: 'refused'; readonly code: ErrorCode; readonly message: string };
 
 export interface ProduceException {
@@ -428,6 +432,8 @@ export type Notice =
   | { readonly kind: 'bulkEnded'; readonly bulk: number }
   /** An entry that is watched has changed; it is no longer watched. */
   | { readonly kind: 'kvChanged'; readonly watch: number }
+  /** What one waits for at a queue of BullMQ's may be there: `at` is when a job is due, or 0 for now. */
+  | { readonly kind: 'bull'; readonly waiter: number; readonly at: number }
   /** There are events behind the end of those that the session has read; said once until it reads again. */
   | { readonly kind: 'events' }
   /** A lease was taken back; the handler's signal fires. */

@@ -20,6 +20,7 @@ const TAG = {
   settledInPart: 8,
   producedVersions: 9,
   published: 10,
+  bull: 11,
 } as const;
 
 export interface ValueCodec {
@@ -62,6 +63,9 @@ export function writeReply(writer: ByteWriter, reply: Reply, values: ValueCodec)
     case 'value':
       values.write(writer, reply.value);
       break;
+    case 'bull':
+      writer.text(JSON.stringify(reply.value));
+      break;
     case 'refused':
       writer.text(reply.code);
       writer.text(reply.message);
@@ -92,10 +96,20 @@ export function readReply(reader: ByteReader, values: ValueCodec): Reply {
       return { kind: 'kvConflict' };
     case TAG.value:
       return { kind: 'value', value: values.read(reader) };
+    case TAG.bull:
+      return { kind: 'bull', value: readJson(reader) };
     case TAG.refused:
       return { kind: 'refused', code: reader.text() as ErrorCode, message: reader.text() };
     default:
       throw new HoldfastError('PROTOCOL', `Cannot read a reply of kind ${tag}`);
+  }
+}
+
+function readJson(reader: ByteReader): unknown {
+  try {
+    return JSON.parse(reader.text());
+  } catch (cause) {
+    throw new HoldfastError('PROTOCOL', 'Cannot read an answer: it is not JSON', { cause });
   }
 }
 

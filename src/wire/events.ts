@@ -14,6 +14,7 @@
  * kvChanged       = 10 watch
  * cancelling      = 11 seq token deadlineMs reason(text)
  * bulkEnded       = 12 bulk
+ * bull            = 13 waiter at(f64)
  * ```
  */
 import { decode, encode } from '../codec/bson.ts';
@@ -38,6 +39,7 @@ const EVENT = {
   kvChanged: 10,
   cancelling: 11,
   bulkEnded: 12,
+  bull: 13,
 } as const;
 
 const ENDED_STATES = ['completed', 'dead', 'cancelled'] as const;
@@ -134,6 +136,11 @@ export class EventsWriter {
         frame.varint(notice.deadlineMs);
         frame.text(notice.reason);
         break;
+      case 'bull':
+        frame.u8(EVENT.bull);
+        frame.varint(notice.waiter);
+        frame.f64(notice.at);
+        break;
       case 'bulkEnded':
         frame.u8(EVENT.bulkEnded);
         frame.varint(notice.bulk);
@@ -177,6 +184,7 @@ export function decodeEvents(bytes: Uint8Array, receiver: EventsReceiver): void 
       case EVENT.kvChanged:
       case EVENT.cancelling:
       case EVENT.bulkEnded:
+      case EVENT.bull:
         receiver.notice(readNotice(frame, event));
         break;
       default:
@@ -204,6 +212,7 @@ function readDelivery(frame: ByteReader, bytes: Uint8Array): Delivery {
 function readNotice(frame: ByteReader, event: number): Notice {
   if (event === EVENT.events) return { kind: 'events' };
   if (event === EVENT.kvChanged) return { kind: 'kvChanged', watch: frame.varint() };
+  if (event === EVENT.bull) return { kind: 'bull', waiter: frame.varint(), at: frame.f64() };
   if (event === EVENT.bulkEnded) return { kind: 'bulkEnded', bulk: frame.varint() };
   if (event === EVENT.cancelling) {
     const [seq, token, deadlineMs] = [frame.varint(), frame.varint(), frame.varint()];

@@ -36,6 +36,7 @@ import type { Update } from '../model/life.ts';
 import { MESSAGE_ID_BYTES } from '../model/message-id.ts';
 import { MAX_VALUE_BYTES } from '../model/records.ts';
 import { readList } from '../model/reply.ts';
+import { bullBytes, readBull, writeBull } from './bull.ts';
 import { checkDocument } from './documents.ts';
 import { readEdges, readFlow, writeEdges, writeFlow } from './flow.ts';
 import { FRAME } from './frames.ts';
@@ -54,6 +55,7 @@ const KIND = {
   settleTogether: 10,
   flow: 11,
   update: 12,
+  bull: 13,
 } as const;
 
 const PRODUCE = { atomic: 1, versioned: 2 } as const;
@@ -148,6 +150,7 @@ export function roughBytes(command: Command): number {
   if (command.kind === 'flow') return producedBytes(command.produced) + edgesBytes(command.edges);
   if (command.kind === 'kvCommit') return effectsBytes(command) + producedBytes(command.produced);
   if (command.kind === 'update') return 64 + (command.payload?.bytes.length ?? 0);
+  if (command.kind === 'bull') return bullBytes(command);
   return 256;
 }
 
@@ -233,6 +236,11 @@ function writeRequest(frame: ByteWriter, { request, command }: Request): void {
       frame.varint(request);
       writeUpdate(frame, command);
       break;
+    case 'bull':
+      frame.u8(KIND.bull);
+      frame.varint(request);
+      writeBull(frame, command);
+      break;
     default:
       frame.u8(KIND.document);
       frame.varint(request);
@@ -277,6 +285,8 @@ function readCommand(frame: ByteReader, kind: number, cost: Cost): Command {
       return readFlow(frame, readProduced, spendKey);
     case KIND.update:
       return readUpdate(frame);
+    case KIND.bull:
+      return readBull(frame);
     case KIND.document:
       return readDocument(frame.bytes());
     default:

@@ -1,0 +1,66 @@
+/** Giving commands to a queue. */
+import { ConnectionClosedError } from 'bullmq';
+import type { Client } from '../../client/client.ts';
+import type { BullAnswer, BullArgs, BullCommand, BullMethod } from '../../model/bull.ts';
+import { MAX_BULL_BYTES } from '../../model/bull.ts';
+import { isBullCommand } from '../../model/bull-checks.ts';
+import { HoldfastError } from '../../model/errors.ts';
+import type { Connection } from './connections.ts';
+
+/**
+ * Asks; all that is asked for in one tick goes in one frame.
+ *
+ * @throws RangeError for arguments that are too large, or that cannot be stored
+ * @throws ConnectionClosedError when the connection was closed
+ * @throws HoldfastError as the broker refuses
+ */
+export function askQueue<M extends BullMethod>(
+  connection: Connection,
+  queue: string,
+  method: M,
+  args: BullArgs<M>,
+): Promise<BullAnswer<M>> {
+  const { client } = connection;
+  if (client !== undefined) return send(client, queue, method, args);
+  return connection.opened.then((opened) => send(opened, queue, method, args));
+}
+
+async function send<M extends BullMethod>(
+  client: Client,
+  queue: string,
+  method: M,
+  args: BullArgs<M>,
+): Promise<BullAnswer<M>> {
+  if (!isBullCommand({ queue, method, args })) {
+    throw new RangeError(
+      `Cannot ask "${queue}" for "${method}": an id has at most 400 characters, and numbers are finite`,
+    );
+  }
+  if (sizeOf(args) > MAX_BULL_BYTES) {
+    throw new RangeError(`Cannot ask "${queue}" for "${method}": it takes more than ${MAX_BULL_BYTES} bytes`);
+  }
+  const command = { kind: 'bull', queue, method, args } as unknown as BullCommand;
+  try {
+    const reply = await client.request(command);
+    if (reply.kind === 'bull') return reply.value as BullAnswer<M>;
+    if (reply.kind === 'refused') throw new HoldfastError(reply.code, reply.message);
+    throw new HoldfastError('PROTOCOL', `Cannot use an answer of kind ${reply.kind} here`);
+  } catch (error) {
+    if (error instanceof HoldfastError && error.code === 'CLOSED') throw new ConnectionClosedError(undefined, error);
+    throw error;
+  }
+}
+
+/** Texts below this many characters are small, whatever they hold. */
+const SMALL: number = MAX_BULL_BYTES / 8;
+
+/** How many bytes the arguments take, where they may be too many; else less. */
+function sizeOf(args: object): number {
+  let characters = 0;
+  const add = (value: unknown): void => {
+    if (typeof value === 'string') characters += value.length;
+    else if (typeof value === 'object' && value !== null) for (const part of Object.values(value)) add(part);
+  };
+  add(args);
+  return characters < SMALL ? characters : Buffer.byteLength(JSON.stringify(args));
+}

@@ -1,0 +1,101 @@
+/** Deduplication: whether a job is added, replaces another one, or gives way to it. */
+import type { BullAdd, BullDedupe } from '../../model/bull.ts';
+import type { MachineState } from '../state.ts';
+import { dedupeKey, setKey, untilOf } from './dedupe-keys.ts';
+import { tell } from './events.ts';
+import type { BullDedupeKey, BullQueue } from './memory.ts';
+import { putDelayed } from './places.ts';
+import { touch } from './queues.ts';
+import { eraseJob } from './removal.ts';
+
+/** The id of the job that stands in the way of this one; `undefined` when it is to be added. */
+export function deduplicate(
+  state: MachineState,
+  queue: BullQueue,
+  add: BullAdd,
+  dedupe: BullDedupe,
+  id: string,
+): string | undefined {
+  if (dedupe.replace === true) return replace(state, queue, add, dedupe, id);
+  const other = suppress(state, queue, add, dedupe, id);
+  const standing = other === undefined ? undefined : queue.jobs.get(other);
+  if (dedupe.reschedule === true && standing?.state === 'delayed') {
+    const { timestamp, delay = 0 } = add;
+    standing.delay = delay;
+    touch(state, standing);
+    putDelayed(state, standing, timestamp + delay);
+    tell(state, queue, 'event', 'delayed', 'jobId', standing.id, 'delay', String(timestamp + delay));
+  }
+  return other;
+}
+
+/** As {@link deduplicate}, where nothing is replaced. */
+export function suppress(
+  state: MachineState,
+  queue: BullQueue,
+  add: BullAdd,
+  dedupe: BullDedupe,
+  id: string,
+): string | undefined {
+  const key = dedupeKey(state, queue, dedupe.id);
+  if (key === undefined || isStale(queue, key)) {
+    setKey(state, queue, dedupe.id, id, untilOf(state, dedupe));
+    return undefined;
+  }
+  if (keepNext(state, queue, add, dedupe, key, id)) return key.jobId;
+  if (dedupe.extend === true && (dedupe.ttl ?? 0) > 0) {
+    setKey(state, queue, dedupe.id, key.jobId, untilOf(state, dedupe), key.next);
+  }
+  tellDeduplicated(state, queue, key.jobId, dedupe.id, id);
+  return key.jobId;
+}
+
+/** A delayed job gives way to the new one; any other stays. */
+function replace(
+  state: MachineState,
+  queue: BullQueue,
+  add: BullAdd,
+  dedupe: BullDedupe,
+  id: string,
+): string | undefined {
+  const key = dedupeKey(state, queue, dedupe.id);
+  const standing = key === undefined ? undefined : queue.jobs.get(key.jobId);
+  if (key !== undefined && standing?.state === 'delayed') {
+    eraseJob(state, standing);
+    tell(state, queue, 'event', 'removed', 'jobId', standing.id, 'prev', 'delayed');
+    tellDeduplicated(state, queue, id, dedupe.id, standing.id);
+    const keepsWindow = dedupe.keepLastIfActive !== true && dedupe.extend !== true && (dedupe.ttl ?? 0) > 0;
+    setKey(state, queue, dedupe.id, id, keepsWindow ? key.until : untilOf(state, dedupe));
+    return undefined;
+  }
+  if (key === undefined || isStale(queue, key)) {
+    setKey(state, queue, dedupe.id, id, untilOf(state, dedupe));
+    return undefined;
+  }
+  keepNext(state, queue, add, dedupe, key, id);
+  return key.jobId;
+}
+
+/** While a job is active, the last one that was added waits to follow it. */
+function keepNext(
+  state: MachineState,
+  queue: BullQueue,
+  add: BullAdd,
+  dedupe: BullDedupe,
+  key: BullDedupeKey,
+  id: string,
+): boolean {
+  if (dedupe.keepLastIfActive !== true || queue.jobs.get(key.jobId)?.state !== 'active') return false;
+  setKey(state, queue, dedupe.id, key.jobId, 0, { add, jobId: id });
+  tellDeduplicated(state, queue, key.jobId, dedupe.id, id);
+  return true;
+}
+
+/** A key without an end lives as long as its job: where that is gone, it was left behind. */
+function isStale({ jobs }: BullQueue, { until, jobId }: BullDedupeKey): boolean {
+  return until === 0 && !jobs.has(jobId);
+}
+
+function tellDeduplicated(state: MachineState, queue: BullQueue, jobId: string, id: string, other: string): void {
+  tell(state, queue, 'event', 'deduplicated', 'jobId', jobId, 'deduplicationId', id, 'deduplicatedJobId', other);
+}

@@ -1,0 +1,63 @@
+/** Turns what has changed of BullMQ's queues into writes. */
+import type { Write } from '../../model/records.ts';
+import type { MachineState } from '../state.ts';
+import type { BullQueue } from './memory.ts';
+import {
+  encodeBody,
+  encodeEvents,
+  encodeHead,
+  encodeLogs,
+  encodeOutcome,
+  encodeState,
+  jobKey,
+  PART,
+  queuePartKey,
+} from './records.ts';
+
+/** How many records of events a queue may have: with many small ones, some are written again as one. */
+const EVENT_RECORDS = 512;
+
+export function flushBull(state: MachineState, writes: Write[]): void {
+  const { jobs, heads, events, cells } = state.bull.changes;
+  for (const [job, change] of jobs) {
+    if (change.body) writes.push({ kind: 'put', key: jobKey(state, job, PART.body), value: encodeBody(job) });
+    if (change.outcome) writes.push({ kind: 'put', key: jobKey(state, job, PART.outcome), value: encodeOutcome(job) });
+    if (change.logs) writes.push({ kind: 'put', key: jobKey(state, job, PART.logs), value: encodeLogs(job) });
+    writes.push({ kind: 'put', key: jobKey(state, job, PART.state), value: encodeState(job) });
+  }
+  jobs.clear();
+  for (const queue of events) {
+    flushEvents(state, queue, writes);
+    heads.add(queue);
+  }
+  events.clear();
+  for (const write of cells.values()) writes.push(write);
+  cells.clear();
+  for (const queue of heads) {
+    writes.push({ kind: 'put', key: queuePartKey(state, queue, PART.head), value: encodeHead(queue) });
+  }
+  heads.clear();
+}
+
+function flushEvents(state: MachineState, queue: BullQueue, writes: Write[]): void {
+  const { events } = queue;
+  const end = events.listFrom + events.list.length;
+  const drop = (from: number): void => {
+    writes.push({ kind: 'delete', key: queuePartKey(state, queue, PART.events, from) });
+  };
+  // A record goes when the one behind it begins with what is kept, or before.
+  while (events.records.length > 0 && (events.records[1] ?? events.writtenTo) <= events.first) {
+    drop(events.records.shift() as number);
+  }
+  let from = Math.max(events.writtenTo, events.first);
+  if (events.records.length >= EVENT_RECORDS) {
+    for (const record of events.records.splice(0)) drop(record);
+    from = events.first;
+  }
+  if (end > from) {
+    const value = encodeEvents(events.list.slice(from - events.listFrom));
+    writes.push({ kind: 'put', key: queuePartKey(state, queue, PART.events, from), value });
+    events.records.push(from);
+  }
+  events.writtenTo = end;
+}

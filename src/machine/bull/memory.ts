@@ -1,0 +1,227 @@
+/** What the machine keeps of BullMQ's queues. Plain data. */
+import type { BullAdd, BullFinishedState, BullJobState } from '../../model/bull.ts';
+import type { Write } from '../../model/records.ts';
+import type { Session } from '../memory.ts';
+import { OrderedIndex } from '../ordered-index.ts';
+
+export interface BullJob {
+  /** Its number within the queue, by which its records are found. */
+  readonly seq: number;
+  readonly id: string;
+  readonly queue: BullQueue;
+  readonly name: string;
+  readonly opts: string;
+  readonly timestamp: number;
+  data: string;
+  delay: number;
+  priority: number;
+  /** `undefined` only within a command. */
+  state: BullJobState | undefined;
+  /** What it is ordered by in its state: a priority, a time, or 0; and among equals, which are never equal here too. */
+  score: number;
+  order: number;
+  attemptsMade: number;
+  attemptsStarted: number;
+  stalledCounter: number;
+  processedOn: number | undefined;
+  finishedOn: number | undefined;
+  progress: string | undefined;
+  returnvalue: string | undefined;
+  failedReason: string | undefined;
+  stacktrace: string | undefined;
+  deferredFailure: string | undefined;
+  processedBy: string | undefined;
+  parentKey: string | undefined;
+  parent: string | undefined;
+  readonly schedulerId: string | undefined;
+  readonly deduplicationId: string | undefined;
+  lock: BullLock | undefined;
+  logs: string[] | undefined;
+  children: BullChildrenOf | undefined;
+}
+
+/** Who works on a job. It ends with the session, or in machine time. */
+export interface BullLock {
+  readonly token: string;
+  until: number;
+  readonly session: Session | undefined;
+  readonly maxStalled: number;
+}
+
+/** What became of a job's children, by their keys, in the order in which it became known. */
+export interface BullChildrenOf {
+  readonly unprocessed: Map<string, string>;
+  readonly processed: Map<string, string>;
+  readonly ignored: Map<string, string>;
+  readonly failed: Map<string, string>;
+}
+
+export interface BullDedupeKey {
+  readonly id: string;
+  jobId: string;
+  /** In machine time; 0 for as long as the job lives. */
+  until: number;
+  /** What is added when the job that is active has finished. */
+  next: { readonly add: BullAdd; readonly jobId: string } | undefined;
+}
+
+export interface BullScheduler {
+  readonly id: string;
+  fields: Record<string, string>;
+  nextAt: number;
+}
+
+export interface BullMetrics {
+  count: number;
+  prevAt: number | undefined;
+  prevCount: number;
+  /** The newest first. */
+  points: number[];
+}
+
+export interface BullEvent {
+  /** Milliseconds, and a number among the events of the same one. */
+  readonly at: number;
+  readonly nth: number;
+  readonly fields: readonly string[];
+}
+
+export interface BullEvents {
+  /** The number of the first of `list`, and the first that is kept; those before it are on their way out. */
+  listFrom: number;
+  first: number;
+  list: BullEvent[];
+  /** Events from this number on are not written yet. */
+  writtenTo: number;
+  /** The first event of each record, in order. */
+  records: number[];
+}
+
+/** Who waits, by the client's own number. */
+export interface BullWaiter {
+  readonly session: Session;
+  readonly number: number;
+}
+
+export interface BullQueue {
+  readonly number: number;
+  readonly qualified: string;
+  readonly jobs: Map<string, BullJob>;
+  readonly states: Readonly<Record<BullJobState, OrderedIndex<BullJob>>>;
+  /** Fields that BullMQ keeps of a queue, `paused` and `concurrency` among them. */
+  readonly meta: Map<string, string>;
+  readonly dedupe: Map<string, BullDedupeKey>;
+  readonly schedulers: Map<string, BullScheduler>;
+  readonly schedulerOrder: OrderedIndex<BullScheduler>;
+  readonly metrics: Readonly<Record<BullFinishedState, BullMetrics>>;
+  readonly events: BullEvents;
+  nextJob: number;
+  nextSeq: number;
+  /** Where the next job stands that goes to the end, and where one that goes to the front. */
+  back: number;
+  front: number;
+  /** How many were taken within the window of the rate, and when it ends in machine time; 0 for no window. */
+  limitCount: number;
+  limitUntil: number;
+  /** Jobs that were active when it was last looked for stalled ones, and when that may be done again. */
+  readonly stalling: Set<BullJob>;
+  stalledCheckAt: number;
+  /** Whether there may be a job to take, and when the first delayed one is due: each is told to one who waits. */
+  isReady: boolean;
+  dueAt: number | undefined;
+  readonly waiting: BullWaiter[];
+  readonly listening: BullWaiter[];
+  readonly clients: Map<Session, Map<number, string>>;
+  /** Its jobs by their numbers, as long as it is being loaded. */
+  readonly loading: Map<number, BullJob>;
+}
+
+/** What is to be written of a job: its state, its body (name, data, options), and what came out of it. */
+export interface BullChange {
+  state: boolean;
+  body: boolean;
+  outcome: boolean;
+  logs: boolean;
+}
+
+export interface BullChanges {
+  readonly jobs: Map<BullJob, BullChange>;
+  readonly heads: Set<BullQueue>;
+  readonly events: Set<BullQueue>;
+  /** Records that are ready as they are, by their keys. */
+  readonly cells: Map<string, Write>;
+}
+
+/** What a session has to do with queues. */
+export interface BullPart {
+  readonly held: Set<BullJob>;
+  readonly queues: Set<BullQueue>;
+}
+
+export interface Bull {
+  readonly queues: Map<string, BullQueue>;
+  readonly numbers: Map<number, BullQueue>;
+  readonly parts: Map<Session, BullPart>;
+  nextQueue: number;
+  readonly changes: BullChanges;
+}
+
+export function createBull(): Bull {
+  return {
+    queues: new Map(),
+    numbers: new Map(),
+    parts: new Map(),
+    nextQueue: 1,
+    changes: { jobs: new Map(), heads: new Set(), events: new Set(), cells: new Map() },
+  };
+}
+
+export function createBullQueue(number: number, qualified: string): BullQueue {
+  return {
+    number,
+    qualified,
+    jobs: new Map(),
+    states: {
+      wait: new OrderedIndex(compareJobs),
+      prioritized: new OrderedIndex(compareJobs),
+      delayed: new OrderedIndex(compareJobs),
+      active: new OrderedIndex(compareJobs),
+      'waiting-children': new OrderedIndex(compareJobs),
+      completed: new OrderedIndex(compareJobs),
+      failed: new OrderedIndex(compareJobs),
+    },
+    meta: new Map(),
+    dedupe: new Map(),
+    schedulers: new Map(),
+    schedulerOrder: new OrderedIndex(compareSchedulers),
+    metrics: { completed: createMetrics(), failed: createMetrics() },
+    events: { listFrom: 1, first: 1, list: [], writtenTo: 1, records: [] },
+    nextJob: 1,
+    nextSeq: 1,
+    back: 1,
+    front: 0,
+    limitCount: 0,
+    limitUntil: 0,
+    stalling: new Set(),
+    stalledCheckAt: 0,
+    isReady: false,
+    dueAt: undefined,
+    waiting: [],
+    listening: [],
+    clients: new Map(),
+    loading: new Map(),
+  };
+}
+
+function createMetrics(): BullMetrics {
+  return { count: 0, prevAt: undefined, prevCount: 0, points: [] };
+}
+
+/** A place of its own for each job makes equals impossible. */
+function compareJobs(a: BullJob, b: BullJob): number {
+  return a.score - b.score || a.order - b.order;
+}
+
+function compareSchedulers(a: BullScheduler, b: BullScheduler): number {
+  return a.nextAt - b.nextAt || (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
+}

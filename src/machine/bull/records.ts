@@ -1,0 +1,278 @@
+/**
+ * The records of BullMQ's queues, and the procedure for changing them. A key is the number of the queue, then the part:
+ *
+ * | part | key behind it | record |
+ * |---|---|---|
+ * | head | | the name of the queue, its fields and counters |
+ * | body | job | id, name, data, options and parent: written when it is added, and when its data change |
+ * | state | job | where it stands, its attempts and its lock: written whenever it moves |
+ * | outcome | job | progress, return value, why it failed |
+ * | logs | job | its log |
+ * | child | job, key of the child | what became of a child |
+ * | dedupe | id of the deduplication | the job that stands for it, and the one that follows |
+ * | scheduler | id of the scheduler | its fields, and when it is next due |
+ * | points | 0 completed, 1 failed | counts by the minute |
+ * | events | number of the first | some events |
+ *
+ * Each begins with a version byte: to change a record, raise it, keep reading the old one, and write the new one only.
+ */
+import { BULL_CHILDREN, BULL_STATES, type BullAdd, type BullChildren } from '../../model/bull.ts';
+import { ByteReader, ByteWriter } from '../../model/bytes.ts';
+import type { Key, Value } from '../../model/records.ts';
+import type { Layout } from '../layout.ts';
+import { KIND } from '../layout.ts';
+import type { BullDedupeKey, BullEvent, BullJob, BullMetrics, BullQueue, BullScheduler } from './memory.ts';
+
+export const PART = {
+  head: 0,
+  body: 1,
+  state: 2,
+  outcome: 3,
+  logs: 4,
+  child: 5,
+  dedupe: 6,
+  scheduler: 7,
+  points: 8,
+  events: 9,
+} as const;
+
+const VERSION = 1;
+
+const scratch = new ByteWriter(4_096);
+const encoder = new TextEncoder();
+
+interface Keys {
+  readonly layout: Layout;
+}
+
+export function queuePartKey({ layout }: Keys, { number }: BullQueue, part: number, ...rest: number[]): Key {
+  return layout.key(KIND.bull, number, part, ...rest);
+}
+
+export function jobKey(keys: Keys, { queue, seq }: BullJob, part: number): Key {
+  return queuePartKey(keys, queue, part, seq);
+}
+
+export function childKeyOf({ layout }: Keys, { queue, seq }: BullJob, key: string): Key {
+  return layout.bytesKey(KIND.bull, encoder.encode(key), queue.number, PART.child, seq);
+}
+
+export function namedKey({ layout }: Keys, { number }: BullQueue, part: number, name: string): Key {
+  return layout.bytesKey(KIND.bull, encoder.encode(name), number, part);
+}
+
+/** What the head holds besides the fields. */
+interface StoredHead {
+  readonly qualified: string;
+  readonly meta: readonly (readonly [string, string])[];
+  readonly nextJob: number;
+  readonly limit: readonly [count: number, until: number];
+  readonly metrics: readonly (readonly [count: number, prevAt: number | null, prevCount: number])[];
+  readonly firstEvent: number;
+}
+
+export function encodeHead(queue: BullQueue): Value {
+  const { qualified, meta, nextJob, limitCount, limitUntil, metrics, events } = queue;
+  const counts = [metrics.completed, metrics.failed].map(
+    ({ count, prevAt = null, prevCount }) => [count, prevAt, prevCount] as const,
+  );
+  const head: StoredHead = {
+    qualified,
+    meta: [...meta],
+    nextJob,
+    limit: [limitCount, limitUntil],
+    metrics: counts,
+    firstEvent: events.first,
+  };
+  return encodeJson(head);
+}
+
+export function readHeadName(value: Value): string {
+  return readJson<StoredHead>(value).qualified;
+}
+
+export function readHead(queue: BullQueue, value: Value): void {
+  const head = readJson<StoredHead>(value);
+  for (const [field, text] of head.meta) queue.meta.set(field, text);
+  queue.nextJob = head.nextJob;
+  [queue.limitCount, queue.limitUntil] = head.limit;
+  [queue.metrics.completed, queue.metrics.failed].forEach((metrics, i) => {
+    const [count = 0, prevAt = null, prevCount = 0] = head.metrics[i] ?? [];
+    Object.assign(metrics, { count, prevAt: prevAt ?? undefined, prevCount });
+  });
+  queue.events.first = head.firstEvent;
+}
+
+/** Texts that a job may lack have a bit each. */
+export function encodeBody({ id, name, data, opts, timestamp, schedulerId, deduplicationId }: BullJob): Value {
+  scratch.clear();
+  scratch.u8(VERSION);
+  scratch.text(id);
+  scratch.text(name);
+  scratch.text(data);
+  scratch.text(opts);
+  scratch.f64(timestamp);
+  writeTexts([schedulerId, deduplicationId]);
+  return scratch.finish();
+}
+
+type Body = Pick<BullJob, 'id' | 'name' | 'data' | 'opts' | 'timestamp' | 'schedulerId' | 'deduplicationId'>;
+
+export function readBody(value: Value): Body {
+  const reader = new ByteReader(value, 1);
+  const body = {
+    id: reader.text(),
+    name: reader.text(),
+    data: reader.text(),
+    opts: reader.text(),
+    timestamp: reader.f64(),
+  };
+  const [schedulerId, deduplicationId] = readTexts(reader, 2);
+  return { ...body, schedulerId, deduplicationId };
+}
+
+/** What the record of a state holds; the session by its number, 0 for none. */
+export interface StoredState {
+  readonly lock: { readonly token: string; readonly until: number; readonly maxStalled: number } | undefined;
+  readonly session: number;
+}
+
+export function encodeState(job: BullJob): Value {
+  scratch.clear();
+  scratch.u8(VERSION);
+  scratch.u8(job.state === undefined ? BULL_STATES.length : BULL_STATES.indexOf(job.state));
+  scratch.f64(job.score);
+  scratch.signed(job.order);
+  scratch.f64(job.delay);
+  scratch.signed(job.priority);
+  scratch.varint(job.attemptsMade);
+  scratch.varint(job.attemptsStarted);
+  scratch.varint(job.stalledCounter);
+  scratch.f64(job.processedOn ?? 0);
+  scratch.f64(job.finishedOn ?? 0);
+  const { lock } = job;
+  writeTexts([job.parentKey, job.parent, job.deferredFailure, job.processedBy, lock?.token]);
+  if (lock !== undefined) {
+    scratch.f64(lock.until);
+    scratch.varint(lock.maxStalled);
+    scratch.varint(lock.session?.number ?? 0);
+  }
+  return scratch.finish();
+}
+
+export function readState(job: BullJob, value: Value): StoredState {
+  const reader = new ByteReader(value, 1);
+  job.state = BULL_STATES[reader.u8()];
+  job.score = reader.f64();
+  job.order = reader.signed();
+  job.delay = reader.f64();
+  job.priority = reader.signed();
+  job.attemptsMade = reader.varint();
+  job.attemptsStarted = reader.varint();
+  job.stalledCounter = reader.varint();
+  job.processedOn = reader.f64() || undefined;
+  job.finishedOn = reader.f64() || undefined;
+  const [parentKey, parent, deferredFailure, processedBy, token] = readTexts(reader, 5);
+  Object.assign(job, { parentKey, parent, deferredFailure, processedBy });
+  if (token === undefined) return { lock: undefined, session: 0 };
+  const lock = { token, until: reader.f64(), maxStalled: reader.varint() };
+  return { lock, session: reader.varint() };
+}
+
+export function encodeOutcome({ progress, returnvalue, failedReason, stacktrace }: BullJob): Value {
+  scratch.clear();
+  scratch.u8(VERSION);
+  writeTexts([progress, returnvalue, failedReason, stacktrace]);
+  return scratch.finish();
+}
+
+export function readOutcome(job: BullJob, value: Value): void {
+  const [progress, returnvalue, failedReason, stacktrace] = readTexts(new ByteReader(value, 1), 4);
+  Object.assign(job, { progress, returnvalue, failedReason, stacktrace });
+}
+
+export function encodeLogs({ logs = [] }: BullJob): Value {
+  return encodeJson(logs);
+}
+
+export function readLogs(job: BullJob, value: Value): void {
+  job.logs = readJson<string[]>(value);
+}
+
+export function encodeChild(kind: BullChildren, text: string): Value {
+  scratch.clear();
+  scratch.u8(VERSION);
+  scratch.u8(BULL_CHILDREN.indexOf(kind));
+  scratch.text(text);
+  return scratch.finish();
+}
+
+export function readChild(value: Value): { kind: BullChildren; text: string } {
+  const reader = new ByteReader(value, 1);
+  return { kind: BULL_CHILDREN[reader.u8()] ?? 'unprocessed', text: reader.text() };
+}
+
+interface StoredDedupe {
+  readonly jobId: string;
+  readonly until: number;
+  readonly next?: { readonly add: BullAdd; readonly jobId: string };
+}
+
+export function encodeDedupe({ jobId, until, next }: BullDedupeKey): Value {
+  const stored: StoredDedupe = { jobId, until, ...(next && { next }) };
+  return encodeJson(stored);
+}
+
+export function readDedupe(id: string, value: Value): BullDedupeKey {
+  const { jobId, until, next } = readJson<StoredDedupe>(value);
+  return { id, jobId, until, next };
+}
+
+export function encodeScheduler({ fields, nextAt }: BullScheduler): Value {
+  return encodeJson({ fields, nextAt });
+}
+
+export function readScheduler(id: string, value: Value): BullScheduler {
+  return { id, ...readJson<Omit<BullScheduler, 'id'>>(value) };
+}
+
+export function encodePoints({ points }: BullMetrics): Value {
+  return encodeJson(points);
+}
+
+export function readPoints(value: Value): number[] {
+  return readJson<number[]>(value);
+}
+
+export function encodeEvents(events: readonly BullEvent[]): Value {
+  return encodeJson(events.map(({ at, nth, fields }) => [at, nth, fields]));
+}
+
+export function readEventRecord(value: Value): BullEvent[] {
+  return readJson<[number, number, string[]][]>(value).map(([at, nth, fields]) => ({ at, nth, fields }));
+}
+
+export function nameIn(bytes: Uint8Array): string {
+  return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+}
+
+function encodeJson(value: unknown): Value {
+  scratch.clear();
+  scratch.u8(VERSION);
+  scratch.text(JSON.stringify(value));
+  return scratch.finish();
+}
+
+function readJson<T>(value: Value): T {
+  return JSON.parse(new ByteReader(value, 1).text()) as T;
+}
+
+function writeTexts(texts: readonly (string | undefined)[]): void {
+  scratch.u8(texts.reduce((bits, text, i) => (text === undefined ? bits : bits | (1 << i)), 0));
+  for (const text of texts) if (text !== undefined) scratch.text(text);
+}
+
+function readTexts(reader: ByteReader, count: number): (string | undefined)[] {
+  const bits = reader.u8();
+  return Array.from({ length: count }, (_, i) => (bits & (1 << i) ? reader.text() : undefined));
+}

@@ -1,0 +1,243 @@
+/**
+ * Whether the arguments of a command for BullMQ's queues are what the machine relies on. Both sides ask: the client before it
+ * sends them, so that a bad argument is an error at the call, and the broker, which trusts no client.
+ */
+import { BULL_CHILDREN, BULL_STATES, type BullCommand, type BullMethod } from './bull.ts';
+
+type Check = (value: unknown) => boolean;
+
+/** Ids and names of queues stand in keys of the store. */
+const MAX_ID_CHARACTERS = 400;
+const MAX_QUEUE_CHARACTERS = 255;
+
+/** Jobs of one command. */
+const MAX_JOBS = 100_000;
+
+const isText: Check = (value) => typeof value === 'string';
+const isFlag: Check = (value) => typeof value === 'boolean';
+const isNumber: Check = (value) => typeof value === 'number' && Number.isFinite(value);
+const isInteger: Check = (value) => Number.isSafeInteger(value);
+const isCount: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0;
+const isPriority: Check = (value) => Number.isInteger(value) && Math.abs(value as number) <= 2 ** 31;
+const isId: Check = (value) => typeof value === 'string' && value.length <= MAX_ID_CHARACTERS && isWellFormed(value);
+const isQueue: Check = (value) =>
+  typeof value === 'string' && value.length > 0 && value.length <= MAX_QUEUE_CHARACTERS && isWellFormed(value);
+const isRank = isInteger;
+
+const orNothing =
+  (check: Check): Check =>
+  (value) =>
+    value === undefined || check(value);
+const orNull =
+  (check: Check): Check =>
+  (value) =>
+    value === null || check(value);
+const listOf =
+  (check: Check): Check =>
+  (value) =>
+    Array.isArray(value) && value.length <= MAX_JOBS && value.every(check);
+const oneOf =
+  (...allowed: readonly string[]): Check =>
+  (value) =>
+    typeof value === 'string' && allowed.includes(value);
+/** Values of any name. */
+const eachOf =
+  (check: Check): Check =>
+  (value) =>
+    isObject(value) && Object.values(value).every(check);
+
+/** An object with these fields and no others. */
+function fields(checks: Readonly<Record<string, Check>>): Check {
+  const names = Object.keys(checks);
+  return (value) => {
+    if (!isObject(value)) return false;
+    for (const name of names) if (!(checks[name] as Check)(value[name])) return false;
+    for (const name in value) if (!Object.hasOwn(checks, name)) return false;
+    return true;
+  };
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Keys are stored as UTF-8, which cannot tell lone surrogates apart. */
+function isWellFormed(text: string): boolean {
+  return !/[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/.test(text);
+}
+
+const isDedupe = fields({
+  id: isId,
+  ttl: orNothing(isNumber),
+  extend: orNothing(isFlag),
+  replace: orNothing(isFlag),
+  reschedule: orNothing(isFlag),
+  keepLastIfActive: orNothing(isFlag),
+});
+
+const isParent: Check = (text) => {
+  if (typeof text !== 'string') return false;
+  try {
+    const parent: unknown = JSON.parse(text);
+    return isObject(parent) && isText(parent['id']) && isText(parent['queueKey']);
+  } catch {
+    return false;
+  }
+};
+
+/** Options of a job that a scheduler makes are looked into. */
+const isOptions: Check = (text) => {
+  if (typeof text !== 'string') return false;
+  try {
+    const opts: unknown = JSON.parse(text);
+    if (!isObject(opts)) return false;
+    const { priority, lifo, deduplication, repeat } = opts;
+    const isRepeat = fieldsAmong({ every: orNothing(isNumber), offset: orNothing(orNull(isNumber)) });
+    return [
+      orNothing(isPriority)(priority),
+      orNothing(isFlag)(lifo),
+      orNothing(isDedupe)(deduplication),
+      orNothing(isRepeat)(repeat),
+    ].every(Boolean);
+  } catch {
+    return false;
+  }
+};
+
+/** An object with these fields, and any others. */
+function fieldsAmong(checks: Readonly<Record<string, Check>>): Check {
+  return (value) => isObject(value) && Object.entries(checks).every(([name, check]) => check(value[name]));
+}
+
+const isAdd = fields({
+  id: isId,
+  name: isText,
+  data: isText,
+  opts: isText,
+  timestamp: isNumber,
+  delay: orNothing(isNumber),
+  priority: orNothing(isPriority),
+  lifo: orNothing(isFlag),
+  queue: orNothing(isQueue),
+  waitsForChildren: orNothing(isFlag),
+  parentKey: orNothing(isText),
+  parent: orNothing(isParent),
+  schedulerId: orNothing(isId),
+  dedupe: orNothing(isDedupe),
+});
+
+const isTake = fields({
+  token: isText,
+  lockMs: isNumber,
+  maxStalled: isCount,
+  name: orNothing(isText),
+  limiter: orNothing(fields({ max: isNumber, duration: isNumber })),
+});
+
+const isKeep = fields({ count: orNothing(isNumber), age: orNothing(isNumber), limit: orNothing(isNumber) });
+const isFields = fields({ failedReason: orNothing(isText), stacktrace: orNothing(isText) });
+const isFinished = oneOf('completed', 'failed');
+
+const none = fields({});
+const ofJob = fields({ id: isId });
+const held = { id: isId, token: isText };
+
+const ARGS: Readonly<Record<BullMethod, Check>> = {
+  add: fields({ jobs: listOf(isAdd) }),
+  addScheduler: fields({
+    id: isId,
+    now: isNumber,
+    nextAt: orNull(isNumber),
+    fields: eachOf((value) => isText(value) || isNumber(value)),
+    data: isText,
+    templateOpts: isText,
+    jobOpts: isOptions,
+  }),
+  updateScheduler: fields({
+    id: isId,
+    now: isNumber,
+    nextAt: orNull(isNumber),
+    jobOpts: isOptions,
+    producerId: isText,
+  }),
+  removeScheduler: ofJob,
+  claim: fields({ now: isNumber, take: isTake }),
+  finish: fields({
+    ...held,
+    now: isNumber,
+    state: isFinished,
+    value: isText,
+    keep: isKeep,
+    attempts: isNumber,
+    metricsSize: isCount,
+    fields: orNothing(isFields),
+    take: orNothing(isTake),
+  }),
+  moveToDelayed: fields({
+    ...held,
+    now: isNumber,
+    delay: isNumber,
+    skipsAttempt: isFlag,
+    fields: orNothing(isFields),
+    take: orNothing(isTake),
+  }),
+  moveToWaitingChildren: fields({ ...held, now: isNumber, childKey: orNothing(isText) }),
+  moveToWait: fields(held),
+  retry: fields({ ...held, now: isNumber, lifo: isFlag, fields: orNothing(isFields) }),
+  reprocess: fields({ id: isId, state: isFinished, lifo: isFlag, resetsMade: isFlag, resetsStarted: isFlag }),
+  promote: ofJob,
+  moveJobsToWait: fields({
+    state: oneOf('completed', 'failed', 'delayed'),
+    count: isNumber,
+    until: orNull(isNumber),
+  }),
+  moveStalled: fields({ maxStalled: isCount, intervalMs: isNumber }),
+  extendLocks: fields({ ids: listOf(isId), tokens: listOf(isText), lockMs: isNumber }),
+  pause: fields({ paused: isFlag }),
+  drain: fields({ delayed: isFlag }),
+  clean: fields({ state: oneOf(...BULL_STATES), until: isNumber, limit: isNumber }),
+  obliterate: fields({ count: isNumber, force: isFlag }),
+  trimEvents: fields({ length: isCount }),
+  updateData: fields({ id: isId, data: isText }),
+  updateProgress: fields({ id: isId, progress: isText }),
+  addLog: fields({ id: isId, line: isText, keep: isCount }),
+  clearLogs: fields({ id: isId, keep: isCount }),
+  changeDelay: fields({ id: isId, now: isNumber, delay: isNumber }),
+  changePriority: fields({ id: isId, priority: isPriority, lifo: isFlag }),
+  remove: fields({ id: isId, children: isFlag }),
+  removeUnprocessedChildren: ofJob,
+  removeChildDependency: fields({ id: isId, parentKey: isText }),
+  removeDedupe: fields({ dedupeId: isId, jobId: orNothing(isText) }),
+  setMeta: fields({ values: eachOf(isText) }),
+  removeMeta: fields({ fields: listOf(isText) }),
+  setRateLimit: fields({ ms: isNumber }),
+  removeRateLimit: none,
+  publish: fields({ fields: listOf(isText), maxLength: isCount }),
+  state: ofJob,
+  finished: ofJob,
+  maxed: none,
+  job: ofJob,
+  dedupeJob: fields({ dedupeId: isId }),
+  logs: fields({ id: isId, start: isRank, end: isRank, asc: isFlag }),
+  rateLimitTtl: fields({ max: isNumber }),
+  counts: fields({ states: listOf(isText), until: orNothing(isNumber) }),
+  countsPerPriority: fields({ priorities: listOf(isNumber) }),
+  ranges: fields({ states: listOf(isText), start: isRank, end: isRank, asc: isFlag }),
+  childCounts: ofJob,
+  children: fields({ id: isId, of: oneOf(...BULL_CHILDREN), start: isCount, limit: isCount, jobs: isFlag }),
+  scheduler: ofJob,
+  schedulers: fields({ start: isRank, end: isRank, asc: isFlag }),
+  schedulerCount: none,
+  metrics: fields({ of: isFinished, start: isRank, end: isRank }),
+  meta: none,
+  clients: none,
+  events: fields({ after: isText, waiter: isCount }),
+  wait: fields({ waiter: isCount, stop: isFlag }),
+  nameClient: fields({ number: isCount, name: orNull(isText) }),
+};
+
+/** Whether this is a command that the machine can be given. */
+export function isBullCommand({ queue, method, args }: Record<keyof Omit<BullCommand, 'kind'>, unknown>): boolean {
+  if (!isQueue(queue) || typeof method !== 'string' || !Object.hasOwn(ARGS, method)) return false;
+  return ARGS[method as BullMethod](args);
+}
