@@ -197,7 +197,10 @@ export class HoldfastQueueBackend extends EventEmitter implements IQueueBackend 
   // Moving
 
   async moveToActive(token: string, name?: string): Promise<unknown[]> {
-    return nextOf(await this.#ask('claim', { now: callersNow(), take: takeOf(token, this.#worker, name) }));
+    const next = await this.#ask('claim', { now: callersNow(), take: takeOf(token, this.#worker, name) });
+    // Where the same frame answers whoever has added the job, that goes first: it may be about to listen to the worker.
+    if (next.job !== null) await new Promise<void>((resolve) => this.#connection.client?.clock.afterInput(resolve));
+    return nextOf(next);
   }
 
   async moveToCompleted<T, R, N extends string>(

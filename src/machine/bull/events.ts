@@ -65,7 +65,7 @@ export function readEvents(
   return { last: found[found.length - 1]?.[0] ?? after, events: found };
 }
 
-export function eventCount({ list, first, listFrom }: BullEvents): number {
+function eventCount({ list, first, listFrom }: BullEvents): number {
   return list.length - (first - listFrom);
 }
 

@@ -2,7 +2,7 @@
 import type { OrderedIndex } from '../ordered-index.ts';
 
 /** The first rank and how many there are, within a list of this length. */
-export function span(length: number, start: number, end: number): { from: number; count: number } {
+function span(length: number, start: number, end: number): { from: number; count: number } {
   const from = Math.max(0, start < 0 ? length + start : start);
   const to = Math.min(length - 1, end < 0 ? length + end : end);
   return { from, count: Math.max(0, to - from + 1) };

@@ -63,7 +63,7 @@ function removeTree(state: MachineState, job: BullJob, parentKey: string | undef
   tell(state, job.queue, 'event', 'removed', 'jobId', job.id, 'prev', prev);
 }
 
-export function removeChildren(state: MachineState, job: BullJob, removal: Removal): void {
+function removeChildren(state: MachineState, job: BullJob, removal: Removal): void {
   const { processed, ignored, failed, unprocessed } = childrenOf(job);
   const ended = removal.ignoreProcessed ? [] : [...processed.keys(), ...ignored.keys(), ...failed.keys()];
   for (const key of [...ended, ...unprocessed.keys()]) {
