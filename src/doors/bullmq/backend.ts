@@ -104,8 +104,10 @@ export class HoldfastQueueBackend extends EventEmitter implements IQueueBackend 
   async #close(): Promise<void> {
     this.#interrupt();
     if (!this.#isOwner) return;
-    await this.#ready.catch(() => {});
-    await this.#ask('nameClient', { number: this.#number, name: null }).catch(() => {});
+    // Whether it is heard does not matter: without a link there is nobody to forget the name.
+    if (this.#connection.client !== undefined) {
+      this.#ask('nameClient', { number: this.#number, name: null }).catch(() => {});
+    }
     await this.#connection.release();
     this.emit('close');
   }
@@ -197,6 +199,8 @@ export class HoldfastQueueBackend extends EventEmitter implements IQueueBackend 
   // Moving
 
   async moveToActive(token: string, name?: string): Promise<unknown[]> {
+    // A worker whose wait was ended asks once more, although it takes nothing more: it may be closing since there is no link.
+    if (this.#isInterrupted) return nextOf({ job: null, ttlMs: 0, untilAt: 0 });
     const next = await this.#ask('claim', { now: callersNow(), take: takeOf(token, this.#worker, name) });
     // Where the same frame answers whoever has added the job, that goes first: it may be about to listen to the worker.
     if (next.job !== null) await new Promise<void>((resolve) => this.#connection.client?.clock.afterInput(resolve));

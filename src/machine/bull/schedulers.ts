@@ -4,7 +4,7 @@ import type { MachineState } from '../state.ts';
 import { addFollower } from './add.ts';
 import { tell } from './events.ts';
 import type { BullQueue, BullScheduler } from './memory.ts';
-import { setCell, touchHead } from './queues.ts';
+import { isPaused, setCell, touchHead } from './queues.ts';
 import { encodeScheduler, namedKey, PART } from './records.ts';
 import { eraseJob, removeJob } from './removal.ts';
 
@@ -136,7 +136,9 @@ function nextOfEvery(
 /** Removes the next job of a scheduler, as long as nobody has taken it. */
 function removeNext(state: MachineState, queue: BullQueue, { id, nextAt }: BullScheduler): boolean {
   const job = queue.jobs.get(idOf(id, nextAt));
-  if (job?.state !== 'delayed' && job?.state !== 'prioritized' && job?.state !== 'wait') return false;
+  // BullMQ leaves a job alone that waits in a paused queue.
+  const isOpen = job?.state === 'wait' && !isPaused(queue);
+  if (job === undefined || (job.state !== 'delayed' && job.state !== 'prioritized' && !isOpen)) return false;
   removeJob(state, job, true, true);
   return true;
 }
