@@ -82,6 +82,7 @@ test('jobs outlive a server that is killed, and workers go on with the next one'
     active: 0,
     waiting: 0,
   });
+  expect(await queue.getWorkersCount()).toBe(1);
   // All of it closes without a server, too.
   await second.end('SIGKILL');
 });

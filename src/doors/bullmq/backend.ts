@@ -63,6 +63,7 @@ export class HoldfastQueueBackend extends EventEmitter implements IQueueBackend 
   readonly #jobWaiting = new Waiting();
   readonly #eventWaiting = new Waiting();
   #isInterrupted = false;
+  #unname: () => void = () => {};
   /** Where the events of one who listens begin, and how it calls itself: known before it says that it is ready. */
   #listensFrom: string | undefined;
   readonly #ready: Promise<unknown>;
@@ -103,6 +104,7 @@ export class HoldfastQueueBackend extends EventEmitter implements IQueueBackend 
 
   async #close(): Promise<void> {
     this.#interrupt();
+    this.#unname();
     if (!this.#isOwner) return;
     // Whether it is heard does not matter: without a link there is nobody to forget the name.
     if (this.#connection.client !== undefined) {
@@ -123,7 +125,15 @@ export class HoldfastQueueBackend extends EventEmitter implements IQueueBackend 
   }
 
   async setName(name: string): Promise<void> {
-    await this.#ask('nameClient', { number: this.#number, name });
+    const client = await this.#connection.opened;
+    const say = (): Promise<number> => this.#ask('nameClient', { number: this.#number, name });
+    this.#unname();
+    // Names go with the link, and are said again over the next one.
+    const { stop } = client.waits.bullWaiter(() => {
+      if (client.failure === undefined) say().catch(() => {});
+    });
+    this.#unname = stop;
+    await say();
   }
 
   forQueue(queueName: string, prefix?: string): HoldfastQueueBackend {
