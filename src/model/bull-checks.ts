@@ -2,7 +2,16 @@
  * Whether the arguments of a command for BullMQ's queues are what the machine relies on. Both sides ask: the client before it
  * sends them, so that a bad argument is an error at the call, and the broker, which trusts no client.
  */
-import { BULL_CHILDREN, BULL_STATES, type BullCommand, type BullMethod } from './bull.ts';
+import {
+  BULL_CHILDREN,
+  BULL_STATES,
+  type BullCommand,
+  type BullMethod,
+  MAX_BULL_DATA_BYTES,
+  MAX_BULL_META,
+  MAX_BULL_REASON_CHARACTERS,
+  MAX_BULL_TRACES_CHARACTERS,
+} from './bull.ts';
 
 type Check = (value: unknown) => boolean;
 
@@ -11,9 +20,31 @@ const MAX_ID_CHARACTERS = 400;
 const MAX_QUEUE_CHARACTERS = 255;
 
 /** Jobs of one command. */
-const MAX_JOBS = 100_000;
+const MAX_JOBS = 10_000;
 
-const isText: Check = (value) => typeof value === 'string';
+/** Names, tokens, keys: whatever is short. */
+const MAX_SHORT_CHARACTERS = 1_000;
+const MAX_OPTIONS_CHARACTERS = 150_000;
+const MAX_PROGRESS_CHARACTERS = 300_000;
+const MAX_TEMPLATE_CHARACTERS = 300_000;
+const MAX_LINE_CHARACTERS = 100_000;
+const MAX_META_FIELDS = MAX_BULL_META;
+const MAX_EVENT_CHARACTERS = 1_000_000;
+
+const encoder = new TextEncoder();
+
+const textUpTo =
+  (characters: number): Check =>
+  (value) =>
+    typeof value === 'string' && value.length <= characters;
+const isText: Check = textUpTo(MAX_SHORT_CHARACTERS);
+const isOptionsText: Check = textUpTo(MAX_OPTIONS_CHARACTERS);
+const isReason: Check = textUpTo(MAX_BULL_REASON_CHARACTERS);
+/** A character takes at most three bytes, so short texts need not be measured. */
+const isData: Check = (value) =>
+  typeof value === 'string' &&
+  (value.length * 3 <= MAX_BULL_DATA_BYTES ||
+    (value.length <= MAX_BULL_DATA_BYTES && encoder.encode(value).length <= MAX_BULL_DATA_BYTES));
 const isFlag: Check = (value) => typeof value === 'boolean';
 const isNumber: Check = (value) => typeof value === 'number' && Number.isFinite(value);
 const isInteger: Check = (value) => Number.isSafeInteger(value);
@@ -44,7 +75,7 @@ const oneOf =
 const eachOf =
   (check: Check): Check =>
   (value) =>
-    isObject(value) && Object.values(value).every(check);
+    isObject(value) && Object.keys(value).length <= MAX_META_FIELDS && Object.values(value).every(check);
 
 /** An object with these fields and no others. */
 function fields(checks: Readonly<Record<string, Check>>): Check {
@@ -76,7 +107,7 @@ const isDedupe = fields({
 });
 
 const isParent: Check = (text) => {
-  if (typeof text !== 'string') return false;
+  if (typeof text !== 'string' || text.length > MAX_OPTIONS_CHARACTERS / 10) return false;
   try {
     const parent: unknown = JSON.parse(text);
     return isObject(parent) && isText(parent['id']) && isText(parent['queueKey']);
@@ -87,9 +118,9 @@ const isParent: Check = (text) => {
 
 /** Options of a job that a scheduler makes are looked into. */
 const isOptions: Check = (text) => {
-  if (typeof text !== 'string') return false;
+  if (!isOptionsText(text)) return false;
   try {
-    const opts: unknown = JSON.parse(text);
+    const opts: unknown = JSON.parse(text as string);
     if (!isObject(opts)) return false;
     const { priority, lifo, deduplication, repeat } = opts;
     const isRepeat = fieldsAmong({ every: orNothing(isNumber), offset: orNothing(orNull(isNumber)) });
@@ -112,8 +143,8 @@ function fieldsAmong(checks: Readonly<Record<string, Check>>): Check {
 const isAdd = fields({
   id: isId,
   name: isText,
-  data: isText,
-  opts: isText,
+  data: isData,
+  opts: isOptionsText,
   timestamp: isNumber,
   delay: orNothing(isNumber),
   priority: orNothing(isPriority),
@@ -126,6 +157,13 @@ const isAdd = fields({
   dedupe: orNothing(isDedupe),
 });
 
+/** An event is one record at least. */
+const isEventFields: Check = (value) =>
+  Array.isArray(value) &&
+  value.length <= MAX_SHORT_CHARACTERS &&
+  value.every((field) => typeof field === 'string') &&
+  value.reduce<number>((sum, field: string) => sum + field.length, 0) <= MAX_EVENT_CHARACTERS;
+
 const isTake = fields({
   token: isText,
   lockMs: isNumber,
@@ -135,7 +173,10 @@ const isTake = fields({
 });
 
 const isKeep = fields({ count: orNothing(isNumber), age: orNothing(isNumber), limit: orNothing(isNumber) });
-const isFields = fields({ failedReason: orNothing(isText), stacktrace: orNothing(isText) });
+const isFields = fields({
+  failedReason: orNothing(isReason),
+  stacktrace: orNothing(textUpTo(MAX_BULL_TRACES_CHARACTERS)),
+});
 const isFinished = oneOf('completed', 'failed');
 
 const none = fields({});
@@ -149,8 +190,8 @@ const ARGS: Readonly<Record<BullMethod, Check>> = {
     now: isNumber,
     nextAt: orNull(isNumber),
     fields: eachOf((value) => isText(value) || isNumber(value)),
-    data: isText,
-    templateOpts: isText,
+    data: textUpTo(MAX_TEMPLATE_CHARACTERS),
+    templateOpts: isOptionsText,
     jobOpts: isOptions,
   }),
   updateScheduler: fields({
@@ -166,7 +207,7 @@ const ARGS: Readonly<Record<BullMethod, Check>> = {
     ...held,
     now: isNumber,
     state: isFinished,
-    value: isText,
+    value: isData,
     keep: isKeep,
     attempts: isNumber,
     metricsSize: isCount,
@@ -198,9 +239,9 @@ const ARGS: Readonly<Record<BullMethod, Check>> = {
   clean: fields({ state: oneOf(...BULL_STATES), until: isNumber, limit: isNumber }),
   obliterate: fields({ count: isNumber, force: isFlag }),
   trimEvents: fields({ length: isCount }),
-  updateData: fields({ id: isId, data: isText }),
-  updateProgress: fields({ id: isId, progress: isText }),
-  addLog: fields({ id: isId, line: isText, keep: isCount }),
+  updateData: fields({ id: isId, data: isData }),
+  updateProgress: fields({ id: isId, progress: textUpTo(MAX_PROGRESS_CHARACTERS) }),
+  addLog: fields({ id: isId, line: textUpTo(MAX_LINE_CHARACTERS), keep: isCount }),
   clearLogs: fields({ id: isId, keep: isCount }),
   changeDelay: fields({ id: isId, now: isNumber, delay: isNumber }),
   changePriority: fields({ id: isId, priority: isPriority, lifo: isFlag }),
@@ -212,7 +253,7 @@ const ARGS: Readonly<Record<BullMethod, Check>> = {
   removeMeta: fields({ fields: listOf(isText) }),
   setRateLimit: fields({ ms: isNumber }),
   removeRateLimit: none,
-  publish: fields({ fields: listOf(isText), maxLength: isCount }),
+  publish: fields({ fields: isEventFields, maxLength: isCount }),
   state: ofJob,
   finished: ofJob,
   maxed: none,

@@ -237,6 +237,7 @@ export interface BullMethods {
   >;
 
   readonly pause: Method<{ readonly paused: boolean }, number>;
+  /** 1 when there is more to remove. */
   readonly drain: Method<{ readonly delayed: boolean }, number>;
   readonly clean: Method<
     { readonly state: BullJobState; readonly until: number; readonly limit: number },
@@ -381,6 +382,22 @@ export const MAX_BULL_QUEUES = 100_000;
 /** How many events a queue keeps where nobody has said otherwise, and how many at most. */
 export const BULL_EVENTS = 10_000;
 export const MAX_BULL_EVENTS = 1_000_000;
+
+/** Data, results and the like take at most this many bytes: with what stands beside them in a record, they fit into it. */
+export const MAX_BULL_DATA_BYTES: number = 3 * 1024 * 1024;
+
+/** The log of a job keeps its last lines up to this many characters. */
+export const MAX_BULL_LOG_CHARACTERS = 1_000_000;
+
+/** Why a job has failed is cut after so many characters, and its stack traces after so many more. */
+export const MAX_BULL_REASON_CHARACTERS = 100_000;
+export const MAX_BULL_TRACES_CHARACTERS = 500_000;
+
+/** How many fields a queue may have. */
+export const MAX_BULL_META = 100;
+
+/** How many jobs there may be above another one. */
+export const MAX_BULL_DEPTH = 1_000;
 
 /** A command takes at most this many bytes as JSON: what a record of the store takes, with room for what stands around it. */
 export const MAX_BULL_BYTES: number = 4 * 1024 * 1024 - 64 * 1024;

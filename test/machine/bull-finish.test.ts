@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { BullAdd } from '#holdfast/model/bull.js';
+import { MAX_VALUE_BYTES } from '#holdfast/model/records.js';
 import { BullRun, TAKE } from '../helpers/bull-run.ts';
 
 /** A parent with children, which say what their failure means. */
@@ -187,4 +188,60 @@ test('a rate lets so many jobs through in a window', () => {
   expect(bull.claim({ limiter })).toMatchObject({ ttlMs: 600 });
   bull.run.advance(600);
   expect(bull.claim({ limiter }).job?.id).toBe('3');
+});
+
+describe('limits', () => {
+  test('what is as large as it may be is stored, and read again', () => {
+    const bull = new BullRun();
+    const data = JSON.stringify('ä'.repeat(1_500_000));
+    const id = bull.add({ data, opts: JSON.stringify({ x: '"'.repeat(70_000) }) });
+    bull.claim();
+    bull.ask('updateProgress', { id, progress: JSON.stringify('ä'.repeat(290_000)) });
+    bull.ask('addLog', { id, line: 'x'.repeat(100_000), keep: 0 });
+    bull.finish(id, { value: data });
+    bull.run.reload();
+    expect(bull.ask('job', { id })).toMatchObject({ data, returnvalue: data });
+    const largest = Math.max(...bull.run.writes.map((write) => (write.kind === 'put' ? write.value.length : 0)));
+    expect(largest).toBeLessThan(MAX_VALUE_BYTES);
+  });
+
+  test('a log keeps its last lines', () => {
+    const bull = new BullRun();
+    const id = bull.add();
+    for (let i = 0; i < 12; i++) bull.ask('addLog', { id, line: `${i}`.padEnd(100_000, '.'), keep: 0 });
+    const { lines, count } = bull.ask('logs', { id, start: 0, end: -1, asc: true });
+    expect(count).toBe(9);
+    expect(lines.at(-1)).toMatch(/^11\./);
+  });
+
+  test('a drain goes in parts', () => {
+    const bull = new BullRun();
+    for (let i = 0; i < 3; i++) bull.tryAdd(...Array.from({ length: 4_000 }, () => ({})));
+    expect(bull.ask('drain', { delayed: true })).toBe(1);
+    expect(bull.counts()).toEqual({ wait: 2_000 });
+    expect(bull.ask('drain', { delayed: true })).toBe(0);
+  });
+
+  test('no job waits for itself, and none has too many above it', () => {
+    const bull = new BullRun();
+    const parent = (id: string): Partial<BullAdd> => ({
+      parentKey: `${bull.queue}:${id}`,
+      parent: JSON.stringify({ id, queueKey: bull.queue }),
+    });
+    bull.add({ id: 'top' });
+    bull.add({ id: 'child', ...parent('top') });
+    expect(bull.tryAdd({ id: 'top', ...parent('child') })).toEqual([-7]);
+    expect(bull.tryAdd({ id: 'top', ...parent('top') })).toEqual([-7]);
+    let last = 'top';
+    for (let i = 1; i < 1_000; i++) last = bull.add(parent(last));
+    expect(() => bull.add(parent(last))).toThrow('TOO_MANY');
+    expect(bull.ask('remove', { id: 'top', children: true })).toBe(1);
+    expect(bull.counts()).toEqual({});
+  });
+
+  test('a queue that was only looked at is forgotten', () => {
+    const bull = new BullRun();
+    for (let i = 0; i < 100_001; i++) bull.ask('counts', { states: ['wait'] }, `bull:${i}`);
+    expect(bull.add()).toBe('1');
+  });
 });

@@ -32,9 +32,7 @@ async function send<M extends BullMethod>(
   args: BullArgs<M>,
 ): Promise<BullAnswer<M>> {
   if (!isBullCommand({ queue, method, args })) {
-    throw new RangeError(
-      `Cannot ask "${queue}" for "${method}": an id has at most 400 characters, and numbers are finite`,
-    );
+    throw new RangeError(`Cannot ask "${queue}" for "${method}": an argument is beyond the limits of docs/bullmq.md`);
   }
   if (sizeOf(args) > MAX_BULL_BYTES) {
     throw new RangeError(`Cannot ask "${queue}" for "${method}": it takes more than ${MAX_BULL_BYTES} bytes`);

@@ -27,10 +27,11 @@ import {
   type BullJobState,
   type BullMethod,
   BULL_STATES,
+  MAX_BULL_REASON_CHARACTERS,
 } from '../../model/bull.ts';
 import { callersNow } from '../../model/clock.ts';
 import { askQueue } from './asking.ts';
-import { dependenciesOf, pageOf } from './children.ts';
+import { allChildren, dependenciesOf, pageOf } from './children.ts';
 import { connect, type Connection, type ConnectionOptions } from './connections.ts';
 import { errorOf } from './errors.ts';
 import { addOf, fieldsOf, jobOf, keepOf, nextOf, takeOf } from './jobs.ts';
@@ -236,7 +237,15 @@ export class HoldfastQueueBackend extends EventEmitter implements IQueueBackend 
     fetchNext: boolean,
     fields?: Record<string, unknown>,
   ): Promise<Finished> {
-    return this.#finish(job, 'failed', String(failedReason), keep, token, fetchNext, fields);
+    return this.#finish(
+      job,
+      'failed',
+      String(failedReason).slice(0, MAX_BULL_REASON_CHARACTERS),
+      keep,
+      token,
+      fetchNext,
+      fields,
+    );
   }
 
   async #finish(
@@ -348,7 +357,7 @@ export class HoldfastQueueBackend extends EventEmitter implements IQueueBackend 
   }
 
   async drain(delayed: boolean): Promise<void> {
-    await this.#ask('drain', { delayed });
+    while ((await this.#ask('drain', { delayed })) === 1);
   }
 
   async cleanJobsByState(state: string, timestamp: number, limit: number = 0): Promise<string[]> {
@@ -545,8 +554,7 @@ export class HoldfastQueueBackend extends EventEmitter implements IQueueBackend 
   }
 
   async #childrenOf(id: string, of: 'processed' | 'ignored'): Promise<Record<string, string>> {
-    const { items } = await this.#ask('children', { id, of, start: 0, limit: MAX_COUNT, jobs: false });
-    return Object.fromEntries(items);
+    return Object.fromEntries(await allChildren((args) => this.#ask('children', { id, ...args }), of));
   }
 
   async paginate(

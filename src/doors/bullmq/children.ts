@@ -28,7 +28,9 @@ export async function dependenciesOf(ask: Ask, opts: DependenciesOpts): Promise<
   const kinds = paged.length === 0 ? KINDS : paged;
   const pages = await Promise.all(
     kinds.map((of) => {
-      const { cursor: start = 0, count: limit = PAGE } = opts[of] ?? { count: ALL };
+      const page = opts[of];
+      if (page === undefined) return allChildren(ask, of).then((items) => ({ items, total: items.length }));
+      const { cursor: start = 0, count: limit = PAGE } = page;
       return ask({ of, start, limit, jobs: false });
     }),
   );
@@ -43,6 +45,16 @@ export async function dependenciesOf(ask: Ask, opts: DependenciesOpts): Promise<
     if (paged.length > 0) found[CURSORS[kind]] = next;
   });
   return found;
+}
+
+/** All children of a kind, page by page. */
+export async function allChildren(ask: Ask, of: BullChildren): Promise<(readonly [string, string])[]> {
+  const all: (readonly [string, string])[] = [];
+  for (;;) {
+    const { items, total } = await ask({ of, start: all.length, limit: ALL, jobs: false });
+    all.push(...items);
+    if (items.length === 0 || all.length >= total) return all;
+  }
 }
 
 const CURSORS = {

@@ -1,6 +1,16 @@
 /** Jobs, from BullMQ's form to the form of commands and back. */
 import type { JobJson, JobsOptions, KeepJobs, ParentKeyOpts, WorkerOptions } from 'bullmq';
-import type { BullAdd, BullDedupe, BullFields, BullJobView, BullKeep, BullNext, BullTake } from '../../model/bull.ts';
+import {
+  type BullAdd,
+  type BullDedupe,
+  type BullFields,
+  type BullJobView,
+  type BullKeep,
+  type BullNext,
+  type BullTake,
+  MAX_BULL_REASON_CHARACTERS,
+  MAX_BULL_TRACES_CHARACTERS,
+} from '../../model/bull.ts';
 
 /** What is given in fact: the types of BullMQ allow for less. */
 type GivenOptions = JobsOptions & { readonly deduplication?: BullDedupe };
@@ -92,10 +102,19 @@ export function fieldsOf(fields: Readonly<Record<string, unknown>> | undefined):
   const { failedReason, stacktrace } = fields;
   return {
     fields: {
-      ...(failedReason !== undefined && { failedReason: textOf(failedReason) }),
-      ...(stacktrace !== undefined && { stacktrace: textOf(stacktrace) }),
+      ...(failedReason !== undefined && { failedReason: textOf(failedReason).slice(0, MAX_BULL_REASON_CHARACTERS) }),
+      ...(stacktrace !== undefined && { stacktrace: tracesIn(textOf(stacktrace)) }),
     },
   };
+}
+
+/** Stack traces as JSON: where they are long, the last ones, cut. */
+function tracesIn(text: string): string {
+  if (text.length <= MAX_BULL_TRACES_CHARACTERS) return text;
+  const traces: unknown = JSON.parse(text);
+  const last = Array.isArray(traces) ? traces.slice(-4) : [];
+  // Escapes of control characters take six for one.
+  return JSON.stringify(last.map((trace) => String(trace).slice(0, MAX_BULL_TRACES_CHARACTERS / 32)));
 }
 
 /** BullMQ gives texts, unless an application has thrown something else than an error. */

@@ -1,5 +1,6 @@
 /** Adding jobs. */
-import { BULL_ERROR, type BullAdd } from '../../model/bull.ts';
+import { BULL_ERROR, type BullAdd, MAX_BULL_DEPTH } from '../../model/bull.ts';
+import { HoldfastError } from '../../model/errors.ts';
 import type { MachineState } from '../state.ts';
 import { childrenOf, setChild, wakeIfDone } from './children.ts';
 import { deduplicate, suppress } from './dedupe.ts';
@@ -33,7 +34,12 @@ export function addJobs(state: MachineState, queue: BullQueue, jobs: readonly Bu
 
 function addJob(state: MachineState, queue: BullQueue, add: BullAdd, isFlow: boolean): string | number {
   const { parentKey } = add;
-  if (parentKey !== undefined && jobByKey(state, parentKey) === undefined) return BULL_ERROR.parentNotExist;
+  const above = parentKey === undefined ? undefined : jobByKey(state, parentKey);
+  if (parentKey !== undefined && above === undefined) return BULL_ERROR.parentNotExist;
+  if (above !== undefined && ancestorsOf(state, above).size >= MAX_BULL_DEPTH) {
+    const message = `Cannot add a job below "${parentKey}": there are ${MAX_BULL_DEPTH} above it`;
+    throw new HoldfastError('TOO_MANY', message);
+  }
   const number = queue.nextJob++;
   touchHead(state, queue);
   const id = add.id === '' ? String(number) : add.id;
@@ -114,6 +120,17 @@ function enqueue(state: MachineState, job: BullJob, { timestamp, delay = 0, lifo
   tell(state, queue, 'event', 'waiting', 'jobId', id);
 }
 
+/** The job and all that wait for it, one above the other. */
+function ancestorsOf(state: MachineState, job: BullJob): Set<BullJob> {
+  const found = new Set<BullJob>();
+  let at: BullJob | undefined = job;
+  while (at !== undefined && !found.has(at)) {
+    found.add(at);
+    at = at.parentKey === undefined ? undefined : jobByKey(state, at.parentKey);
+  }
+  return found;
+}
+
 /** A parent waits for the job from now on. */
 function attach(state: MachineState, job: BullJob): void {
   const parent = job.parentKey === undefined ? undefined : jobByKey(state, job.parentKey);
@@ -126,6 +143,8 @@ function addAgain(state: MachineState, job: BullJob, add: BullAdd, isFlow: boole
   const { parentKey } = add;
   const known = job.parentKey === undefined ? undefined : jobByKey(state, job.parentKey);
   const parent = parentKey === undefined ? undefined : jobByKey(state, parentKey);
+  // A job that waited for itself would wait for ever, and could not be removed.
+  if (parent !== undefined && ancestorsOf(state, parent).has(job)) return BULL_ERROR.parentCannotBeReplaced;
   if (parent !== undefined && (known === undefined || known === parent)) {
     if (job.state !== 'completed') setChild(state, parent, 'unprocessed', keyOf(job), '');
     else {

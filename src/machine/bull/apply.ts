@@ -1,7 +1,8 @@
 /** The commands of BullMQ's queues: each method, and who may ask for it. */
 import type { BullAnswer, BullArgs, BullCommand, BullMethod } from '../../model/bull.ts';
-import { BULL_ERROR, bullQueueName } from '../../model/bull.ts';
+import { BULL_ERROR, bullQueueName, MAX_BULL_LOG_CHARACTERS, MAX_BULL_META } from '../../model/bull.ts';
 import type { Reply } from '../../model/command.ts';
+import { HoldfastError } from '../../model/errors.ts';
 import { type ChannelRight, hasRight, rightsOn } from '../../model/scopes.ts';
 import type { Session } from '../memory.ts';
 import type { MachineState } from '../state.ts';
@@ -28,6 +29,7 @@ import {
 } from './moves.ts';
 import {
   bullQueue,
+  dropIfUnused,
   isMaxed,
   jobByKey,
   keyOf,
@@ -107,8 +109,7 @@ const HANDLERS: Handlers = {
     }),
   addLog: ({ state, queue }, { id, line, keep }) =>
     withJob(queue, id, (job) => {
-      const logs = [...(job.logs ?? []), line];
-      job.logs = keep > 0 ? logs.slice(-keep) : logs;
+      job.logs = cutLogs([...(job.logs ?? []), line], keep);
       touchLogs(state, job);
       return job.logs.length;
     }),
@@ -147,11 +148,11 @@ const HANDLERS: Handlers = {
     return 1;
   },
   setMeta: ({ state, queue }, { values }) => {
-    let added = 0;
-    for (const [field, value] of Object.entries(values)) {
-      if (!queue.meta.has(field)) added += 1;
-      queue.meta.set(field, value);
+    const added = Object.keys(values).filter((field) => !queue.meta.has(field)).length;
+    if (queue.meta.size + added > MAX_BULL_META) {
+      throw new HoldfastError('TOO_MANY', `Cannot keep more than ${MAX_BULL_META} fields of a queue`);
     }
+    for (const [field, value] of Object.entries(values)) queue.meta.set(field, value);
     touchHead(state, queue);
     callAnew(state, queue);
     return added;
@@ -223,7 +224,21 @@ export function applyBull(state: MachineState, session: Session, command: BullCo
   }
   const queue = bullQueue(state, command.queue);
   const handler = HANDLERS[command.method] as (scene: Scene, args: BullCommand['args']) => unknown;
-  return { kind: 'bull', value: handler({ state, session, queue }, command.args) };
+  const value = handler({ state, session, queue }, command.args);
+  dropIfUnused(state, queue);
+  return { kind: 'bull', value };
+}
+
+/** The last lines, as many as are to be kept and as a record takes. */
+function cutLogs(lines: readonly string[], keep: number): string[] {
+  let characters = 0;
+  let from = lines.length;
+  while (from > 0 && (keep <= 0 || lines.length - from < keep)) {
+    characters += (lines[from - 1]?.length ?? 0) + 8;
+    if (characters > MAX_BULL_LOG_CHARACTERS) break;
+    from -= 1;
+  }
+  return lines.slice(from);
 }
 
 function withJob(queue: BullQueue, id: string, act: (job: BullJob) => number): number {

@@ -11,13 +11,21 @@ import { isNextOfScheduler, removeJob } from './removal.ts';
 import { eraseScheduler } from './schedulers.ts';
 import { hush } from './waiting.ts';
 
-/** Removes what waits, but for the next job of each scheduler. */
+/** One command removes so many jobs at most, to keep commits small. */
+const REMOVED_AT_ONCE = 10_000;
+
+/** Removes what waits, but for the next job of each scheduler; 1 when there is more of it. */
 export function applyDrain(state: MachineState, queue: BullQueue, delayed: boolean): number {
+  let left = REMOVED_AT_ONCE;
   const from: BullJobState[] = delayed ? ['wait', 'delayed', 'prioritized'] : ['wait', 'prioritized'];
   for (const name of from) {
     const list = queue.states[name];
-    for (const job of list.slice(0, list.size)) {
-      if (job.state === name && !isNextOfScheduler(job)) removeJob(state, job, true, true);
+    // The next jobs of schedulers stay, and are passed over.
+    for (const job of list.slice(0, left + queue.schedulers.size + 1)) {
+      if (job.state !== name || isNextOfScheduler(job)) continue;
+      if (left === 0) return 1;
+      removeJob(state, job, true, true);
+      left -= 1;
     }
   }
   return 0;
@@ -31,9 +39,10 @@ export function applyClean(
 ): string[] {
   const list = queue.states[of];
   const removed: string[] = [];
+  const most = limit > 0 ? Math.min(limit, REMOVED_AT_ONCE) : REMOVED_AT_ONCE;
   const candidates = isByRank(of) && limit > 0 ? list.slice(0, limit) : list.slice(0, list.size);
   for (const job of candidates) {
-    if (limit > 0 && removed.length >= limit) break;
+    if (removed.length >= most) break;
     if (job.state !== of || !isToClean(state, job, of, until)) continue;
     removeJob(state, job, true, true);
     removed.push(job.id);
@@ -77,7 +86,7 @@ export function applyObliterate(
   if (!isPaused(queue)) return -1;
   const { active } = queue.states;
   if (active.size > 0 && !force) return -2;
-  let left = removeSome(state, queue, 'active', count);
+  let left = removeSome(state, queue, 'active', Math.min(count, REMOVED_AT_ONCE));
   for (const part of OBLITERATED) {
     if (left <= 0) return 1;
     left = part === 'schedulers' ? removeSchedulers(state, queue, left) : removeSome(state, queue, part, left);
@@ -112,6 +121,7 @@ function removeSchedulers(state: MachineState, queue: BullQueue, most: number): 
 /** The queue is as if nobody had ever used it; who waits goes on waiting. */
 function forgetQueue(state: MachineState, queue: BullQueue): void {
   queue.meta.clear();
+  queue.isStored = false;
   queue.stalling.clear();
   queue.stalledCheckAt = 0;
   queue.nextJob = 1;

@@ -21,7 +21,7 @@ export function tell(state: MachineState, queue: BullQueue, ...fields: readonly 
   if (eventCount(events) > keptEvents(queue)) events.first += 1;
   if (events.first - events.listFrom >= CUT) cut(events);
   state.bull.changes.events.add(queue);
-  state.changes.bytes += 32 + fields.length * 8;
+  for (const field of fields) state.changes.bytes += field.length + 4;
   state.changes.dirty = true;
   for (const { session, number } of queue.listening.splice(0)) {
     state.changes.notices.push({ session, notice: { kind: 'bull', waiter: number, at: 0 } });

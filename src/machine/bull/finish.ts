@@ -1,5 +1,11 @@
 /** Finishing jobs, with all that follows from it: parents, deduplications, retention, and the next job. */
-import { BULL_ERROR, type BullArgs, type BullFields, type BullNext } from '../../model/bull.ts';
+import {
+  BULL_ERROR,
+  type BullArgs,
+  type BullFields,
+  type BullNext,
+  MAX_BULL_REASON_CHARACTERS,
+} from '../../model/bull.ts';
 import type { Session } from '../memory.ts';
 import type { MachineState } from '../state.ts';
 import { addFollower } from './add.ts';
@@ -10,7 +16,7 @@ import { releaseLock } from './locks.ts';
 import type { BullJob, BullQueue } from './memory.ts';
 import { countFinished } from './metrics.ts';
 import { leave, putBehind } from './places.ts';
-import { keyOf, touchHead, touchOutcome } from './queues.ts';
+import { keyOf, touchHead, touchOutcome, touchResult } from './queues.ts';
 import { eraseJob, removeOld } from './removal.ts';
 import { takeNext } from './take.ts';
 
@@ -70,14 +76,16 @@ function keepFinished(state: MachineState, job: BullJob, { state: to, value, kee
     releaseParent(state, keyOf(job), job.parentKey);
     return;
   }
-  if (to === 'completed') job.returnvalue = value;
-  else {
-    job.failedReason = value;
+  if (to === 'completed') {
+    job.returnvalue = value;
+    touchResult(state, job);
+  } else {
+    job.failedReason = value.slice(0, MAX_BULL_REASON_CHARACTERS);
     job.deferredFailure = undefined;
+    touchOutcome(state, job);
   }
   job.finishedOn = now;
   putBehind(state, job, to, now);
-  touchOutcome(state, job);
 }
 
 function goOn(

@@ -8,6 +8,7 @@ import {
   encodeHead,
   encodeLogs,
   encodeOutcome,
+  encodeResult,
   encodeState,
   jobKey,
   PART,
@@ -22,6 +23,7 @@ export function flushBull(state: MachineState, writes: Write[]): void {
   for (const [job, change] of jobs) {
     if (change.body) writes.push({ kind: 'put', key: jobKey(state, job, PART.body), value: encodeBody(job) });
     if (change.outcome) writes.push({ kind: 'put', key: jobKey(state, job, PART.outcome), value: encodeOutcome(job) });
+    if (change.result) writes.push({ kind: 'put', key: jobKey(state, job, PART.result), value: encodeResult(job) });
     if (change.logs) writes.push({ kind: 'put', key: jobKey(state, job, PART.logs), value: encodeLogs(job) });
     writes.push({ kind: 'put', key: jobKey(state, job, PART.state), value: encodeState(job) });
   }
@@ -34,6 +36,7 @@ export function flushBull(state: MachineState, writes: Write[]): void {
   for (const write of cells.values()) writes.push(write);
   cells.clear();
   for (const queue of heads) {
+    queue.isStored = true;
     writes.push({ kind: 'put', key: queuePartKey(state, queue, PART.head), value: encodeHead(queue) });
   }
   heads.clear();
@@ -54,10 +57,11 @@ function flushEvents(state: MachineState, queue: BullQueue, writes: Write[]): vo
     for (const record of events.records.splice(0)) drop(record);
     from = events.first;
   }
-  if (end > from) {
-    const value = encodeEvents(events.list.slice(from - events.listFrom));
+  while (from < end) {
+    const { value, next } = encodeEvents(events.list, from - events.listFrom);
     writes.push({ kind: 'put', key: queuePartKey(state, queue, PART.events, from), value });
     events.records.push(from);
+    from = next + events.listFrom;
   }
   events.writtenTo = end;
 }

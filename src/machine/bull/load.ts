@@ -17,6 +17,7 @@ import {
   readLogs,
   readOutcome,
   readPoints,
+  readResult,
   readScheduler,
   readState,
 } from './records.ts';
@@ -29,6 +30,7 @@ export function loadBull(state: MachineState, sessions: ReadonlyMap<number, Sess
   if (part === PART.head) {
     const queue = createBullQueue(number, readHeadName(value));
     readHead(queue, value);
+    queue.isStored = true;
     queue.events.listFrom = queue.events.first;
     queue.events.writtenTo = queue.events.first;
     bull.queues.set(queue.qualified, queue);
@@ -44,6 +46,8 @@ export function loadBull(state: MachineState, sessions: ReadonlyMap<number, Sess
       return loadState(state, sessions, jobOf(queue, layout.numberAt(key, 2)), value);
     case PART.outcome:
       return readOutcome(jobOf(queue, layout.numberAt(key, 2)), value);
+    case PART.result:
+      return readResult(jobOf(queue, layout.numberAt(key, 2)), value);
     case PART.logs:
       return readLogs(jobOf(queue, layout.numberAt(key, 2)), value);
     case PART.child: {

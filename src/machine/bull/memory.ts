@@ -106,6 +106,8 @@ export interface BullWaiter {
 export interface BullQueue {
   readonly number: number;
   readonly qualified: string;
+  /** Whether there is a record of it. */
+  isStored: boolean;
   readonly jobs: Map<string, BullJob>;
   readonly states: Readonly<Record<BullJobState, OrderedIndex<BullJob>>>;
   /** Fields that BullMQ keeps of a queue, `paused` and `concurrency` among them. */
@@ -136,11 +138,13 @@ export interface BullQueue {
   readonly loading: Map<number, BullJob>;
 }
 
-/** What is to be written of a job: its state, its body (name, data, options), and what came out of it. */
+/** What is to be written of a job: its state, its body (name, data, options), and what came out of it,
+ * the return value apart. */
 export interface BullChange {
   state: boolean;
   body: boolean;
   outcome: boolean;
+  result: boolean;
   logs: boolean;
 }
 
@@ -180,6 +184,7 @@ export function createBullQueue(number: number, qualified: string): BullQueue {
   return {
     number,
     qualified,
+    isStored: false,
     jobs: new Map(),
     states: {
       wait: new OrderedIndex(compareJobs),

@@ -9,10 +9,14 @@ import { windowMs } from './limits.ts';
 import { releaseLock } from './locks.ts';
 import type { BullJob, BullQueue } from './memory.ts';
 import { leave, putBack, putBehind, putByPriority, putDelayed, putInWait } from './places.ts';
-import { jobByKey, keyOf, touch, touchOutcome } from './queues.ts';
+import { jobByKey, keyOf, setCell, touch, touchOutcome } from './queues.ts';
+import { jobKey, PART } from './records.ts';
 import { promoteDue, takeNext } from './take.ts';
 
 const { jobNotExist, notInState, failedChildren } = BULL_ERROR;
+
+/** A command moves so many jobs at most, to keep commits small. */
+const MOVED_AT_ONCE = 5_000;
 
 /** The active job of this id, given up by its holder; or why not. */
 function giveUp(state: MachineState, queue: BullQueue, id: string, token: string): BullJob | number {
@@ -106,7 +110,9 @@ export function applyMoveJobsToWait(
   { state: from, count, until }: BullArgs<'moveJobsToWait'>,
 ): number {
   const list = queue.states[from];
-  let left = count;
+  // Who asks asks again as long as there is more.
+  const most = Math.min(count, MOVED_AT_ONCE);
+  let left = most;
   for (; left > 0; left--) {
     const job = list.first();
     if (job === undefined || (until !== null && job.score > until)) break;
@@ -119,7 +125,7 @@ export function applyMoveJobsToWait(
     else putInWait(state, job, false);
     tell(state, queue, 'event', 'waiting', 'jobId', job.id, 'prev', from);
   }
-  return left <= 0 ? 1 : 0;
+  return left <= 0 && most > 0 ? 1 : 0;
 }
 
 export function applyPromote(state: MachineState, queue: BullQueue, id: string): number {
@@ -159,9 +165,14 @@ export function applyChangePriority(state: MachineState, queue: BullQueue, args:
 function forgetOutcome(state: MachineState, job: BullJob, from: BullFinishedState): void {
   job.finishedOn = undefined;
   job.processedOn = undefined;
-  if (from === 'failed') job.failedReason = undefined;
-  else job.returnvalue = undefined;
-  touchOutcome(state, job);
+  if (from === 'failed') {
+    job.failedReason = undefined;
+    touchOutcome(state, job);
+  } else {
+    job.returnvalue = undefined;
+    touch(state, job).result = false;
+    setCell(state, jobKey(state, job, PART.result), undefined);
+  }
 }
 
 /** The parent waits for the job again, if it knew how it had ended. */

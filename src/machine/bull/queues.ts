@@ -24,6 +24,15 @@ export function bullQueue({ bull }: MachineState, qualified: string): BullQueue 
   return queue;
 }
 
+/** Forgets a queue of which nothing is stored, and at which nobody waits. */
+export function dropIfUnused({ bull }: MachineState, queue: BullQueue): void {
+  const { jobs, isStored, waiting, listening, clients } = queue;
+  if (isStored || jobs.size + waiting.length + listening.length + clients.size > 0) return;
+  if (bull.changes.heads.has(queue) || bull.changes.events.has(queue)) return;
+  if (bull.queues.get(queue.qualified) === queue) bull.queues.delete(queue.qualified);
+  bull.numbers.delete(queue.number);
+}
+
 /** What others call a job: the qualified name of its queue, and its id. */
 export function keyOf({ queue, id }: BullJob): string {
   return `${queue.qualified}:${id}`;
@@ -46,7 +55,7 @@ export function touch(state: MachineState, job: BullJob): BullChange {
     known.state = true;
     return known;
   }
-  const change = { state: true, body: false, outcome: false, logs: false };
+  const change = { state: true, body: false, outcome: false, result: false, logs: false };
   state.bull.changes.jobs.set(job, change);
   changes.bytes += JOB_BYTES;
   changes.dirty = true;
@@ -62,7 +71,13 @@ export function touchBody(state: MachineState, job: BullJob): void {
 /** Notes that what came out of a job is to be written. */
 export function touchOutcome(state: MachineState, job: BullJob): void {
   touch(state, job).outcome = true;
-  state.changes.bytes += (job.returnvalue?.length ?? 0) + (job.stacktrace?.length ?? 0) + (job.progress?.length ?? 0);
+  state.changes.bytes += (job.stacktrace?.length ?? 0) + (job.progress?.length ?? 0);
+}
+
+/** Notes that there is a return value. */
+export function touchResult(state: MachineState, job: BullJob): void {
+  touch(state, job).result = true;
+  state.changes.bytes += job.returnvalue?.length ?? 0;
 }
 
 export function touchLogs(state: MachineState, job: BullJob): void {

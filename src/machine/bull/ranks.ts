@@ -14,8 +14,15 @@ export function slice<T>(items: readonly T[], start: number, end: number): T[] {
 }
 
 /** In order, or from the last one on, each way with that way's ranks. */
-export function sliceIndex<T>(index: OrderedIndex<T>, start: number, end: number, asc: boolean): T[] {
-  const { from, count } = span(index.size, start, end);
+export function sliceIndex<T>(
+  index: OrderedIndex<T>,
+  start: number,
+  end: number,
+  asc: boolean,
+  most: number = Infinity,
+): T[] {
+  const { from, count: wanted } = span(index.size, start, end);
+  const count = Math.min(wanted, most);
   if (asc) return index.slice(from, count);
   return index.slice(index.size - from - count, count).reverse();
 }

@@ -11,6 +11,12 @@ import { viewOf } from './views.ts';
 
 const UNPROCESSED = 0;
 
+/** A page of children ends when it has so many characters; one child more may be on it. */
+const PAGE_CHARACTERS: number = 1024 * 1024;
+
+/** How many ids one answer gives for a state. */
+const MOST_IDS = 100_000;
+
 export function finishedView(queue: BullQueue, id: string): BullAnswer<'finished'> {
   const job = queue.jobs.get(id);
   if (job === undefined) return { status: -1, value: `Missing key for job ${queue.qualified}:${id}. isFinished` };
@@ -46,7 +52,7 @@ export function rangesView(queue: BullQueue, { states, start, end, asc }: BullAr
   return states.map((name) => {
     if (name === 'repeat') return sliceIndex(queue.schedulerOrder, start, end, asc).map(({ id }) => id);
     if (!isState(queue, name)) return [];
-    return sliceIndex(queue.states[name], start, end, asc).map(({ id }) => id);
+    return sliceIndex(queue.states[name], start, end, asc, MOST_IDS).map(({ id }) => id);
   });
 }
 
@@ -64,7 +70,13 @@ export function childrenView(
 ): BullAnswer<'children'> {
   const job = queue.jobs.get(id);
   const known = job === undefined ? [] : [...childrenOf(job)[of]];
-  const items = known.slice(start, start + limit);
+  const items: [string, string][] = [];
+  let characters = 0;
+  for (let i = start; i < known.length && items.length < limit && characters < PAGE_CHARACTERS; i++) {
+    const item = known[i] as [string, string];
+    characters += item[0].length + item[1].length;
+    items.push(item);
+  }
   const found = jobs ? items.map(([key]) => jobByKey(state, key)) : [];
   return {
     items,

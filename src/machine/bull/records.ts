@@ -6,7 +6,8 @@
  * | head | | the name of the queue, its fields and counters |
  * | body | job | id, name, data, options and parent: written when it is added, and when its data change |
  * | state | job | where it stands, its attempts and its lock: written whenever it moves |
- * | outcome | job | progress, return value, why it failed |
+ * | outcome | job | progress, why it failed |
+ * | result | job | return value |
  * | logs | job | its log |
  * | child | job, key of the child | what became of a child |
  * | dedupe | id of the deduplication | the job that stands for it, and the one that follows |
@@ -34,9 +35,13 @@ export const PART = {
   scheduler: 7,
   points: 8,
   events: 9,
+  result: 10,
 } as const;
 
 const VERSION = 1;
+
+/** A record of events is closed when it has this many bytes; one event more may be in it. */
+const EVENT_BYTES: number = 256 * 1024;
 
 const scratch = new ByteWriter(4_096);
 const encoder = new TextEncoder();
@@ -179,16 +184,28 @@ export function readState(job: BullJob, value: Value): StoredState {
   return { lock, session: reader.varint() };
 }
 
-export function encodeOutcome({ progress, returnvalue, failedReason, stacktrace }: BullJob): Value {
+export function encodeOutcome({ progress, failedReason, stacktrace }: BullJob): Value {
   scratch.clear();
   scratch.u8(VERSION);
-  writeTexts([progress, returnvalue, failedReason, stacktrace]);
+  writeTexts([progress, failedReason, stacktrace]);
   return scratch.finish();
 }
 
+/** Apart from the rest of the outcome, as it may be large. */
+export function encodeResult({ returnvalue = '' }: BullJob): Value {
+  scratch.clear();
+  scratch.u8(VERSION);
+  scratch.text(returnvalue);
+  return scratch.finish();
+}
+
+export function readResult(job: BullJob, value: Value): void {
+  job.returnvalue = new ByteReader(value, 1).text();
+}
+
 export function readOutcome(job: BullJob, value: Value): void {
-  const [progress, returnvalue, failedReason, stacktrace] = readTexts(new ByteReader(value, 1), 4);
-  Object.assign(job, { progress, returnvalue, failedReason, stacktrace });
+  const [progress, failedReason, stacktrace] = readTexts(new ByteReader(value, 1), 3);
+  Object.assign(job, { progress, failedReason, stacktrace });
 }
 
 export function encodeLogs({ logs = [] }: BullJob): Value {
@@ -215,17 +232,26 @@ export function readChild(value: Value): { kind: BullChildren; text: string } {
 interface StoredDedupe {
   readonly jobId: string;
   readonly until: number;
+  /** The data of the job stand behind the rest, as they are. */
   readonly next?: { readonly add: BullAdd; readonly jobId: string };
 }
 
 export function encodeDedupe({ jobId, until, next }: BullDedupeKey): Value {
-  const stored: StoredDedupe = { jobId, until, ...(next && { next }) };
-  return encodeJson(stored);
+  const data = next?.add.data ?? '';
+  const bare = next && { ...next, add: { ...next.add, data: '' } };
+  const stored: StoredDedupe = { jobId, until, ...(bare && { next: bare }) };
+  scratch.clear();
+  scratch.u8(VERSION);
+  scratch.text(JSON.stringify(stored));
+  scratch.text(data);
+  return scratch.finish();
 }
 
 export function readDedupe(id: string, value: Value): BullDedupeKey {
-  const { jobId, until, next } = readJson<StoredDedupe>(value);
-  return { id, jobId, until, next };
+  const reader = new ByteReader(value, 1);
+  const { jobId, until, next } = JSON.parse(reader.text()) as StoredDedupe;
+  const data = reader.text();
+  return { id, jobId, until, next: next && { ...next, add: { ...next.add, data } } };
 }
 
 export function encodeScheduler({ fields, nextAt }: BullScheduler): Value {
@@ -244,12 +270,30 @@ export function readPoints(value: Value): number[] {
   return readJson<number[]>(value);
 }
 
-export function encodeEvents(events: readonly BullEvent[]): Value {
-  return encodeJson(events.map(({ at, nth, fields }) => [at, nth, fields]));
+/** Encodes events from this one on, as many as fit into one record; gives the first that did not. */
+export function encodeEvents(events: readonly BullEvent[], from: number): { value: Value; next: number } {
+  scratch.clear();
+  scratch.u8(VERSION);
+  let next = from;
+  for (; next < events.length && scratch.length < EVENT_BYTES; next++) {
+    const { at, nth, fields } = events[next] as BullEvent;
+    scratch.f64(at);
+    scratch.varint(nth);
+    scratch.varint(fields.length);
+    for (const field of fields) scratch.text(field);
+  }
+  return { value: scratch.finish(), next };
 }
 
 export function readEventRecord(value: Value): BullEvent[] {
-  return readJson<[number, number, string[]][]>(value).map(([at, nth, fields]) => ({ at, nth, fields }));
+  const reader = new ByteReader(value, 1);
+  const events: BullEvent[] = [];
+  while (reader.left > 0) {
+    const at = reader.f64();
+    const nth = reader.varint();
+    events.push({ at, nth, fields: Array.from({ length: reader.varint() }, () => reader.text()) });
+  }
+  return events;
 }
 
 export function nameIn(bytes: Uint8Array): string {

@@ -19,8 +19,11 @@ export function eraseJob(state: MachineState, job: BullJob): void {
   const change: BullChange | undefined = state.bull.changes.jobs.get(job);
   state.bull.changes.jobs.delete(job);
   for (const part of [PART.body, PART.state]) setCell(state, jobKey(state, job, part), undefined);
-  const hasOutcome = (job.progress ?? job.returnvalue ?? job.failedReason ?? job.stacktrace) !== undefined;
+  const hasOutcome = (job.progress ?? job.failedReason ?? job.stacktrace) !== undefined;
   if (hasOutcome || change?.outcome === true) setCell(state, jobKey(state, job, PART.outcome), undefined);
+  if (job.returnvalue !== undefined || change?.result === true) {
+    setCell(state, jobKey(state, job, PART.result), undefined);
+  }
   if (job.logs !== undefined) setCell(state, jobKey(state, job, PART.logs), undefined);
   for (const children of Object.values(childrenOf(job)) as Map<string, string>[]) {
     for (const key of children.keys()) setCell(state, childKeyOf(state, job, key), undefined);
@@ -43,6 +46,9 @@ export function removeJob(state: MachineState, job: BullJob, isHard: boolean, wi
   if (withDedupe) forgetDedupeOf(state, job);
   eraseJob(state, job);
 }
+
+/** How many finished jobs one more may remove by their number; the next one goes on. */
+const REMOVED_BY_COUNT = 1_000;
 
 interface Removal {
   readonly children: boolean;
@@ -101,13 +107,14 @@ export function removeOld(
   const list = queue.states[of];
   if (age !== undefined) {
     const until = now - age * 1_000;
-    for (let left = limit; left > 0; left--) {
+    for (let left = Math.min(limit, REMOVED_BY_COUNT); left > 0; left--) {
       const oldest = list.first();
       if (oldest === undefined || oldest.score > until) break;
       removeJob(state, oldest, false, false);
     }
   }
-  while (count > 0 && list.size > count) removeJob(state, list.first() as BullJob, false, false);
+  for (let left = REMOVED_BY_COUNT; left > 0 && count > 0 && list.size > count; left--)
+    removeJob(state, list.first() as BullJob, false, false);
 }
 
 function isLocked(state: MachineState, job: BullJob, children: boolean): boolean {

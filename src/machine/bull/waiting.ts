@@ -2,7 +2,7 @@
 import type { Session } from '../memory.ts';
 import type { MachineState } from '../state.ts';
 import type { BullQueue, BullWaiter } from './memory.ts';
-import { isHeld, isPaused, partOf } from './queues.ts';
+import { dropIfUnused, isHeld, isPaused, partOf } from './queues.ts';
 
 /** There may be a job to take. Whoever takes one says it again, so that the next worker looks too. */
 export function callWorker(state: MachineState, queue: BullQueue): void {
@@ -65,6 +65,7 @@ export function forgetWaiters(state: MachineState, session: Session, queue: Bull
   }
   queue.clients.delete(session);
   callAnew(state, queue);
+  dropIfUnused(state, queue);
 }
 
 export function removeWaiter(list: BullWaiter[], session: Session, number: number): boolean {
