@@ -1,5 +1,5 @@
 /** Turns what has changed of BullMQ's queues into writes. */
-import type { Write } from '../../model/records.ts';
+import type { Value, Write } from '../../model/records.ts';
 import type { MachineState } from '../state.ts';
 import type { BullQueue } from './memory.ts';
 import {
@@ -10,6 +10,7 @@ import {
   encodeOutcome,
   encodeResult,
   encodeState,
+  hasOutcome,
   jobKey,
   PART,
   queuePartKey,
@@ -21,11 +22,15 @@ const EVENT_RECORDS = 512;
 export function flushBull(state: MachineState, writes: Write[]): void {
   const { jobs, heads, events, cells } = state.bull.changes;
   for (const [job, change] of jobs) {
-    if (change.body) writes.push({ kind: 'put', key: jobKey(state, job, PART.body), value: encodeBody(job) });
-    if (change.outcome) writes.push({ kind: 'put', key: jobKey(state, job, PART.outcome), value: encodeOutcome(job) });
-    if (change.result) writes.push({ kind: 'put', key: jobKey(state, job, PART.result), value: encodeResult(job) });
-    if (change.logs) writes.push({ kind: 'put', key: jobKey(state, job, PART.logs), value: encodeLogs(job) });
-    writes.push({ kind: 'put', key: jobKey(state, job, PART.state), value: encodeState(job) });
+    const write = (part: number, value: Value | undefined): void => {
+      const key = jobKey(state, job, part);
+      writes.push(value === undefined ? { kind: 'delete', key } : { kind: 'put', key, value });
+    };
+    if (change.body) write(PART.body, encodeBody(job));
+    if (change.outcome) write(PART.outcome, hasOutcome(job) ? encodeOutcome(job) : undefined);
+    if (change.result) write(PART.result, job.returnvalue === undefined ? undefined : encodeResult(job));
+    if (change.logs) write(PART.logs, encodeLogs(job));
+    write(PART.state, encodeState(job));
   }
   jobs.clear();
   for (const queue of events) {

@@ -9,8 +9,7 @@ import { windowMs } from './limits.ts';
 import { releaseLock } from './locks.ts';
 import type { BullJob, BullQueue } from './memory.ts';
 import { leave, putBack, putBehind, putByPriority, putDelayed, putInWait } from './places.ts';
-import { jobByKey, keyOf, setCell, touch, touchOutcome } from './queues.ts';
-import { jobKey, PART } from './records.ts';
+import { jobByKey, keyOf, touch, touchOutcome, touchResult } from './queues.ts';
 import { promoteDue, takeNext } from './take.ts';
 
 const { jobNotExist, notInState, failedChildren } = BULL_ERROR;
@@ -170,8 +169,7 @@ function forgetOutcome(state: MachineState, job: BullJob, from: BullFinishedStat
     touchOutcome(state, job);
   } else {
     job.returnvalue = undefined;
-    touch(state, job).result = false;
-    setCell(state, jobKey(state, job, PART.result), undefined);
+    touchResult(state, job);
   }
 }
 

@@ -184,6 +184,11 @@ export function readState(job: BullJob, value: Value): StoredState {
   return { lock, session: reader.varint() };
 }
 
+/** Whether there is anything to be kept in the record of the outcome. */
+export function hasOutcome({ progress, failedReason, stacktrace }: BullJob): boolean {
+  return (progress ?? failedReason ?? stacktrace) !== undefined;
+}
+
 export function encodeOutcome({ progress, failedReason, stacktrace }: BullJob): Value {
   scratch.clear();
   scratch.u8(VERSION);

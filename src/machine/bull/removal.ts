@@ -7,7 +7,7 @@ import { dropLock, lockOf } from './locks.ts';
 import type { BullChange, BullJob, BullQueue } from './memory.ts';
 import { leave } from './places.ts';
 import { jobByKey, keyOf, setCell } from './queues.ts';
-import { childKeyOf, jobKey, PART } from './records.ts';
+import { childKeyOf, hasOutcome, jobKey, PART } from './records.ts';
 
 /** Forgets a job; whoever waits for it goes on waiting. */
 export function eraseJob(state: MachineState, job: BullJob): void {
@@ -19,8 +19,7 @@ export function eraseJob(state: MachineState, job: BullJob): void {
   const change: BullChange | undefined = state.bull.changes.jobs.get(job);
   state.bull.changes.jobs.delete(job);
   for (const part of [PART.body, PART.state]) setCell(state, jobKey(state, job, part), undefined);
-  const hasOutcome = (job.progress ?? job.failedReason ?? job.stacktrace) !== undefined;
-  if (hasOutcome || change?.outcome === true) setCell(state, jobKey(state, job, PART.outcome), undefined);
+  if (hasOutcome(job) || change?.outcome === true) setCell(state, jobKey(state, job, PART.outcome), undefined);
   if (job.returnvalue !== undefined || change?.result === true) {
     setCell(state, jobKey(state, job, PART.result), undefined);
   }
