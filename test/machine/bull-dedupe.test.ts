@@ -56,6 +56,19 @@ describe('deduplication', () => {
     expect(bull.claim().job).toBeNull();
   });
 
+  test('with keepLastIfActive lets nothing follow under an id that was taken meanwhile', () => {
+    const bull = new BullRun();
+    const dedupe = { id: 'a', keepLastIfActive: true };
+    const first = bull.add({ dedupe });
+    bull.claim();
+    bull.add({ dedupe, id: 'next' });
+    bull.add({ id: 'next', data: '"other"' });
+    bull.finish(first);
+    expect(bull.counts()).toEqual({ wait: 1, completed: 1 });
+    expect(bull.ask('job', { id: 'next' })).toMatchObject({ data: '"other"' });
+    expect(bull.events()).toContain('duplicated:next');
+  });
+
   test('is free when its job is removed, or its key', () => {
     const bull = new BullRun();
     const id = bull.add({ dedupe: { id: 'a' } });
@@ -120,6 +133,28 @@ describe('a scheduler', () => {
     const from = bull.run.now;
     bull.run.advance(3_500);
     expect(follow(bull, job?.id ?? '')).toBe(`repeat:s:${from + 4_000}`);
+  });
+
+  test('with a pattern takes the place of a job that has finished under its id, and of none that is active', () => {
+    const bull = new BullRun();
+    const add = (nextAt: number): unknown =>
+      bull.ask('addScheduler', {
+        id: 's',
+        now: bull.run.now,
+        nextAt,
+        fields: { name: 'tick', pattern: '* * * * *' },
+        data: '{}',
+        templateOpts: '{}',
+        jobOpts: '{}',
+      });
+    const at = bull.run.now + 10;
+    bull.add({ id: `repeat:s:${at}` });
+    bull.claim();
+    add(at + 1_000);
+    expect(add(at)).toBe(-10);
+    bull.finish(`repeat:s:${at}`);
+    expect(add(at)).toEqual({ id: `repeat:s:${at}`, delay: 10 });
+    expect(bull.counts()).toEqual({ delayed: 1 });
   });
 
   test('that is set again has one job as before', () => {

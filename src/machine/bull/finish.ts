@@ -119,6 +119,12 @@ function endDedupe(state: MachineState, { queue, id, deduplicationId }: BullJob,
     if (key.until === 0 && key.jobId === id) forgetKey(state, queue, deduplicationId);
     return;
   }
+  if (queue.jobs.has(next.jobId)) {
+    // Its id was taken meanwhile, so it is a duplicate now.
+    forgetKey(state, queue, deduplicationId);
+    tell(state, queue, 'event', 'duplicated', 'jobId', next.jobId);
+    return;
+  }
   const { dedupe } = next.add;
   queue.nextJob += 1;
   touchHead(state, queue);

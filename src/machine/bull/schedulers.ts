@@ -3,7 +3,7 @@ import { BULL_ERROR, type BullAdd, type BullArgs, type BullDedupe } from '../../
 import type { MachineState } from '../state.ts';
 import { addFollower } from './add.ts';
 import { tell } from './events.ts';
-import type { BullQueue, BullScheduler } from './memory.ts';
+import type { BullJob, BullQueue, BullScheduler } from './memory.ts';
 import { isPaused, setCell, touchHead } from './queues.ts';
 import { encodeScheduler, namedKey, PART } from './records.ts';
 import { eraseJob, removeJob } from './removal.ts';
@@ -38,12 +38,16 @@ export function applyAddScheduler(
     const prevAt = isOther ? undefined : known?.nextAt;
     ({ nextAt, offset } = nextOfEvery(prevAt, every, now, offset, numberIn(fields['startDate'])));
   }
+  const inTheWay = every === undefined ? queue.jobs.get(idOf(id, nextAt)) : undefined;
+  if (inTheWay?.state === 'active') return BULL_ERROR.schedulerIdCollision;
   const replaced = known !== undefined && removeNext(state, queue, known);
   if (replaced && known !== undefined && every !== undefined && !isOther) ({ nextAt } = known);
   let jobId = idOf(id, nextAt);
   if (queue.jobs.has(jobId)) {
     if (every === undefined) {
       if (!replaced) return BULL_ERROR.schedulerIdCollision;
+      // BullMQ writes over a job that has finished under this id.
+      eraseJob(state, queue.jobs.get(jobId) as BullJob);
     } else {
       for (let tried = 0; tried < MOST_TAKEN && queue.jobs.has(jobId); tried++) {
         nextAt += every;
