@@ -126,6 +126,35 @@ const isAdd = fields({
   dedupe: orNothing(isDedupe),
 });
 
+const isImport = fields({
+  id: isId,
+  name: isText,
+  data: isText,
+  opts: isText,
+  state: oneOf('wait', 'prioritized', 'delayed', 'waiting-children', 'failed'),
+  at: isNumber,
+  timestamp: isNumber,
+  delay: isNumber,
+  priority: isPriority,
+  attemptsMade: isCount,
+  attemptsStarted: isCount,
+  stalledCounter: isCount,
+  progress: orNothing(isText),
+  finishedOn: orNothing(isNumber),
+  processedOn: orNothing(isNumber),
+  returnvalue: orNothing(isText),
+  failedReason: orNothing(isText),
+  stacktrace: orNothing(isText),
+  deferredFailure: orNothing(isText),
+  processedBy: orNothing(isText),
+  parentKey: orNothing(isText),
+  parent: orNothing(isParent),
+  schedulerId: orNothing(isId),
+  logs: orNothing(listOf(isText)),
+  dedupe: orNothing(fields({ id: isId, stands: isFlag, ttl: orNothing(isNumber) })),
+  children: orNothing(fields(Object.fromEntries(BULL_CHILDREN.map((kind) => [kind, listOf(listOf(isText))])))),
+});
+
 const isTake = fields({
   token: isText,
   lockMs: isNumber,
@@ -161,6 +190,8 @@ const ARGS: Readonly<Record<BullMethod, Check>> = {
     producerId: isText,
   }),
   removeScheduler: ofJob,
+  importJobs: fields({ jobs: listOf(isImport), nextJob: isCount }),
+  importScheduler: fields({ id: isId, fields: eachOf(isText), nextAt: isNumber }),
   claim: fields({ now: isNumber, take: isTake }),
   finish: fields({
     ...held,

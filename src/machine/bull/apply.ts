@@ -11,6 +11,7 @@ import { applyClean, applyDrain, applyObliterate, applyPause } from './clearing.
 import { dedupeKey, forgetKey } from './dedupe-keys.ts';
 import { eventId, readEvents, tell, trimEvents } from './events.ts';
 import { applyFinish } from './finish.ts';
+import { importJobs, importScheduler } from './import.ts';
 import { rateLimitTtl, removeRateLimit, setRateLimit } from './limits.ts';
 import { extendLocks, moveStalled } from './locks.ts';
 import type { BullJob, BullQueue } from './memory.ts';
@@ -42,7 +43,7 @@ import { sliceIndex } from './ranks.ts';
 import {
   childCounts,
   childrenView,
-  clientNames,
+  clientsView,
   countsPerPriority,
   countsView,
   finishedView,
@@ -71,6 +72,8 @@ const HANDLERS: Handlers = {
   addScheduler: ({ state, queue }, args) => applyAddScheduler(state, queue, args),
   updateScheduler: ({ state, queue }, args) => applyUpdateScheduler(state, queue, args),
   removeScheduler: ({ state, queue }, { id }) => applyRemoveScheduler(state, queue, id),
+  importJobs: ({ state, queue }, { jobs, nextJob }) => importJobs(state, queue, jobs, nextJob),
+  importScheduler: ({ state, queue }, scheduler) => importScheduler(state, queue, scheduler),
   claim: ({ state, session, queue }, { take, now }) => takeNext(state, session, queue, take, now),
   finish: ({ state, session, queue }, args) => applyFinish(state, session, queue, args),
   moveToDelayed: ({ state, session, queue }, args) => applyMoveToDelayed(state, session, queue, args),
@@ -192,7 +195,7 @@ const HANDLERS: Handlers = {
   schedulerCount: ({ queue }) => queue.schedulers.size,
   metrics: ({ queue }, { of, start, end }) => metricsView(queue, of, start, end),
   meta: ({ queue }) => Object.fromEntries(queue.meta),
-  clients: ({ queue }) => clientNames(queue),
+  clients: ({ state, queue }) => clientsView(state, queue),
   events: ({ state, session, queue }, { after, waiter }) => {
     const read = readEvents(queue, after);
     removeWaiter(queue.listening, session, waiter);
@@ -204,9 +207,9 @@ const HANDLERS: Handlers = {
   },
   wait: ({ state, session, queue }, args) => applyWait(state, session, queue, args),
   nameClient: ({ state, session, queue }, { number, name }) => {
-    const names = queue.clients.get(session) ?? new Map<number, string>();
+    const names = queue.clients.get(session) ?? new Map<number, { name: string; sinceAt: number }>();
     if (name === null) names.delete(number);
-    else names.set(number, name);
+    else names.set(number, { name, sinceAt: state.now });
     queue.clients.set(session, names);
     partOf(state, session).queues.add(queue);
     return names.size;
