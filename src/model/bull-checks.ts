@@ -126,6 +126,8 @@ const isAdd = fields({
   dedupe: orNothing(isDedupe),
 });
 
+const isPair: Check = (value) => listOf(isText)(value) && (value as readonly string[]).length === 2;
+
 const isImport = fields({
   id: isId,
   name: isText,
@@ -152,7 +154,7 @@ const isImport = fields({
   schedulerId: orNothing(isId),
   logs: orNothing(listOf(isText)),
   dedupe: orNothing(fields({ id: isId, stands: isFlag, ttl: orNothing(isNumber) })),
-  children: orNothing(fields(Object.fromEntries(BULL_CHILDREN.map((kind) => [kind, listOf(listOf(isText))])))),
+  children: orNothing(fields(Object.fromEntries(BULL_CHILDREN.map((kind) => [kind, listOf(isPair)])))),
 });
 
 const isTake = fields({
@@ -261,6 +263,7 @@ const ARGS: Readonly<Record<BullMethod, Check>> = {
   schedulerCount: none,
   metrics: fields({ of: isFinished, start: isRank, end: isRank }),
   meta: none,
+  queues: fields({ after: isCount, limit: (value) => isCount(value) && value !== 0 && (value as number) <= 1_000 }),
   clients: none,
   events: fields({ after: isText, waiter: isCount }),
   wait: fields({ waiter: isCount, stop: isFlag }),

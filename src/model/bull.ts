@@ -164,6 +164,18 @@ export interface BullMetricsView {
   readonly length: number;
 }
 
+/** What a queue holds at one moment. */
+export interface BullQueueView {
+  /** Queues are numbered as they are made. */
+  readonly number: number;
+  readonly queue: string;
+  readonly counts: Readonly<Record<BullJobState, number>>;
+  readonly workers: number;
+  readonly paused: boolean;
+  /** How long a job has waited for a worker, the longest; null when none does. */
+  readonly oldestReadyMs: number | null;
+}
+
 /** A client that has a name: the number of its session, and one of its own choice. */
 export interface BullClientView {
   readonly session: number;
@@ -337,6 +349,11 @@ export interface BullMethods {
     BullMetricsView
   >;
   readonly meta: Method<Record<never, never>, Readonly<Record<string, string>>>;
+  /** Queues behind this number that the caller may read, of all prefixes; `next` where there are more. It concerns no one queue. */
+  readonly queues: Method<
+    { readonly after: number; readonly limit: number },
+    { readonly queues: readonly BullQueueView[]; readonly next: number | null }
+  >;
   /** The clients that have given themselves a name. */
   readonly clients: Method<Record<never, never>, readonly BullClientView[]>;
   /** Events behind an id, or `last` alone with `$`; the notice `bull` comes once when there are none yet. */
@@ -388,6 +405,7 @@ const PASSING = [
   'schedulerCount',
   'metrics',
   'meta',
+  'queues',
   'clients',
   'events',
   'wait',

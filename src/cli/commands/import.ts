@@ -1,6 +1,9 @@
 /** `holdfast import`: what other systems hold, moved over. */
 import type { Command } from 'commander';
-import type { ImportedQueue, ImportTarget } from '../../doors/bullmq/import/import.ts';
+import type { ImportedQueue } from '../../doors/bullmq/import/import.ts';
+import type * as ImportModule from '../../doors/bullmq/import/import.ts';
+import type * as RedisModule from '../../doors/bullmq/import/redis.ts';
+import type * as TargetModule from '../../doors/bullmq/import/target.ts';
 import { EXIT } from '../exit.ts';
 import { outputWidth, styled, writeJson, writeLine, writeNote } from '../output.ts';
 import { addStoreCommand, untilInterrupted } from '../store-command.ts';
@@ -31,15 +34,15 @@ export function addImport(program: Command): void {
 }
 
 async function importFromBullMQ(redisUrl: string, options: ImportOptions): Promise<void> {
-  const { connectRedis } = await import('../../doors/bullmq/import/redis.ts');
-  const { importQueues } = await import('../../doors/bullmq/import/import.ts');
+  const { connectRedis, importQueues, importTarget } = await loadImport();
   const signal = untilInterrupted();
   const dryRun = options.dryRun === true;
   const redis = await connectRedis(redisUrl);
   try {
-    const target = dryRun ? undefined : await openImportTarget(options);
+    // Unlike other commands this one makes a store, where there is none.
+    const hf = dryRun ? undefined : await openTarget(options);
     try {
-      const imported = await importQueues(redis, target?.target, {
+      const imported = await importQueues(redis, hf && importTarget(hf), {
         prefix: options.prefix,
         queues: options.queue ?? [],
         force: options.force === true,
@@ -47,19 +50,29 @@ async function importFromBullMQ(redisUrl: string, options: ImportOptions): Promi
       });
       await report(imported, options);
     } finally {
-      await target?.close();
+      await hf?.close();
     }
   } finally {
     redis.disconnect();
   }
 }
 
-/** The store that is imported into; unlike other commands this one makes it, where there is none. */
-async function openImportTarget(options: TargetOptions): Promise<{ target: ImportTarget; close(): Promise<void> }> {
-  const { importTarget } = await import('../../doors/bullmq/import/target.ts');
-  const hf = await openTarget(options);
-  return { target: importTarget(hf), close: () => hf.close() };
+/** It takes packages that nothing else here needs. @throws TypeError when one of them is missing */
+async function loadImport(): Promise<Loaded> {
+  try {
+    const modules = await Promise.all([
+      import('../../doors/bullmq/import/redis.ts'),
+      import('../../doors/bullmq/import/import.ts'),
+      import('../../doors/bullmq/import/target.ts'),
+    ]);
+    return { ...modules[0], ...modules[1], ...modules[2] };
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
+    throw new TypeError('Cannot import from BullMQ: first npm install bullmq ioredis', { cause: error });
+  }
 }
+
+type Loaded = typeof ImportModule & typeof RedisModule & typeof TargetModule;
 
 const PLACES = [
   'wait',

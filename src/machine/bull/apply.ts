@@ -27,6 +27,7 @@ import {
   applyReprocess,
   applyRetry,
 } from './moves.ts';
+import { queuesView } from './overview.ts';
 import {
   bullQueue,
   isMaxed,
@@ -65,7 +66,7 @@ interface Scene {
   readonly queue: BullQueue;
 }
 
-type Handlers = { readonly [M in BullMethod]: (scene: Scene, args: BullArgs<M>) => BullAnswer<M> };
+type Handlers = { readonly [M in Exclude<BullMethod, 'queues'>]: (scene: Scene, args: BullArgs<M>) => BullAnswer<M> };
 
 const HANDLERS: Handlers = {
   add: ({ state, queue }, { jobs }) => addJobs(state, queue, jobs),
@@ -218,6 +219,10 @@ const HANDLERS: Handlers = {
 
 /** Applies a command. @throws HoldfastError `TOO_MANY` when there is no room for a queue */
 export function applyBull(state: MachineState, session: Session, command: BullCommand): Reply {
+  const { method } = command;
+  if (method === 'queues') {
+    return { kind: 'bull', value: queuesView(state, session, command.args as BullArgs<'queues'>) };
+  }
   const lacking = session.grant.isAdmin ? undefined : lackingForBull(state, session, command);
   if (lacking !== undefined) {
     const { name, right } = lacking;
@@ -225,7 +230,7 @@ export function applyBull(state: MachineState, session: Session, command: BullCo
     return { kind: 'refused', code: 'FORBIDDEN', message };
   }
   const queue = bullQueue(state, command.queue);
-  const handler = HANDLERS[command.method] as (scene: Scene, args: BullCommand['args']) => unknown;
+  const handler = HANDLERS[method] as (scene: Scene, args: BullCommand['args']) => unknown;
   return { kind: 'bull', value: handler({ state, session, queue }, command.args) };
 }
 

@@ -1,13 +1,12 @@
-/** The way to Redis. It takes the package `ioredis`, which is loaded here alone. */
-import type { Redis } from 'ioredis';
+/** The way to Redis. It takes the package `ioredis`, which nothing else does. */
+import { Redis } from 'ioredis';
 import { HoldfastError } from '../../../model/errors.ts';
 
 /** @throws TypeError for what is no URL of Redis; HoldfastError `UNREACHABLE` */
 export async function connectRedis(url: string): Promise<Redis> {
   if (!/^rediss?:\/\//.test(url))
     throw new TypeError(`Cannot read "${url}": give a URL such as redis://localhost:6379`);
-  const Connection = await loadIoredis(url);
-  const redis = new Connection(url, { lazyConnect: true, maxRetriesPerRequest: 0, retryStrategy: () => null });
+  const redis = new Redis(url, { lazyConnect: true, maxRetriesPerRequest: 0, retryStrategy: () => null });
   // Without a listener it writes each error to the console; the call that failed says it as well.
   let reason: Error | undefined;
   redis.on('error', (error: Error) => (reason = error));
@@ -20,16 +19,6 @@ export async function connectRedis(url: string): Promise<Redis> {
     throw new HoldfastError('UNREACHABLE', `Cannot reach "${withoutPassword(url)}": ${message}`, { cause: error });
   }
   return redis;
-}
-
-async function loadIoredis(url: string): Promise<typeof Redis> {
-  try {
-    return (await import('ioredis')).Redis;
-  } catch (error) {
-    throw new TypeError(`Cannot read "${withoutPassword(url)}": the package ioredis is missing; npm install ioredis`, {
-      cause: error,
-    });
-  }
 }
 
 function withoutPassword(url: string): string {

@@ -236,7 +236,7 @@ async function readChildren(redis: Redis, key: string): Promise<BullImport['chil
 }
 
 /** Where what was moved is noted. Its data stay in Redis: nobody takes them any more, and nobody has lost them. */
-export function movedKey({ qualified }: SourceQueue): string {
+function movedKey({ qualified }: SourceQueue): string {
   return `${qualified}:moved-to-holdfast`;
 }
 
