@@ -8,7 +8,7 @@ import { integrations, root, run } from './project.mjs';
 // are missing from it, although this platform needs none of them. They are added here, in the version that the package
 // which asks for them states. They have no integrity hash: that is known only where they can be downloaded.
 
-for (const folder of [root, integrations]) await lock(folder);
+for (const folder of [root, ...integrations]) await lock(folder);
 
 async function lock(folder) {
   // It is made in an empty folder: beside an installed tree, npm would list what is installed and nothing else.
@@ -40,11 +40,13 @@ function withOtherPlatforms({ '': project, ...packages }) {
 /** The fields by which npm tells whether a package suits the platform, from a name such as `binding-linux-x64-musl`. */
 function platformOf(name) {
   const match =
-    /(android|darwin|freebsd|linux|openharmony|sunos|win32)-(arm64|arm|ia32|loong64|ppc64|riscv64|s390x|x64)\b(.*)$/.exec(
+    /(android|darwin|freebsd|linux|openharmony|sunos|webcontainers|win32)(musl)?-(arm64|arm|ia32|loong64|ppc64|riscv64|s390x|wasm32|x64)\b(.*)$/.exec(
       name,
     );
   if (match === null) throw new Error(`Cannot tell the platform of "${name}" from its name`);
-  const [, os, cpu, rest] = match;
-  const libc = { '-gnu': ['glibc'], '-musl': ['musl'] }[rest];
+  const [, os, musl, cpu, rest] = match;
+  // What is compiled to WebAssembly is for a processor that npm is told of by hand, whatever the system.
+  if (cpu === 'wasm32') return { cpu: [cpu] };
+  const libc = { '-gnu': ['glibc'], '-musl': ['musl'] }[musl === undefined ? rest : `-${musl}`];
   return { cpu: [cpu], libc, os: [os] };
 }

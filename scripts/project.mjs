@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url';
 /** The folder of the package, whatever the working directory of the caller is. */
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
-/** What the tests use of others and no user of the package needs, with a lockfile of its own. */
-export const integrations = join(root, 'integrations', 'deno');
+/** What the tests use of others and no user of the package needs: folders with a lockfile of their own. */
+export const integrations = ['deno', 'bullmq'].map((name) => join(root, 'integrations', name));
 
 /** Everything that a build writes; nothing else may be put there. */
 export const outputs = { library: join(root, 'dist'), other: join(root, '.build') };

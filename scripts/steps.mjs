@@ -31,7 +31,7 @@ export const packageChecks = [
 ];
 
 /** What tests need beside the package. @type {Step} */
-export const clients = { name: 'Deno, its client and Bun', run: installIntegrations };
+export const clients = { name: 'Deno, Bun, and what is used beside BullMQ', run: installIntegrations };
 
 /** @type {Step} */
 export const structure = { name: 'import directions', run: () => run([program('vitest'), 'run', 'test/structure']) };
@@ -74,13 +74,19 @@ async function filesIn(folder) {
   return entries.filter((entry) => entry.isFile()).map((entry) => relative(folder, join(entry.parentPath, entry.name)));
 }
 
-/** Installs Deno, its client for Node, and Bun, unless what the lockfile says is there. @returns {Promise<Result>} */
+/** Installs what the tests use of others, unless what the lockfiles say is there. @returns {Promise<Result>} */
 export async function installIntegrations() {
-  const lock = join(integrations, 'package-lock.json');
-  const installed = join(integrations, 'node_modules', 'installed-lock.json');
+  const results = [];
+  for (const folder of integrations) results.push(await installIntegration(folder));
+  return { code: Math.max(...results.map(({ code }) => code)), output: results.map(({ output }) => output).join('') };
+}
+
+async function installIntegration(folder) {
+  const lock = join(folder, 'package-lock.json');
+  const installed = join(folder, 'node_modules', 'installed-lock.json');
   const wanted = await readFile(lock, 'utf8');
   if (wanted === (await readFile(installed, 'utf8').catch(() => ''))) return { code: 0, output: '' };
-  const result = await run(['npm', 'ci', '--prefer-offline', '--prefix', integrations]);
+  const result = await run(['npm', 'ci', '--prefer-offline', '--prefix', folder]);
   if (result.code === 0) await writeFile(installed, wanted);
   return result;
 }

@@ -7,6 +7,7 @@ import { addCancel } from './commands/cancel.ts';
 import { addFlow } from './commands/flow.ts';
 import { addGet } from './commands/get.ts';
 import { addGroups } from './commands/groups.ts';
+import { addImport } from './commands/import.ts';
 import { addLimit } from './commands/limit.ts';
 import { addLs } from './commands/ls.ts';
 import { addPause } from './commands/pause.ts';
@@ -54,6 +55,7 @@ const COMMANDS: readonly AddCommand[] = [
   addSchedule,
   addBackup,
   addRestore,
+  addImport,
   addToken,
   addWorker,
 ];

@@ -164,6 +164,38 @@ const isEventFields: Check = (value) =>
   value.every((field) => typeof field === 'string') &&
   value.reduce<number>((sum, field: string) => sum + field.length, 0) <= MAX_EVENT_CHARACTERS;
 
+/** The key of a child, and what became of it. */
+const isPair: Check = (value) => Array.isArray(value) && value.length === 2 && isText(value[0]) && isData(value[1]);
+
+const isImport = fields({
+  id: isId,
+  name: isText,
+  data: isData,
+  opts: isOptionsText,
+  state: oneOf('wait', 'prioritized', 'delayed', 'waiting-children', 'failed'),
+  at: isNumber,
+  timestamp: isNumber,
+  delay: isNumber,
+  priority: isPriority,
+  attemptsMade: isCount,
+  attemptsStarted: isCount,
+  stalledCounter: isCount,
+  progress: orNothing(textUpTo(MAX_PROGRESS_CHARACTERS)),
+  finishedOn: orNothing(isNumber),
+  processedOn: orNothing(isNumber),
+  returnvalue: orNothing(isData),
+  failedReason: orNothing(isReason),
+  stacktrace: orNothing(textUpTo(MAX_BULL_TRACES_CHARACTERS)),
+  deferredFailure: orNothing(isReason),
+  processedBy: orNothing(isText),
+  parentKey: orNothing(isText),
+  parent: orNothing(isParent),
+  schedulerId: orNothing(isId),
+  logs: orNothing(listOf(textUpTo(MAX_LINE_CHARACTERS))),
+  dedupe: orNothing(fields({ id: isId, stands: isFlag, ttl: orNothing(isNumber) })),
+  children: orNothing(fields(Object.fromEntries(BULL_CHILDREN.map((kind) => [kind, listOf(isPair)])))),
+});
+
 const isTake = fields({
   token: isText,
   lockMs: isNumber,
@@ -202,6 +234,8 @@ const ARGS: Readonly<Record<BullMethod, Check>> = {
     producerId: isText,
   }),
   removeScheduler: ofJob,
+  importJobs: fields({ jobs: listOf(isImport), nextJob: isCount }),
+  importScheduler: fields({ id: isId, fields: eachOf(isText), nextAt: isNumber }),
   claim: fields({ now: isNumber, take: isTake }),
   finish: fields({
     ...held,
@@ -271,6 +305,7 @@ const ARGS: Readonly<Record<BullMethod, Check>> = {
   schedulerCount: none,
   metrics: fields({ of: isFinished, start: isRank, end: isRank }),
   meta: none,
+  queues: fields({ after: isCount, limit: (value) => isCount(value) && value !== 0 && (value as number) <= 1_000 }),
   clients: none,
   events: fields({ after: isText, waiter: isCount }),
   wait: fields({ waiter: isCount, stop: isFlag }),

@@ -133,6 +133,21 @@ export const BULL_CHILDREN = ['processed', 'unprocessed', 'ignored', 'failed'] a
 
 export type BullChildren = (typeof BULL_CHILDREN)[number];
 
+/** A job that comes from elsewhere, with all that it has been through. */
+export interface BullImport extends Omit<BullJobView, 'deduplicationId'> {
+  readonly state: Exclude<BullJobState, 'active' | 'completed'>;
+  /** When it is due, has failed, or has begun to wait for children; elsewhere it has no meaning. */
+  readonly at: number;
+  readonly logs?: readonly string[];
+  /** `stands` where jobs of this id are duplicates of it still: for so long, or while it lives. */
+  readonly dedupe?: { readonly id: string; readonly stands: boolean; readonly ttl?: number };
+  /** What became of its children, by their keys. */
+  readonly children?: Readonly<Record<BullChildren, readonly (readonly [key: string, text: string])[]>>;
+}
+
+/** Whether what was imported is there now, was there already, or stays out because another one has its id. */
+export type BullImported = 'taken' | 'there' | 'clash';
+
 /** A scheduler as it is shown: its fields as BullMQ stores them, and when it is next due. */
 export interface BullSchedulerView {
   readonly id: string;
@@ -147,6 +162,27 @@ export interface BullMetricsView {
   /** By the minute, the newest first. */
   readonly points: readonly number[];
   readonly length: number;
+}
+
+/** What a queue holds at one moment. */
+export interface BullQueueView {
+  /** Queues are numbered as they are made. */
+  readonly number: number;
+  readonly queue: string;
+  readonly counts: Readonly<Record<BullJobState, number>>;
+  readonly workers: number;
+  readonly paused: boolean;
+  /** How long a job has waited for a worker, the longest; null when none does. */
+  readonly oldestReadyMs: number | null;
+}
+
+/** A client that has a name: the number of its session, and one of its own choice. */
+export interface BullClientView {
+  readonly session: number;
+  readonly number: number;
+  readonly name: string;
+  /** How long it has had it. */
+  readonly ageMs: number;
 }
 
 type Method<Args, Answer> = { readonly args: Args; readonly answer: Answer };
@@ -181,6 +217,12 @@ export interface BullMethods {
     string | null
   >;
   readonly removeScheduler: Method<OfJob, number>;
+  /** Takes over jobs; the number that the next job gets is at least this one. */
+  readonly importJobs: Method<
+    { readonly jobs: readonly BullImport[]; readonly nextJob: number },
+    readonly BullImported[]
+  >;
+  readonly importScheduler: Method<BullSchedulerView, BullImported>;
 
   readonly claim: Method<AtNow & { readonly take: BullTake }, BullNext>;
   readonly finish: Method<
@@ -308,8 +350,13 @@ export interface BullMethods {
     BullMetricsView
   >;
   readonly meta: Method<Record<never, never>, Readonly<Record<string, string>>>;
-  /** The names that clients have given themselves. */
-  readonly clients: Method<Record<never, never>, readonly string[]>;
+  /** Queues behind this number that the caller may read, of all prefixes; `next` where there are more. It concerns no one queue. */
+  readonly queues: Method<
+    { readonly after: number; readonly limit: number },
+    { readonly queues: readonly BullQueueView[]; readonly next: number | null }
+  >;
+  /** The clients that have given themselves a name. */
+  readonly clients: Method<Record<never, never>, readonly BullClientView[]>;
   /** Events behind an id, or `last` alone with `$`; the notice `bull` comes once when there are none yet. */
   readonly events: Method<
     { readonly after: string; readonly waiter: number },
@@ -359,6 +406,7 @@ const PASSING = [
   'schedulerCount',
   'metrics',
   'meta',
+  'queues',
   'clients',
   'events',
   'wait',

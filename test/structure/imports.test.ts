@@ -46,6 +46,7 @@ const packagesOnlyIn: Readonly<Record<string, readonly string[]>> = {
   lmdb: ['store'],
   ws: ['wire', 'server'],
   commander: ['cli'],
+  ioredis: ['doors'],
   croner: ['model'],
   pino: ['cli'],
 };

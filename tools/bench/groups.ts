@@ -1,5 +1,6 @@
 /** All groups; a new one is a file in `groups/` and a name here. */
 import type { Case, Group } from './case.ts';
+import { bullmq } from './groups/bullmq.ts';
 import { embedded } from './groups/embedded.ts';
 import { jobs } from './groups/jobs.ts';
 import { kv } from './groups/kv.ts';
@@ -9,7 +10,7 @@ import { talk } from './groups/talk.ts';
 import { takeover } from './groups/takeover.ts';
 import { thread } from './groups/thread.ts';
 
-const GROUPS: readonly Group[] = [embedded, socket, tcp, thread, takeover, kv, jobs, schedules, talk];
+const GROUPS: readonly Group[] = [embedded, socket, tcp, thread, takeover, kv, jobs, schedules, talk, bullmq];
 
 export function groupNames(): string[] {
   return GROUPS.map(({ name }) => name);

@@ -8,6 +8,7 @@ import { type MetricsPage, type MetricsSummary, summarizeMetrics, type TimesSumm
 import type { Retention } from '../../model/policy.ts';
 import { outputWidth, styled, writeJson, writeLine } from '../output.ts';
 import { addStoreCommand, durationFlag, untilInterrupted, waitFor } from '../store-command.ts';
+import { type QueueStats, readQueues } from '../queue-stats.ts';
 import { withStore } from '../with-store.ts';
 import { type Column, countText, durationText, limitText, safeText, tableLines } from '../text.ts';
 
@@ -75,6 +76,19 @@ async function readStats(hf: Holdfast, channel: string | undefined, windowMs: nu
   return stats.sort((a, b) => (a.view.channel < b.view.channel ? -1 : 1));
 }
 
+/** As `readStats`, where a queue of BullMQ's by that name will do as well. */
+function statsOf(
+  hf: Holdfast,
+  channel: string | undefined,
+  windowMs: number,
+  queues: readonly QueueStats[],
+): Promise<Stats[]> {
+  return readStats(hf, channel, windowMs).catch((error: unknown) => {
+    if (queues.length > 0 && error instanceof HoldfastError && error.code === 'NOT_FOUND') return [];
+    throw error;
+  });
+}
+
 async function watch(hf: Holdfast, channel: string | undefined, options: StatsOptions): Promise<void> {
   const interrupted = untilInterrupted();
   while (!interrupted.aborted) {
@@ -88,12 +102,16 @@ async function watch(hf: Holdfast, channel: string | undefined, options: StatsOp
 
 async function once(hf: Holdfast, channel: string | undefined, { json, window }: StatsOptions): Promise<void> {
   if (json !== true) return writeLine((await statsLines(hf, channel, window)).join('\n'));
-  const channels = (await readStats(hf, channel, window)).map(channelJson);
-  if (channel !== undefined) return writeJson(channels[0]);
+  const queues = await readQueues(hf, channel);
+  const channels = (await statsOf(hf, channel, window, queues)).map(channelJson);
+  if (channel !== undefined) return writeJson(channels[0] ?? queues[0]);
   const total = Object.fromEntries(
-    [...COUNTS, 'backlog' as const].map((name) => [name, channels.reduce((sum, view) => sum + view[name], 0)]),
+    [...COUNTS, 'backlog' as const].map((name) => [
+      name,
+      [...channels, ...queues].reduce((sum, view) => sum + view[name], 0),
+    ]),
   );
-  await writeJson({ channels, total: { ...total, oldestReadyMs: oldestOf(channels) ?? null } });
+  await writeJson({ channels, queues, total: { ...total, oldestReadyMs: oldestOf([...channels, ...queues]) ?? null } });
 }
 
 /** What autoscalers go by comes as numbers of its own. */
@@ -129,8 +147,10 @@ function oldestOf(views: readonly { readonly oldestReadyMs?: number | null | und
 }
 
 async function statsLines(hf: Holdfast, channel: string | undefined, windowMs: number): Promise<string[]> {
-  const stats = await readStats(hf, channel, windowMs);
-  return channel === undefined ? overviewLines(stats) : stats.flatMap((one) => channelLines(one, windowMs));
+  const queues = await readQueues(hf, channel);
+  const stats = await statsOf(hf, channel, windowMs, queues);
+  if (channel === undefined) return overviewLines(stats, queues);
+  return stats.length > 0 ? stats.flatMap((one) => channelLines(one, windowMs)) : queues.flatMap(queueLines);
 }
 
 const LATELY = ['IN/S', 'DONE/S', 'START P95', 'RUN P95'] as const;
@@ -147,9 +167,9 @@ function columnsOf(isWide: boolean): readonly Column[] {
   ];
 }
 
-function overviewLines(stats: readonly Stats[]): string[] {
-  if (stats.length === 0) return ['There are no channels yet'];
-  const views = stats.map(({ view }) => view);
+function overviewLines(stats: readonly Stats[], queues: readonly QueueStats[]): string[] {
+  if (stats.length + queues.length === 0) return ['There are no channels yet'];
+  const views = [...stats.map(({ view }) => view), ...queues];
   const width = outputWidth();
   const isWide = width >= WIDE_COLUMNS;
   const columns = columnsOf(isWide);
@@ -166,6 +186,11 @@ function overviewLines(stats: readonly Stats[]): string[] {
     ]),
     view.paused ? 'paused' : '',
   ]);
+  for (const queue of queues) {
+    const counts = COUNTS.map((name) => countText(queue[name]));
+    const age = ageText(queue.oldestReadyMs ?? undefined);
+    rows.push([safeText(queue.queue), ...counts, age, ...ifWide(['', '', '', '']), queue.paused ? 'paused' : '']);
+  }
   if (views.length > 1) {
     const totals = COUNTS.map((name) => countText(views.reduce((sum, view) => sum + view[name], 0)));
     const rates = (['produced', 'completed'] as const).map((name) =>
@@ -180,6 +205,17 @@ function overviewLines(stats: readonly Stats[]): string[] {
     return row === views.length ? styled('bold', cell) : cell;
   };
   return tableLines(columns, rows, width, style, (line) => styled('bold', line)).map((line) => line.trimEnd());
+}
+
+/** A queue of BullMQ's: its states in the words of channels. */
+function queueLines(stats: QueueStats): string[] {
+  const facts = [
+    ...COUNTS.filter((name) => name !== 'cancelled').map((name) => [name, countText(stats[name])] as const),
+    ['backlog', countText(stats.backlog)] as const,
+    ['oldest', ageText(stats.oldestReadyMs ?? undefined)] as const,
+  ];
+  const title = styled('bold', safeText(stats.queue)) + (stats.paused ? styled('yellow', '  paused') : '');
+  return [title, ...facts.map(([name, fact]) => `  ${name.padEnd(20)} ${fact}`)];
 }
 
 function channelLines({ view, lately }: Stats, windowMs: number): string[] {

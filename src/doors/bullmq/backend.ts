@@ -574,7 +574,13 @@ export class HoldfastQueueBackend extends EventEmitter implements IQueueBackend 
   }
 
   async getClientList(): Promise<string[]> {
-    return [(await this.#ask('clients', {})).map((name) => `name=${name}`).join('\n')];
+    const clients = await this.#ask('clients', {});
+    // As Redis has it: companions leave out what has no address, and that of a session is its number.
+    const lines = clients.map(({ session, number, name, ageMs }) => {
+      const ageS = Math.floor(ageMs / 1_000);
+      return `id=${session}.${number} addr=session:${session} age=${ageS} name=${name}`;
+    });
+    return [lines.join('\n')];
   }
 
   // Fields of the queue

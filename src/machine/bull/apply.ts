@@ -1,6 +1,6 @@
 /** The commands of BullMQ's queues: each method, and who may ask for it. */
 import type { BullAnswer, BullArgs, BullCommand, BullMethod } from '../../model/bull.ts';
-import { BULL_ERROR, bullQueueName, MAX_BULL_LOG_CHARACTERS, MAX_BULL_META } from '../../model/bull.ts';
+import { BULL_ERROR, bullQueueName, MAX_BULL_META } from '../../model/bull.ts';
 import type { Reply } from '../../model/command.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { type ChannelRight, hasRight, rightsOn } from '../../model/scopes.ts';
@@ -12,6 +12,7 @@ import { applyClean, applyDrain, applyObliterate, applyPause } from './clearing.
 import { dedupeKey, forgetKey } from './dedupe-keys.ts';
 import { eventId, readEvents, tell, trimEvents } from './events.ts';
 import { applyFinish } from './finish.ts';
+import { importJobs, importScheduler } from './import.ts';
 import { rateLimitTtl, removeRateLimit, setRateLimit } from './limits.ts';
 import { extendLocks, moveStalled } from './locks.ts';
 import type { BullJob, BullQueue } from './memory.ts';
@@ -27,8 +28,10 @@ import {
   applyReprocess,
   applyRetry,
 } from './moves.ts';
+import { queuesView } from './overview.ts';
 import {
   bullQueue,
+  cutLogs,
   dropIfUnused,
   isMaxed,
   jobByKey,
@@ -44,7 +47,7 @@ import { sliceIndex } from './ranks.ts';
 import {
   childCounts,
   childrenView,
-  clientNames,
+  clientsView,
   countsPerPriority,
   countsView,
   finishedView,
@@ -66,13 +69,15 @@ interface Scene {
   readonly queue: BullQueue;
 }
 
-type Handlers = { readonly [M in BullMethod]: (scene: Scene, args: BullArgs<M>) => BullAnswer<M> };
+type Handlers = { readonly [M in Exclude<BullMethod, 'queues'>]: (scene: Scene, args: BullArgs<M>) => BullAnswer<M> };
 
 const HANDLERS: Handlers = {
   add: ({ state, queue }, { jobs }) => addJobs(state, queue, jobs),
   addScheduler: ({ state, queue }, args) => applyAddScheduler(state, queue, args),
   updateScheduler: ({ state, queue }, args) => applyUpdateScheduler(state, queue, args),
   removeScheduler: ({ state, queue }, { id }) => applyRemoveScheduler(state, queue, id),
+  importJobs: ({ state, queue }, { jobs, nextJob }) => importJobs(state, queue, jobs, nextJob),
+  importScheduler: ({ state, queue }, scheduler) => importScheduler(state, queue, scheduler),
   claim: ({ state, session, queue }, { take, now }) => takeNext(state, session, queue, take, now),
   finish: ({ state, session, queue }, args) => applyFinish(state, session, queue, args),
   moveToDelayed: ({ state, session, queue }, args) => applyMoveToDelayed(state, session, queue, args),
@@ -193,7 +198,7 @@ const HANDLERS: Handlers = {
   schedulerCount: ({ queue }) => queue.schedulers.size,
   metrics: ({ queue }, { of, start, end }) => metricsView(queue, of, start, end),
   meta: ({ queue }) => Object.fromEntries(queue.meta),
-  clients: ({ queue }) => clientNames(queue),
+  clients: ({ state, queue }) => clientsView(state, queue),
   events: ({ state, session, queue }, { after, waiter }) => {
     const read = readEvents(queue, after);
     removeWaiter(queue.listening, session, waiter);
@@ -205,9 +210,9 @@ const HANDLERS: Handlers = {
   },
   wait: ({ state, session, queue }, args) => applyWait(state, session, queue, args),
   nameClient: ({ state, session, queue }, { number, name }) => {
-    const names = queue.clients.get(session) ?? new Map<number, string>();
+    const names = queue.clients.get(session) ?? new Map<number, { name: string; sinceAt: number }>();
     if (name === null) names.delete(number);
-    else names.set(number, name);
+    else names.set(number, { name, sinceAt: state.now });
     queue.clients.set(session, names);
     partOf(state, session).queues.add(queue);
     return names.size;
@@ -216,6 +221,10 @@ const HANDLERS: Handlers = {
 
 /** Applies a command. @throws HoldfastError `TOO_MANY` when there is no room for a queue */
 export function applyBull(state: MachineState, session: Session, command: BullCommand): Reply {
+  const { method } = command;
+  if (method === 'queues') {
+    return { kind: 'bull', value: queuesView(state, session, command.args as BullArgs<'queues'>) };
+  }
   const lacking = session.grant.isAdmin ? undefined : lackingForBull(state, session, command);
   if (lacking !== undefined) {
     const { name, right } = lacking;
@@ -223,22 +232,10 @@ export function applyBull(state: MachineState, session: Session, command: BullCo
     return { kind: 'refused', code: 'FORBIDDEN', message };
   }
   const queue = bullQueue(state, command.queue);
-  const handler = HANDLERS[command.method] as (scene: Scene, args: BullCommand['args']) => unknown;
+  const handler = HANDLERS[method] as (scene: Scene, args: BullCommand['args']) => unknown;
   const value = handler({ state, session, queue }, command.args);
   dropIfUnused(state, queue);
   return { kind: 'bull', value };
-}
-
-/** The last lines, as many as are to be kept and as a record takes. */
-function cutLogs(lines: readonly string[], keep: number): string[] {
-  let characters = 0;
-  let from = lines.length;
-  while (from > 0 && (keep <= 0 || lines.length - from < keep)) {
-    characters += (lines[from - 1]?.length ?? 0) + 8;
-    if (characters > MAX_BULL_LOG_CHARACTERS) break;
-    from -= 1;
-  }
-  return lines.slice(from);
 }
 
 function withJob(queue: BullQueue, id: string, act: (job: BullJob) => number): number {

@@ -133,7 +133,8 @@ export interface BullQueue {
   dueAt: number | undefined;
   readonly waiting: BullWaiter[];
   readonly listening: BullWaiter[];
-  readonly clients: Map<Session, Map<number, string>>;
+  /** Names that clients have given themselves, by numbers of their own, and since when. */
+  readonly clients: Map<Session, Map<number, { readonly name: string; readonly sinceAt: number }>>;
   /** Its jobs by their numbers, as long as it is being loaded. */
   readonly loading: Map<number, BullJob>;
 }

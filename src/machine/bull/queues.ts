@@ -1,5 +1,5 @@
 /** The queues of BullMQ's: found by name, and what of them has changed. */
-import { MAX_BULL_QUEUES } from '../../model/bull.ts';
+import { MAX_BULL_LOG_CHARACTERS, MAX_BULL_QUEUES } from '../../model/bull.ts';
 import { textOf } from '../../model/bytes.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import type { Key, Value } from '../../model/records.ts';
@@ -121,4 +121,16 @@ export function isMaxed({ meta, states }: BullQueue): boolean {
 
 export function isHeld(queue: BullQueue): boolean {
   return isPaused(queue) || isMaxed(queue);
+}
+
+/** The last lines, as many as are to be kept and as a record takes. */
+export function cutLogs(lines: readonly string[], keep: number): string[] {
+  let characters = 0;
+  let from = lines.length;
+  while (from > 0 && (keep <= 0 || lines.length - from < keep)) {
+    characters += (lines[from - 1]?.length ?? 0) + 8;
+    if (characters > MAX_BULL_LOG_CHARACTERS) break;
+    from -= 1;
+  }
+  return lines.slice(from);
 }

@@ -1,5 +1,5 @@
 /** Looking at queues and jobs. */
-import type { BullAnswer, BullArgs, BullChildren, BullSchedulerView } from '../../model/bull.ts';
+import type { BullAnswer, BullArgs, BullChildren, BullClientView, BullSchedulerView } from '../../model/bull.ts';
 import { BULL_CHILDREN } from '../../model/bull.ts';
 import type { MachineState } from '../state.ts';
 import { childrenOf } from './children.ts';
@@ -89,8 +89,15 @@ export function schedulerView({ id, fields, nextAt }: BullScheduler): BullSchedu
   return { id, fields, nextAt };
 }
 
-export function clientNames(queue: BullQueue): string[] {
-  return [...queue.clients.values()].flatMap((names) => [...names.values()]);
+export function clientsView({ now }: MachineState, { clients }: BullQueue): BullClientView[] {
+  return [...clients].flatMap(([session, names]) =>
+    [...names].map(([number, { name, sinceAt }]) => ({
+      session: session.number,
+      number,
+      name,
+      ageMs: Math.max(0, now - sinceAt),
+    })),
+  );
 }
 
 function isState(queue: BullQueue, name: string): name is keyof BullQueue['states'] {

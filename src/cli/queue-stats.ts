@@ -1,0 +1,67 @@
+/** What BullMQ's queues hold, in the words of channels. */
+import { clientOf } from '../api/client-of.ts';
+import type { Holdfast } from '../api/holdfast.ts';
+import { refusal } from '../client/outbox.ts';
+import { type BullAnswer, type BullQueueView, bullQueueName } from '../model/bull.ts';
+
+export interface QueueStats {
+  /** With its prefix, such as `bull:mail`. */
+  readonly queue: string;
+  readonly ready: number;
+  readonly delayed: number;
+  readonly leased: number;
+  readonly waiting: number;
+  readonly completed: number;
+  readonly dead: number;
+  readonly cancelled: number;
+  readonly consumers: number;
+  readonly backlog: number;
+  readonly oldestReadyMs: number | null;
+  readonly paused: boolean;
+}
+
+/** How many queues one request asks for. */
+const PAGE = 1_000;
+
+/** All queues by name; or those of this name, with or without its prefix. */
+export async function readQueues(hf: Holdfast, name: string | undefined): Promise<QueueStats[]> {
+  const stats: QueueStats[] = [];
+  for (let after: number | null = 0; after !== null;) {
+    const page = await readPage(hf, after);
+    stats.push(...page.queues.map(statsOf));
+    after = page.next;
+  }
+  return stats
+    .filter(({ queue }) => name === undefined || queue === name || bullQueueName(queue) === name)
+    .sort((a, b) => (a.queue < b.queue ? -1 : 1));
+}
+
+async function readPage(hf: Holdfast, after: number): Promise<BullAnswer<'queues'>> {
+  const client = clientOf(hf);
+  if (client === undefined) throw new TypeError('Cannot look: the instance is of another copy of the package');
+  // It concerns no queue, but has to name one.
+  const command = { kind: 'bull', queue: 'bull', method: 'queues', args: { after, limit: PAGE } } as const;
+  const reply = await client.request(command);
+  if (reply.kind === 'bull') return reply.value as BullAnswer<'queues'>;
+  throw refusal(reply);
+}
+
+function statsOf({ queue, counts, workers, paused, oldestReadyMs }: BullQueueView): QueueStats {
+  const { wait, prioritized, delayed, active, 'waiting-children': waiting, completed, failed } = counts;
+  const ready = wait + prioritized;
+  const backlog = ready + delayed + active + waiting;
+  return {
+    queue,
+    ready,
+    delayed,
+    leased: active,
+    waiting,
+    completed,
+    dead: failed,
+    cancelled: 0,
+    consumers: workers,
+    backlog,
+    oldestReadyMs,
+    paused,
+  };
+}
