@@ -1,6 +1,7 @@
 import type { Job, Queue } from 'bullmq';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
 import { untilTrue } from '../helpers/until-true.ts';
+import { endsBehindFile } from '../network/conformance.ts';
 import { talking, type Talking } from '../network/processes.ts';
 import { type Place, programApp, startPlace } from './place.ts';
 
@@ -16,13 +17,14 @@ let routes: readonly string[];
 let mail: Queue;
 const called = new Set<string>();
 
+const endBehind = endsBehindFile();
 beforeAll(async () => {
-  place = await startPlace(afterAll);
-  mail = await place.queue('mail', {}, afterAll);
+  place = await startPlace(endBehind);
+  mail = await place.queue('mail', {}, endBehind);
   board = talking(
-    [programApp('bull-board.mjs', afterAll).pathOf('bull-board.mjs'), 'mail', 'other'],
+    [programApp('bull-board.mjs', endBehind).pathOf('bull-board.mjs'), 'mail', 'other'],
     place.env,
-    afterAll,
+    endBehind,
   );
   const started = await board.says((line) => 'routes' in line);
   base = `http://127.0.0.1:${String(started['port'])}/board`;

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, expect, onTestFinished, test } from 'vitest';
 import { type App, newApp } from '../helpers/app.ts';
 import { newFolder } from '../helpers/instances.ts';
+import { endsBehindFile } from '../network/conformance.ts';
 import { talking, type Talking } from '../network/processes.ts';
 
 const PLACE = new URL('../../examples/uploads/', import.meta.url);
@@ -21,8 +22,9 @@ let app: App;
 let complaints: readonly string[];
 let sharp: Sharp;
 
+const endBehind = endsBehindFile();
 beforeAll(async () => {
-  app = newApp(PLACE, afterAll);
+  app = newApp(PLACE, endBehind);
   complaints = await app.compile();
   sharp = createRequire(app.pathOf('package.json'))('sharp') as Sharp;
 });
