@@ -7,6 +7,7 @@
 import type { Clock } from '../model/clock.ts';
 import type { Command, Delivery, LeaseKey, Reply, Settle, Together } from '../model/command.ts';
 import type { HoldfastError } from '../model/errors.ts';
+import { NumberMap } from '../model/number-map.ts';
 import { conflictPauseMs } from './conflicts.ts';
 import { type BatchRules, Gathering } from './gathering.ts';
 import type { Answer, Settled } from './outbox.ts';
@@ -132,7 +133,7 @@ class ClientConsumer implements Consumer {
   #isPumpDue = false;
   readonly #buffer: Delivery[] = [];
   /** Messages that are held, by token: waiting, running, or settled without an answer yet. */
-  readonly #held = new Map<number, HeldMessage>();
+  readonly #held = new NumberMap<HeldMessage>();
   #running = 0;
   #unsettled = 0;
   #window: number;
@@ -227,7 +228,7 @@ class ClientConsumer implements Consumer {
   }
 
   leases(): LeaseKey[] {
-    return [...this.#held.values()].map(({ delivery: { seq, token } }) => ({ seq, token }));
+    return this.#held.values().map(({ delivery: { seq, token } }) => ({ seq, token }));
   }
 
   loseAll(): void {

@@ -5,6 +5,7 @@
 import { BLOCK_BYTES, BlockWriter, idSecond, type ItemOptions } from '../model/block.ts';
 import type { Command, LeaseKey, Reply, Request, Settle } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
+import { NumberMap } from '../model/number-map.ts';
 import { effectsBytes } from '../wire/kv.ts';
 import { encodeRequests, roughBytes } from '../wire/requests.ts';
 
@@ -95,7 +96,7 @@ export class Outbox {
   #openProduces = new Map<number, ProduceGroup>();
   #openSettles: SettleGroup | undefined;
   #started: Running[] = [];
-  readonly #pending = new Map<number, Pending>();
+  readonly #pending = new NumberMap<Pending>();
   #pendingBytes = 0;
   #nextRequest = 1;
   #answeredUpTo = 0;
@@ -142,8 +143,7 @@ export class Outbox {
 
   /** Any other command; it comes after everything that was asked for before. */
   command(command: Command, answer: Answer<Reply>): void {
-    this.#openProduces.clear();
-    this.#openSettles = undefined;
+    this.#closeGroups();
     this.#outgoing.push({ kind: 'command', command, answer });
   }
 
@@ -161,8 +161,7 @@ export class Outbox {
   next(): Uint8Array<ArrayBuffer> | undefined {
     const requests: Request[] = this.#takeStarted();
     this.#gathered = 0;
-    this.#openProduces.clear();
-    this.#openSettles = undefined;
+    this.#closeGroups();
     let taken = 0;
     let bytes = 0;
     for (const outgoing of this.#outgoing) {
@@ -188,7 +187,12 @@ export class Outbox {
 
   /** What was sent and not answered, for a new link of the same session. */
   again(): Generator<Uint8Array<ArrayBuffer>> {
-    return this.#frames([...this.#pending.values()].map(({ request }) => request));
+    return this.#frames(this.#unanswered().map(({ request }) => request));
+  }
+
+  /** What was sent and not answered, in the order in which it was. */
+  #unanswered(): Pending[] {
+    return this.#pending.values().sort((a, b) => a.request.request - b.request.request);
   }
 
   *#frames(all: readonly Request[]): Generator<Uint8Array<ArrayBuffer>> {
@@ -217,7 +221,7 @@ export class Outbox {
 
   /** The session is another one: what was sent has an unknown outcome, and numbers start again. */
   restart(error: HoldfastError): void {
-    const pending = [...this.#pending.values()];
+    const pending = this.#unanswered();
     this.#pending.clear();
     this.#pendingBytes = 0;
     this.#started = [];
@@ -229,8 +233,7 @@ export class Outbox {
   /** Rejects everything. */
   fail(error: HoldfastError): void {
     this.restart(error);
-    this.#openProduces.clear();
-    this.#openSettles = undefined;
+    this.#closeGroups();
     for (const outgoing of this.#outgoing.splice(0)) {
       if (outgoing.kind === 'note') continue;
       if (outgoing.kind === 'command') outgoing.answer.reject(error);
@@ -246,6 +249,13 @@ export class Outbox {
     this.#started = [];
     if (leases.length === 0) return [];
     return [{ request: 0, command: { kind: 'started', leases } }];
+  }
+
+  /** What comes next is not added to the commands before. */
+  #closeGroups(): void {
+    // A new one, as a cleared map is linked to those that it was before, with all that was in them.
+    if (this.#openProduces.size > 0) this.#openProduces = new Map();
+    this.#openSettles = undefined;
   }
 
   /** Whether so much is unanswered that nothing should follow it now. */

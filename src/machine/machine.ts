@@ -39,7 +39,7 @@ import { applyProduce, wantRoomAgain } from './produce.ts';
 import { type Refused, refusalOf, refusalOn, refusalToProduce } from './rights.ts';
 import { applyManageSchedule, applyUpsertSchedule, planManageSchedule } from './schedules.ts';
 import { applySearch, planSearch } from './search.ts';
-import { confirmAnswers, keepAnswer, MAX_CONSUMERS, MAX_REFS, MAX_UNCONFIRMED_ANSWERS } from './session.ts';
+import { answerTo, confirmAnswers, keepAnswer, MAX_CONSUMERS, MAX_REFS, MAX_UNCONFIRMED_ANSWERS } from './session.ts';
 import { applyAnnotate, applyExtend, applyHolding, applySettle, applyStarted, heldMessage } from './settle.ts';
 import { applyManage, applyUpdate, planSingle } from './single.ts';
 import { isKnownRef } from './targets.ts';
@@ -581,13 +581,13 @@ function checkTurn({ applied, answers }: Session, request: number): void {
   if (request > applied + 1) {
     throw new HoldfastError('PROTOCOL', `Cannot apply request ${request}: request ${applied + 1} comes first`);
   }
-  if (answers.size >= MAX_UNCONFIRMED_ANSWERS) {
+  if (answers.length >= MAX_UNCONFIRMED_ANSWERS) {
     throw new HoldfastError('PROTOCOL', `Cannot hold more than ${MAX_UNCONFIRMED_ANSWERS} unconfirmed answers`);
   }
 }
 
 function firstAnswer(session: Session, request: number): Reply {
-  const answer = session.answers.get(request);
+  const answer = answerTo(session, request);
   if (answer !== undefined) return answer;
   return { kind: 'refused', code: 'UNKNOWN_OUTCOME', message: `The answer to request ${request} is no longer kept` };
 }

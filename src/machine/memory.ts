@@ -10,6 +10,8 @@ import type { ChannelSettings, GroupRules, Policy } from '../model/policy.ts';
 import type { Grant, RightSet } from '../model/scopes.ts';
 import type { EndedState, LiveState } from '../model/states.ts';
 import type { UsageCounts } from '../model/usage.ts';
+import type { NumberMap } from '../model/number-map.ts';
+import type { Fifo } from './fifo.ts';
 import type { OrderedIndex } from './ordered-index.ts';
 
 export interface Message {
@@ -268,6 +270,12 @@ export interface EndedMessage {
   readonly endedAt: number;
 }
 
+/** What was answered to a request. */
+export interface Answer {
+  readonly request: number;
+  readonly reply: Reply;
+}
+
 export interface Session {
   /** 128 secret bits as 32 hexadecimal digits. */
   readonly id: string;
@@ -288,7 +296,8 @@ export interface Session {
   readonly consumers: Map<number, Consumer>;
   /** Where what it does with KV is counted. */
   usage: Usage | undefined;
-  readonly held: Map<number, Message>;
+  /** By sequence number. */
+  readonly held: NumberMap<Message>;
   /** The channel whose suspect waits to be delivered to it: it gets nothing new until it is clear for that. */
   reserved: Channel | undefined;
   /** The suspect's lease that it has alone, and until when, in machine time, it gets nothing beside it. */
@@ -297,8 +306,8 @@ export interface Session {
   restsUntil: number;
   /** The highest request that was applied. */
   applied: number;
-  /** Answers that the client may not have got yet, by request. */
-  readonly answers: Map<number, Reply>;
+  /** Answers that the client may not have got yet, the oldest first. */
+  readonly answers: Fifo<Answer>;
   /** Their bytes, roughly. */
   answerBytes: number;
   /** The client has the answers up to this request. */

@@ -60,8 +60,8 @@ export function encodeSession(session: Session): Uint8Array {
   record.text(session.host);
   record.text(session.accessToken);
   record.varint(session.applied);
-  record.varint(session.answers.size);
-  for (const [request, reply] of session.answers) {
+  record.varint(session.answers.length);
+  for (const { request, reply } of session.answers) {
     record.varint(request);
     writeReply(record, reply, COUNTS);
   }

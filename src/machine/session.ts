@@ -1,7 +1,9 @@
 /** A session: how it is made, and when one of its consumers can take more. */
 import type { Reply } from '../model/command.ts';
 import { NOTHING } from '../model/scopes.ts';
-import type { Consumer, Session } from './memory.ts';
+import { NumberMap } from '../model/number-map.ts';
+import { Fifo } from './fifo.ts';
+import type { Answer, Consumer, Lease, Message, Session } from './memory.ts';
 
 /** How many answers a session may leave unconfirmed; a client that asks for more breaks the protocol. */
 export const MAX_UNCONFIRMED_ANSWERS = 4_096;
@@ -28,12 +30,12 @@ export function createSession(number: number, id: string, host: string, accessTo
     refusedRefs: new Map(),
     consumers: new Map(),
     usage: undefined,
-    held: new Map(),
+    held: new NumberMap(),
     reserved: undefined,
     lone: undefined,
     restsUntil: 0,
     applied: 0,
-    answers: new Map(),
+    answers: new Fifo(),
     answerBytes: 0,
     answeredUpTo: 0,
     expiresAt: 0,
@@ -48,13 +50,24 @@ export function createSession(number: number, id: string, host: string, accessTo
 /** Keeps the answer to a request until the client confirms it, as long as there is room for it. */
 export function keepAnswer(session: Session, request: number, reply: Reply): void {
   session.applied = request;
-  session.answers.set(request, reply);
+  session.answers.push({ request, reply });
   session.answerBytes += answerBytes(reply);
-  for (const [oldest, answer] of session.answers) {
-    if (session.answerBytes <= MAX_ANSWER_BYTES || oldest === request) break;
-    session.answers.delete(oldest);
-    session.answerBytes -= answerBytes(answer);
-  }
+  while (session.answerBytes > MAX_ANSWER_BYTES && session.answers.length > 1) forgetOldest(session);
+}
+
+/** What was answered to a request; `undefined` when that is not kept any more. */
+export function answerTo({ answers }: Session, request: number): Reply | undefined {
+  const answer = answers.at(answers.firstWhere((each) => each.request >= request));
+  return answer?.request === request ? answer.reply : undefined;
+}
+
+/** What a session holds, in the reverse of the order in which it was claimed. */
+export function lastClaimedFirst({ held }: Session): Message[] {
+  return held.values().sort((a, b) => tokenOf(b) - tokenOf(a));
+}
+
+function tokenOf({ lease }: Message): number {
+  return (lease as Lease).token;
 }
 
 /**
@@ -62,13 +75,21 @@ export function keepAnswer(session: Session, request: number, reply: Reply): voi
  * not in the session's record, and a broker that was rebuilt from it hears of them here.
  */
 export function confirmAnswers(session: Session, upTo: number): void {
-  for (const [request, answer] of session.answers) {
-    if (request > upTo) break;
-    session.answers.delete(request);
-    session.answerBytes -= answerBytes(answer);
+  for (
+    let oldest = session.answers.at(0);
+    oldest !== undefined && oldest.request <= upTo;
+    oldest = session.answers.at(0)
+  ) {
+    forgetOldest(session);
   }
   session.applied = Math.max(session.applied, upTo);
   session.answeredUpTo = Math.max(session.answeredUpTo, upTo);
+}
+
+function forgetOldest(session: Session): void {
+  const { reply } = session.answers.at(0) as Answer;
+  session.answers.removeFirst(1);
+  session.answerBytes -= answerBytes(reply);
 }
 
 /** Roughly what an answer takes in the session's record. */

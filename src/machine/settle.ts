@@ -27,6 +27,7 @@ import { cutLine, encodeNotes, type Notes, notesKey } from './notes.ts';
 import { touchPage } from './pages.ts';
 import { type Refused, refusalOnKv } from './rights.ts';
 import { tellCancelling } from './single.ts';
+import { lastClaimedFirst } from './session.ts';
 import { journal, type MachineState, put } from './state.ts';
 import { refusalToSend, send } from './targets.ts';
 import { countKvWrites, countWrites, usageOf } from './usage.ts';
@@ -124,7 +125,7 @@ export function applyHolding(state: MachineState, session: Session, command: Hol
     takeBackDeath(state, session, key);
     state.changes.notices.push({ session, notice: { kind: 'revoked', ...key, reason: 'leaseLost' } });
   }
-  for (const message of [...session.held.values()].reverse()) {
+  for (const message of lastClaimedFirst(session)) {
     const { lease } = message;
     if (lease !== undefined && !known.has(lease.token)) loseLease(state, message, false);
   }

@@ -344,20 +344,23 @@ function createChanges(): Changes {
   };
 }
 
-/** Starts the next batch: what was handed out with the last one is not touched again. */
+/**
+ * Starts the next batch: what was handed out with the last one is not touched again. Sets and maps are new ones, as a cleared one
+ * is linked to those that it was before, and keeps from the garbage collector what was in them.
+ */
 export function resetChanges(changes: Changes): void {
   changes.dirty = false;
   changes.writes = [];
   changes.packs = [];
   changes.bytes = 0;
-  changes.pages.clear();
-  changes.ended.clear();
-  changes.channels.clear();
-  changes.channelHeads.clear();
-  changes.groups.clear();
-  changes.sessions.clear();
-  changes.kv.clear();
-  changes.slots.clear();
+  changes.pages = new Set();
+  changes.ended = new Map();
+  changes.channels = new Set();
+  changes.channelHeads = new Set();
+  changes.groups = new Set();
+  changes.sessions = new Set();
+  changes.kv = new Map();
+  changes.slots = new Set();
   changes.freedSlotRecords = [];
   changes.journal.clear();
   changes.journalEntries = 0;

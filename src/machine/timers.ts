@@ -12,6 +12,7 @@ import { drop, end, forget, lookAgain, move, oldestUnawaited, retentionOf, sched
 import { attemptNumber, remember } from './message.ts';
 import { nextTicks } from './schedule-times.ts';
 import { countDeath, failAttempt, keepSuspicion, loseLease } from './settle.ts';
+import { lastClaimedFirst } from './session.ts';
 import { journalChannel, type MachineState } from './state.ts';
 
 /** How many messages one tick may concern, so that a crowd of them never holds up the others for long. */
@@ -91,7 +92,7 @@ export function awaitSessions(state: MachineState, until: number): void {
 
 /** Ends a session whose client has said goodbye, or may not stay: what it holds goes back uncharged. */
 export function closeSession(state: MachineState, session: Session, note: string = 'The client closed'): void {
-  for (const message of [...session.held.values()].reverse()) {
+  for (const message of lastClaimedFirst(session)) {
     remember(message, { at: state.now, what: 'released', attempt: attemptNumber(message), note });
     keepSuspicion(message);
     move(state, message, 'released', {});
@@ -118,7 +119,7 @@ export function loseLeases(state: MachineState, session: Session): void {
   const { lone, restored } = session;
   const isOnly = session.held.size === 1;
   // The last one claimed goes back first, so that each stands before what was claimed after it.
-  for (const message of [...session.held.values()].reverse()) {
+  for (const message of lastClaimedFirst(session)) {
     const { lease } = message;
     const isAlone = lease?.alone === true && (isOnly || lease === lone?.lease);
     const isCause = isAlone || (lease?.started === true && !restored);

@@ -321,7 +321,7 @@ export class CommitReader {
         break;
       case KIND.session: {
         const { number, id, host, answers } = readSession(layout.numberAt(key, 0), value);
-        const kept = [...answers].map(([request, reply]) => [request, canonicalReply(reply)] as const);
+        const kept = [...answers].map(({ request, reply }) => [request, canonicalReply(reply)] as const);
         content.sessions.push({ number, id, host, answers: kept });
         break;
       }

@@ -1,5 +1,4 @@
 /** BullMQ's classes on a folder, beside BullMQ on Redis. */
-import { Queue, Worker } from '#holdfast/doors/bullmq/index.js';
 import { onRedis } from '../bull/redis.ts';
 import { type Maker, runWork } from '../bull/workloads.ts';
 import type { Case, Group, Measurement } from '../case.ts';
@@ -22,6 +21,8 @@ export const bullmq: Group = {
 };
 
 async function measure(work: string, folder: string): Promise<Measurement> {
+  // Each measured process loads all groups, and BullMQ's modules would weigh on what the others measure.
+  const { Queue, Worker } = await import('#holdfast/doors/bullmq/index.js');
   const connection = `file:${folder}/holdfast`;
   const defaultJobOptions = { removeOnComplete: false };
   const maker: Maker = {
