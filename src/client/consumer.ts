@@ -131,7 +131,7 @@ class ClientConsumer implements Consumer {
   readonly #batches: RunBatch | undefined;
   readonly #gathering: Gathering | undefined;
   #isPumpDue = false;
-  readonly #buffer: Delivery[] = [];
+  readonly #buffer: HeldMessage[] = [];
   /** Messages that are held, by token: waiting, running, or settled without an answer yet. */
   readonly #held = new NumberMap<HeldMessage>();
   #running = 0;
@@ -187,7 +187,7 @@ class ClientConsumer implements Consumer {
     this.#ask();
     const waiting = new Set(this.#buffer);
     for (const work of this.#held.values()) {
-      if (!waiting.has(work.delivery)) this.#client.started(work, false);
+      if (!waiting.has(work)) this.#client.started(work, false);
     }
   }
 
@@ -195,7 +195,7 @@ class ClientConsumer implements Consumer {
     if (this.#phase === 'stopped' || this.#held.has(delivery.token)) return;
     const work = new HeldMessage(this, delivery);
     this.#held.set(delivery.token, work);
-    this.#buffer.push(delivery);
+    this.#buffer.push(work);
     // It was on its way when the consumer was paused: somebody else may have it.
     if (this.#isPaused) return this.#giveBack();
     if (this.#phase !== 'open') return;
@@ -208,10 +208,10 @@ class ClientConsumer implements Consumer {
     const work = this.#held.get(token);
     // One that is being settled hears from the answer whether its lease was held.
     if (work === undefined || (reason === 'leaseLost' && work.settling)) return;
-    const waiting = this.#buffer.indexOf(work.delivery);
+    const waiting = this.#buffer.indexOf(work);
     if (waiting >= 0) {
       this.#buffer.splice(waiting, 1);
-      this.#held.delete(token);
+      this.#letGo(work);
     }
     work.stop(reason);
   }
@@ -220,7 +220,7 @@ class ClientConsumer implements Consumer {
     const work = this.#held.get(token);
     if (work === undefined || work.settling) return;
     work.cancel(cancellation);
-    const waiting = this.#buffer.indexOf(work.delivery);
+    const waiting = this.#buffer.indexOf(work);
     if (waiting < 0) return;
     // No handler has begun, and none will: given back, the message is cancelled.
     this.#buffer.splice(waiting, 1);
@@ -233,7 +233,10 @@ class ClientConsumer implements Consumer {
 
   loseAll(): void {
     this.#buffer.length = 0;
-    for (const work of this.#held.values()) work.stop('leaseLost');
+    for (const work of this.#held.values()) {
+      work.isHeld = false;
+      work.stop('leaseLost');
+    }
     this.#held.clear();
   }
 
@@ -302,7 +305,7 @@ class ClientConsumer implements Consumer {
 
   /** Gives back what waits for a handler. */
   #giveBack(): void {
-    for (const { token } of this.#buffer.splice(0)) this.#release(this.#held.get(token) as HeldMessage);
+    for (const work of this.#buffer.splice(0)) this.#release(work);
   }
 
   #quiet(): Promise<void> {
@@ -325,9 +328,9 @@ class ClientConsumer implements Consumer {
     const runOne = this.#runOne;
     if (runOne === undefined) return this.#pumpBatches();
     while (this.#running < this.#options.concurrency && this.#phase === 'open' && !this.#isPaused) {
-      const delivery = this.#buffer.shift();
-      if (delivery === undefined) return;
-      this.#run(this.#held.get(delivery.token) as HeldMessage, runOne);
+      const work = this.#buffer.shift();
+      if (work === undefined) return;
+      this.#run(work, runOne);
     }
   }
 
@@ -343,10 +346,9 @@ class ClientConsumer implements Consumer {
 
   #pumpBatches(): void {
     while (this.#running < this.#options.concurrency && this.#phase === 'open') {
-      const first = this.#held.get(this.#buffer[0]?.token ?? 0);
-      const count = this.#gathering?.enough(this.#buffer.length, first?.cameAt ?? 0) ?? 0;
+      const count = this.#gathering?.enough(this.#buffer.length, this.#buffer[0]?.cameAt ?? 0) ?? 0;
       if (count === 0) return;
-      this.#runBatch(this.#buffer.splice(0, count).map(({ token }) => this.#held.get(token) as HeldMessage));
+      this.#runBatch(this.#buffer.splice(0, count));
     }
   }
 
@@ -367,7 +369,7 @@ class ClientConsumer implements Consumer {
     const held: HeldMessage[] = [];
     works.forEach((work, i) => {
       // A consumer that was closed meanwhile has given the message back already.
-      if (this.#held.get(work.delivery.token) !== work || work.settling) return;
+      if (!work.isHeld || work.settling) return;
       if (work.stopped !== undefined) this.#giveUp(work);
       else if (together === undefined) this.#settle(work, settlements[i] as Settlement);
       else held.push(work);
@@ -418,7 +420,7 @@ class ClientConsumer implements Consumer {
 
   /** Whether a message is still there for its handler. */
   #mayRun(work: HeldMessage): boolean {
-    return this.#held.get(work.delivery.token) === work && !work.settling && work.stopped === undefined;
+    return work.isHeld && !work.settling && work.stopped === undefined;
   }
 
   #run(work: HeldMessage, run: RunOne = this.#runOne as RunOne): void {
@@ -438,14 +440,13 @@ class ClientConsumer implements Consumer {
   }
 
   #ended(work: HeldMessage, settlement: Settlement, startedAt: number): void {
-    const { delivery } = work;
     // A consumer that was closed meanwhile has given the message back already.
-    if (this.#held.get(delivery.token) === work && !work.settling) {
+    if (work.isHeld && !work.settling) {
       if (work.stopped === undefined) {
         this.#settle(work, settlement);
       } else {
-        this.#held.delete(delivery.token);
-        this.#options.onLeaseLost(delivery);
+        this.#letGo(work);
+        this.#options.onLeaseLost(work.delivery);
       }
     }
     this.#handlerEnded(startedAt);
@@ -475,13 +476,13 @@ class ClientConsumer implements Consumer {
   #endSettling(work: HeldMessage, settled: Settled): boolean {
     const { delivery } = work;
     this.#unsettled -= 1;
-    if (settled === 'conflict' && work.stopped === undefined && this.#held.get(delivery.token) === work) {
+    if (settled === 'conflict' && work.stopped === undefined && work.isHeld) {
       work.settling = false;
       if (!this.#isClosed && work.cancelling === undefined) return true;
       this.#release(work);
       return false;
     }
-    this.#held.delete(delivery.token);
+    this.#letGo(work);
     this.#quietNow();
     if (settled !== 'done') this.#options.onLeaseLost(delivery);
     return false;
@@ -503,9 +504,19 @@ class ClientConsumer implements Consumer {
   }
 
   /** A handler that was not to run again, since its message is somebody else's. */
-  #giveUp({ delivery, settling }: HeldMessage): void {
-    if (!settling && this.#held.delete(delivery.token)) this.#options.onLeaseLost(delivery);
+  #giveUp(work: HeldMessage): void {
+    if (!work.settling && work.isHeld) {
+      this.#letGo(work);
+      this.#options.onLeaseLost(work.delivery);
+    }
     this.#quietNow();
+  }
+
+  /** It is not among those that are held any more. */
+  #letGo(work: HeldMessage): void {
+    if (!work.isHeld) return;
+    work.isHeld = false;
+    this.#held.delete(work.delivery.token);
   }
 
   #release(work: HeldMessage): void {
@@ -530,6 +541,8 @@ class ClientConsumer implements Consumer {
 class HeldMessage implements Work, Answer<Settled> {
   readonly delivery: Delivery;
   readonly #consumer: ClientConsumer;
+  /** Its lease is, as far as is known here, still its own. */
+  isHeld = true;
   /** Its outcome is on the way to the broker. */
   settling = false;
   conflicts = 0;

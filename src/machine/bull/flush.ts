@@ -1,7 +1,7 @@
 /** Turns what has changed of BullMQ's queues into writes. */
 import type { Value, Write } from '../../model/records.ts';
 import type { MachineState } from '../state.ts';
-import type { BullQueue } from './memory.ts';
+import { type BullQueue, createBullChanges } from './memory.ts';
 import {
   encodeBody,
   encodeEvents,
@@ -21,6 +21,8 @@ const EVENT_RECORDS = 512;
 
 export function flushBull(state: MachineState, writes: Write[]): void {
   const { jobs, heads, events, cells } = state.bull.changes;
+  if (jobs.size + heads.size + events.size + cells.size === 0) return;
+  state.bull.changes = createBullChanges();
   for (const [job, change] of jobs) {
     const write = (part: number, value: Value | undefined): void => {
       const key = jobKey(state, job, part);
@@ -32,19 +34,15 @@ export function flushBull(state: MachineState, writes: Write[]): void {
     if (change.logs) write(PART.logs, encodeLogs(job));
     write(PART.state, encodeState(job));
   }
-  jobs.clear();
   for (const queue of events) {
     flushEvents(state, queue, writes);
     heads.add(queue);
   }
-  events.clear();
   for (const write of cells.values()) writes.push(write);
-  cells.clear();
   for (const queue of heads) {
     queue.isStored = true;
     writes.push({ kind: 'put', key: queuePartKey(state, queue, PART.head), value: encodeHead(queue) });
   }
-  heads.clear();
 }
 
 function flushEvents(state: MachineState, queue: BullQueue, writes: Write[]): void {

@@ -168,7 +168,8 @@ export interface Bull {
   readonly numbers: Map<number, BullQueue>;
   readonly parts: Map<Session, BullPart>;
   nextQueue: number;
-  readonly changes: BullChanges;
+  /** Since the last commit. */
+  changes: BullChanges;
 }
 
 export function createBull(): Bull {
@@ -177,8 +178,12 @@ export function createBull(): Bull {
     numbers: new Map(),
     parts: new Map(),
     nextQueue: 1,
-    changes: { jobs: new Map(), heads: new Set(), events: new Set(), cells: new Map() },
+    changes: createBullChanges(),
   };
+}
+
+export function createBullChanges(): BullChanges {
+  return { jobs: new Map(), heads: new Set(), events: new Set(), cells: new Map() };
 }
 
 export function createBullQueue(number: number, qualified: string): BullQueue {
