@@ -274,6 +274,8 @@ export interface EndedMessage {
 export interface Answer {
   readonly request: number;
   readonly reply: Reply;
+  /** About how many bytes it takes in the session's record. */
+  readonly bytes: number;
 }
 
 export interface Session {

@@ -50,8 +50,9 @@ export function createSession(number: number, id: string, host: string, accessTo
 /** Keeps the answer to a request until the client confirms it, as long as there is room for it. */
 export function keepAnswer(session: Session, request: number, reply: Reply): void {
   session.applied = request;
-  session.answers.push({ request, reply });
-  session.answerBytes += answerBytes(reply);
+  const bytes = answerBytes(reply);
+  session.answers.push({ request, reply, bytes });
+  session.answerBytes += bytes;
   while (session.answerBytes > MAX_ANSWER_BYTES && session.answers.length > 1) forgetOldest(session);
 }
 
@@ -87,9 +88,8 @@ export function confirmAnswers(session: Session, upTo: number): void {
 }
 
 function forgetOldest(session: Session): void {
-  const { reply } = session.answers.at(0) as Answer;
+  session.answerBytes -= (session.answers.at(0) as Answer).bytes;
   session.answers.removeFirst(1);
-  session.answerBytes -= answerBytes(reply);
 }
 
 /** Roughly what an answer takes in the session's record. */

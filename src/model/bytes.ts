@@ -132,9 +132,24 @@ export class ByteWriter {
     if (most >= 0x80) return this.bytes(encoder.encode(text));
     // Up to 127 bytes the length takes one byte, so the text can be written in place.
     this.#reserve(most + 1);
+    if (this.#asciiText(text)) return;
     const { written } = encoder.encodeInto(text, this.#bytes.subarray(this.#length + 1));
     this.#bytes[this.#length] = written;
     this.#length += written + 1;
+  }
+
+  /** Writes a short text in place, unless it has characters beyond ASCII: for so little, the encoder takes longer to call. */
+  #asciiText(text: string): boolean {
+    const bytes = this.#bytes;
+    const start = this.#length + 1;
+    for (let i = 0; i < text.length; i++) {
+      const code = text.charCodeAt(i);
+      if (code >= 0x80) return false;
+      bytes[start + i] = code;
+    }
+    bytes[this.#length] = text.length;
+    this.#length = start + text.length;
+    return true;
   }
 
   /** A copy of what was written, in memory from {@link allocate}. */

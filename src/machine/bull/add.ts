@@ -5,7 +5,7 @@ import type { MachineState } from '../state.ts';
 import { childrenOf, setChild, wakeIfDone } from './children.ts';
 import { deduplicate, suppress } from './dedupe.ts';
 import { tell } from './events.ts';
-import type { BullJob, BullQueue } from './memory.ts';
+import { type BullJob, type BullQueue, createBullJob } from './memory.ts';
 import { putBehind, putByPriority, putDelayed, putInWait } from './places.ts';
 import { bullQueue, jobByKey, keyOf, touch, touchBody, touchHead } from './queues.ts';
 
@@ -70,41 +70,15 @@ export function addFollower(state: MachineState, queue: BullQueue, add: BullAdd,
 
 /** Makes the job, with its event; it is in no state yet. */
 function storeJob(state: MachineState, queue: BullQueue, add: BullAdd, id: string): BullJob {
-  const job: BullJob = {
-    seq: queue.nextSeq++,
-    id,
-    queue,
-    name: add.name,
-    opts: add.opts,
-    timestamp: add.timestamp,
-    data: add.data,
-    delay: add.delay ?? 0,
-    priority: add.priority ?? 0,
-    state: undefined,
-    score: 0,
-    order: 0,
-    attemptsMade: 0,
-    attemptsStarted: 0,
-    stalledCounter: 0,
-    processedOn: undefined,
-    finishedOn: undefined,
-    progress: undefined,
-    returnvalue: undefined,
-    failedReason: undefined,
-    stacktrace: undefined,
-    deferredFailure: undefined,
-    processedBy: undefined,
-    parentKey: add.parentKey,
-    parent: add.parent,
-    schedulerId: add.schedulerId,
-    deduplicationId: add.dedupe?.id,
-    lock: undefined,
-    logs: undefined,
-    children: undefined,
-  };
-  queue.jobs.set(id, job);
+  const { name, opts, timestamp, data, schedulerId } = add;
+  const body = { id, name, opts, timestamp, data, schedulerId, deduplicationId: add.dedupe?.id };
+  const job = createBullJob(queue, queue.nextSeq++, body);
+  job.delay = add.delay ?? 0;
+  job.priority = add.priority ?? 0;
+  job.parentKey = add.parentKey;
+  job.parent = add.parent;
   touchBody(state, job);
-  tell(state, queue, 'event', 'added', 'jobId', id, 'name', add.name);
+  tell(state, queue, 'event', 'added', 'jobId', id, 'name', name);
   return job;
 }
 

@@ -32,7 +32,9 @@ export function flushBull(state: MachineState, writes: Write[]): void {
     if (change.outcome) write(PART.outcome, hasOutcome(job) ? encodeOutcome(job) : undefined);
     if (change.result) write(PART.result, job.returnvalue === undefined ? undefined : encodeResult(job));
     if (change.logs) write(PART.logs, encodeLogs(job));
+    if (change.body && !job.hasStateRecord) continue;
     write(PART.state, encodeState(job));
+    job.hasStateRecord = true;
   }
   for (const queue of events) {
     flushEvents(state, queue, writes);

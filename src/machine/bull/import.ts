@@ -3,7 +3,7 @@ import { BULL_CHILDREN, type BullImport, type BullImported, type BullSchedulerVi
 import type { MachineState } from '../state.ts';
 import { setChild } from './children.ts';
 import { setKey } from './dedupe-keys.ts';
-import type { BullJob, BullQueue } from './memory.ts';
+import { type BullJob, type BullQueue, createBullJob } from './memory.ts';
 import { putBehind, putByPriority, putDelayed, putInWait } from './places.ts';
 import { cutLogs, setCell, touchBody, touchHead, touchLogs, touchOutcome } from './queues.ts';
 import { encodeScheduler, namedKey, PART } from './records.ts';
@@ -35,39 +35,25 @@ export function importJobs(
 
 function importJob(state: MachineState, queue: BullQueue, one: BullImport): void {
   const { id, at, children, dedupe, logs } = one;
-  const job: BullJob = {
-    seq: queue.nextSeq++,
-    id,
-    queue,
-    name: one.name,
-    opts: one.opts,
-    timestamp: one.timestamp,
-    data: one.data,
-    delay: one.delay,
-    priority: one.priority,
-    state: undefined,
-    score: 0,
-    order: 0,
-    attemptsMade: one.attemptsMade,
-    attemptsStarted: one.attemptsStarted,
-    stalledCounter: one.stalledCounter,
-    processedOn: one.processedOn,
-    finishedOn: one.finishedOn,
-    progress: one.progress,
-    returnvalue: one.returnvalue,
-    failedReason: one.failedReason,
-    stacktrace: one.stacktrace,
-    deferredFailure: one.deferredFailure,
-    processedBy: one.processedBy,
-    parentKey: one.parentKey,
-    parent: one.parent,
-    schedulerId: one.schedulerId,
-    deduplicationId: dedupe?.id,
-    lock: undefined,
-    logs: logs === undefined ? undefined : cutLogs(logs, 0),
-    children: undefined,
-  };
-  queue.jobs.set(id, job);
+  const { name, opts, timestamp, data, schedulerId } = one;
+  const body = { id, name, opts, timestamp, data, schedulerId, deduplicationId: dedupe?.id };
+  const job = createBullJob(queue, queue.nextSeq++, body);
+  job.delay = one.delay;
+  job.priority = one.priority;
+  job.attemptsMade = one.attemptsMade;
+  job.attemptsStarted = one.attemptsStarted;
+  job.processedOn = one.processedOn;
+  job.finishedOn = one.finishedOn;
+  job.progress = one.progress;
+  job.returnvalue = one.returnvalue;
+  job.failedReason = one.failedReason;
+  job.stacktrace = one.stacktrace;
+  job.deferredFailure = one.deferredFailure;
+  job.processedBy = one.processedBy;
+  job.stalledCounter = one.stalledCounter;
+  job.parentKey = one.parentKey;
+  job.parent = one.parent;
+  job.logs = logs === undefined ? undefined : cutLogs(logs, 0);
   touchBody(state, job);
   touchOutcome(state, job);
   if (logs !== undefined) touchLogs(state, job);

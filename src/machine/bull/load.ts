@@ -3,7 +3,7 @@ import { HoldfastError } from '../../model/errors.ts';
 import type { Key, Value } from '../../model/records.ts';
 import type { Session } from '../memory.ts';
 import type { MachineState } from '../state.ts';
-import { createBullQueue, type BullJob, type BullQueue } from './memory.ts';
+import { createBullJob, createBullQueue, type BullJob, type BullQueue } from './memory.ts';
 import { partOf } from './queues.ts';
 import {
   nameIn,
@@ -20,6 +20,7 @@ import {
   readResult,
   readScheduler,
   readState,
+  type StoredState,
 } from './records.ts';
 import { callAnew } from './waiting.ts';
 
@@ -41,7 +42,7 @@ export function loadBull(state: MachineState, sessions: ReadonlyMap<number, Sess
   const queue = known(bull.numbers.get(number));
   switch (part) {
     case PART.body:
-      return loadBody(queue, layout.numberAt(key, 2), value);
+      return loadBody(state, sessions, queue, layout.numberAt(key, 2), value);
     case PART.state:
       return loadState(state, sessions, jobOf(queue, layout.numberAt(key, 2)), value);
     case PART.outcome:
@@ -89,41 +90,36 @@ export function finishBull(state: MachineState): void {
   }
 }
 
-function loadBody(queue: BullQueue, seq: number, value: Value): void {
-  const job: BullJob = {
-    ...readBody(value),
-    seq,
-    queue,
-    delay: 0,
-    priority: 0,
-    state: undefined,
-    score: 0,
-    order: 0,
-    attemptsMade: 0,
-    attemptsStarted: 0,
-    stalledCounter: 0,
-    processedOn: undefined,
-    finishedOn: undefined,
-    progress: undefined,
-    returnvalue: undefined,
-    failedReason: undefined,
-    stacktrace: undefined,
-    deferredFailure: undefined,
-    processedBy: undefined,
-    parentKey: undefined,
-    parent: undefined,
-    lock: undefined,
-    logs: undefined,
-    children: undefined,
-  };
-  queue.jobs.set(job.id, job);
+function loadBody(
+  state: MachineState,
+  sessions: ReadonlyMap<number, Session>,
+  queue: BullQueue,
+  seq: number,
+  value: Value,
+): void {
+  const { body, stateAt } = readBody(value);
+  const job = createBullJob(queue, seq, body);
   queue.nextSeq = Math.max(queue.nextSeq, seq + 1);
   queue.loading.set(seq, job);
+  takeState(state, sessions, job, readState(job, value, stateAt));
 }
 
 function loadState(state: MachineState, sessions: ReadonlyMap<number, Session>, job: BullJob, value: Value): void {
+  // That in the record of its body is an older one.
+  if (job.state !== undefined) job.queue.states[job.state].remove(job);
+  if (job.lock?.session !== undefined) partOf(state, job.lock.session).held.delete(job);
+  job.lock = undefined;
+  job.hasStateRecord = true;
+  takeState(state, sessions, job, readState(job, value));
+}
+
+function takeState(
+  state: MachineState,
+  sessions: ReadonlyMap<number, Session>,
+  job: BullJob,
+  { lock, session: number }: StoredState,
+): void {
   const { queue } = job;
-  const { lock, session: number } = readState(job, value);
   if (job.state !== undefined) queue.states[job.state].add(job);
   queue.back = Math.max(queue.back, job.order + 1);
   queue.front = Math.min(queue.front, job.order - 1);

@@ -4,15 +4,23 @@ import type { Write } from '../../model/records.ts';
 import type { Session } from '../memory.ts';
 import { OrderedIndex } from '../ordered-index.ts';
 
-export interface BullJob {
-  /** Its number within the queue, by which its records are found. */
-  readonly seq: number;
+/** What a job is made of. */
+export interface BullJobBody {
   readonly id: string;
-  readonly queue: BullQueue;
   readonly name: string;
   readonly opts: string;
   readonly timestamp: number;
+  readonly schedulerId: string | undefined;
+  readonly deduplicationId: string | undefined;
   data: string;
+}
+
+export interface BullJob extends BullJobBody {
+  /** Its number within the queue, by which its records are found. */
+  readonly seq: number;
+  readonly queue: BullQueue;
+  /** Whether its state has a record of its own; until it has moved, it stands in that of its body. */
+  hasStateRecord: boolean;
   delay: number;
   priority: number;
   /** `undefined` only within a command. */
@@ -33,8 +41,6 @@ export interface BullJob {
   processedBy: string | undefined;
   parentKey: string | undefined;
   parent: string | undefined;
-  readonly schedulerId: string | undefined;
-  readonly deduplicationId: string | undefined;
   lock: BullLock | undefined;
   logs: string[] | undefined;
   children: BullChildrenOf | undefined;
@@ -184,6 +190,46 @@ export function createBull(): Bull {
 
 export function createBullChanges(): BullChanges {
   return { jobs: new Map(), heads: new Set(), events: new Set(), cells: new Map() };
+}
+
+/** Makes a job, which is in no state yet, and counts it among those of its queue. */
+export function createBullJob(queue: BullQueue, seq: number, body: BullJobBody): BullJob {
+  const { id, name, opts, timestamp, schedulerId, deduplicationId, data } = body;
+  const job: BullJob = {
+    id,
+    name,
+    opts,
+    timestamp,
+    schedulerId,
+    deduplicationId,
+    data,
+    seq,
+    queue,
+    hasStateRecord: false,
+    delay: 0,
+    priority: 0,
+    state: undefined,
+    score: 0,
+    order: 0,
+    attemptsMade: 0,
+    attemptsStarted: 0,
+    stalledCounter: 0,
+    processedOn: undefined,
+    finishedOn: undefined,
+    progress: undefined,
+    returnvalue: undefined,
+    failedReason: undefined,
+    stacktrace: undefined,
+    deferredFailure: undefined,
+    processedBy: undefined,
+    parentKey: undefined,
+    parent: undefined,
+    lock: undefined,
+    logs: undefined,
+    children: undefined,
+  };
+  queue.jobs.set(id, job);
+  return job;
 }
 
 export function createBullQueue(number: number, qualified: string): BullQueue {

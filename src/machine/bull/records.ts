@@ -4,8 +4,8 @@
  * | part | key behind it | record |
  * |---|---|---|
  * | head | | the name of the queue, its fields and counters |
- * | body | job | id, name, data, options and parent: written when it is added, and when its data change |
- * | state | job | where it stands, its attempts and its lock: written whenever it moves |
+ * | body | job | id, name, data, options and, behind them, its state: written when it is added, and when its data change |
+ * | state | job | where it stands, its attempts and its lock: written whenever it moves, and from then on in place of that in the body |
  * | outcome | job | progress, why it failed |
  * | result | job | return value |
  * | logs | job | its log |
@@ -22,7 +22,15 @@ import { ByteReader, ByteWriter } from '../../model/bytes.ts';
 import type { Key, Value } from '../../model/records.ts';
 import type { Layout } from '../layout.ts';
 import { KIND } from '../layout.ts';
-import type { BullDedupeKey, BullEvent, BullJob, BullMetrics, BullQueue, BullScheduler } from './memory.ts';
+import type {
+  BullDedupeKey,
+  BullEvent,
+  BullJob,
+  BullJobBody,
+  BullMetrics,
+  BullQueue,
+  BullScheduler,
+} from './memory.ts';
 
 export const PART = {
   head: 0,
@@ -109,7 +117,8 @@ export function readHead(queue: BullQueue, value: Value): void {
 }
 
 /** Texts that a job may lack have a bit each. */
-export function encodeBody({ id, name, data, opts, timestamp, schedulerId, deduplicationId }: BullJob): Value {
+export function encodeBody(job: BullJob): Value {
+  const { id, name, data, opts, timestamp, schedulerId, deduplicationId } = job;
   scratch.clear();
   scratch.u8(VERSION);
   scratch.text(id);
@@ -118,12 +127,12 @@ export function encodeBody({ id, name, data, opts, timestamp, schedulerId, dedup
   scratch.text(opts);
   scratch.f64(timestamp);
   writeTexts([schedulerId, deduplicationId]);
+  writeState(job);
   return scratch.finish();
 }
 
-type Body = Pick<BullJob, 'id' | 'name' | 'data' | 'opts' | 'timestamp' | 'schedulerId' | 'deduplicationId'>;
-
-export function readBody(value: Value): Body {
+/** Reads a body, and says where the state begins behind it. */
+export function readBody(value: Value): { readonly body: BullJobBody; readonly stateAt: number } {
   const reader = new ByteReader(value, 1);
   const body = {
     id: reader.text(),
@@ -133,7 +142,7 @@ export function readBody(value: Value): Body {
     timestamp: reader.f64(),
   };
   const [schedulerId, deduplicationId] = readTexts(reader, 2);
-  return { ...body, schedulerId, deduplicationId };
+  return { body: { ...body, schedulerId, deduplicationId }, stateAt: reader.at };
 }
 
 /** What the record of a state holds; the session by its number, 0 for none. */
@@ -145,6 +154,11 @@ export interface StoredState {
 export function encodeState(job: BullJob): Value {
   scratch.clear();
   scratch.u8(VERSION);
+  writeState(job);
+  return scratch.finish();
+}
+
+function writeState(job: BullJob): void {
   scratch.u8(job.state === undefined ? BULL_STATES.length : BULL_STATES.indexOf(job.state));
   scratch.f64(job.score);
   scratch.signed(job.order);
@@ -162,11 +176,11 @@ export function encodeState(job: BullJob): Value {
     scratch.varint(lock.maxStalled);
     scratch.varint(lock.session?.number ?? 0);
   }
-  return scratch.finish();
 }
 
-export function readState(job: BullJob, value: Value): StoredState {
-  const reader = new ByteReader(value, 1);
+/** @param at where it begins: behind the version of its own record, or in that of the body */
+export function readState(job: BullJob, value: Value, at: number = 1): StoredState {
+  const reader = new ByteReader(value, at);
   job.state = BULL_STATES[reader.u8()];
   job.score = reader.f64();
   job.order = reader.signed();

@@ -18,7 +18,8 @@ export function eraseJob(state: MachineState, job: BullJob): void {
   queue.jobs.delete(job.id);
   const change: BullChange | undefined = state.bull.changes.jobs.get(job);
   state.bull.changes.jobs.delete(job);
-  for (const part of [PART.body, PART.state]) setCell(state, jobKey(state, job, part), undefined);
+  setCell(state, jobKey(state, job, PART.body), undefined);
+  if (job.hasStateRecord) setCell(state, jobKey(state, job, PART.state), undefined);
   if (hasOutcome(job) || change?.outcome === true) setCell(state, jobKey(state, job, PART.outcome), undefined);
   if (job.returnvalue !== undefined || change?.result === true) {
     setCell(state, jobKey(state, job, PART.result), undefined);
