@@ -46,7 +46,18 @@ class Chaos {
           keep: this.#maybe({ count: this.#below(4) }),
           metricsSize: 2,
           ...this.#maybe({ take: TAKE }),
+          // A short value stands in the state of a job, a long one in a record of its own.
+          ...this.#maybe({ value: JSON.stringify('long'.repeat(1_000)) }),
         }),
+      () =>
+        bull.ask('reprocess', {
+          id,
+          state: this.#one(['completed', 'failed']),
+          lifo: false,
+          resetsMade: this.#below(2) === 0,
+          resetsStarted: this.#below(2) === 0,
+        }),
+      () => bull.ask('updateData', { id, data: '{"changed":true}' }),
       () => bull.fail(id, { keep: this.#maybe({ age: 1 }) }),
       () =>
         bull.ask('moveToDelayed', {

@@ -10,6 +10,7 @@ import {
   encodeOutcome,
   encodeResult,
   encodeState,
+  hasLongResult,
   hasOutcome,
   jobKey,
   PART,
@@ -30,7 +31,10 @@ export function flushBull(state: MachineState, writes: Write[]): void {
     };
     if (change.body) write(PART.body, encodeBody(job));
     if (change.outcome) write(PART.outcome, hasOutcome(job) ? encodeOutcome(job) : undefined);
-    if (change.result) write(PART.result, job.returnvalue === undefined ? undefined : encodeResult(job));
+    if (change.result && (hasLongResult(job) || job.hasResultRecord)) {
+      job.hasResultRecord = hasLongResult(job);
+      write(PART.result, job.hasResultRecord ? encodeResult(job) : undefined);
+    }
     if (change.logs) write(PART.logs, encodeLogs(job));
     if (change.body && !job.hasStateRecord) continue;
     write(PART.state, encodeState(job));

@@ -21,6 +21,7 @@ export interface BullJob extends BullJobBody {
   readonly queue: BullQueue;
   /** Whether its state has a record of its own; until it has moved, it stands in that of its body. */
   hasStateRecord: boolean;
+  hasResultRecord: boolean;
   delay: number;
   priority: number;
   /** `undefined` only within a command. */
@@ -206,6 +207,7 @@ export function createBullJob(queue: BullQueue, seq: number, body: BullJobBody):
     seq,
     queue,
     hasStateRecord: false,
+    hasResultRecord: false,
     delay: 0,
     priority: 0,
     state: undefined,

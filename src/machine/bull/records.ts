@@ -7,7 +7,7 @@
  * | body | job | id, name, data, options and, behind them, its state: written when it is added, and when its data change |
  * | state | job | where it stands, its attempts and its lock: written whenever it moves, and from then on in place of that in the body |
  * | outcome | job | progress, why it failed |
- * | result | job | return value |
+ * | result | job | a long return value; a short one stands in the state |
  * | logs | job | its log |
  * | child | job, key of the child | what became of a child |
  * | dedupe | id of the deduplication | the job that stands for it, and the one that follows |
@@ -47,6 +47,9 @@ export const PART = {
 } as const;
 
 const VERSION = 1;
+
+/** A return value of more characters has a record of its own, as the state is written whenever the job moves. */
+const SHORT_RESULT = 1_024;
 
 /** A record of events is closed when it has this many bytes; one event more may be in it. */
 const EVENT_BYTES: number = 256 * 1024;
@@ -170,7 +173,8 @@ function writeState(job: BullJob): void {
   scratch.f64(job.processedOn ?? 0);
   scratch.f64(job.finishedOn ?? 0);
   const { lock } = job;
-  writeTexts([job.parentKey, job.parent, job.deferredFailure, job.processedBy, lock?.token]);
+  const result = hasLongResult(job) ? undefined : job.returnvalue;
+  writeTexts([job.parentKey, job.parent, job.deferredFailure, job.processedBy, lock?.token, result]);
   if (lock !== undefined) {
     scratch.f64(lock.until);
     scratch.varint(lock.maxStalled);
@@ -191,8 +195,8 @@ export function readState(job: BullJob, value: Value, at: number = 1): StoredSta
   job.stalledCounter = reader.varint();
   job.processedOn = reader.f64() || undefined;
   job.finishedOn = reader.f64() || undefined;
-  const [parentKey, parent, deferredFailure, processedBy, token] = readTexts(reader, 5);
-  Object.assign(job, { parentKey, parent, deferredFailure, processedBy });
+  const [parentKey, parent, deferredFailure, processedBy, token, returnvalue] = readTexts(reader, 6);
+  Object.assign(job, { parentKey, parent, deferredFailure, processedBy, returnvalue });
   if (token === undefined) return { lock: undefined, session: 0 };
   const lock = { token, until: reader.f64(), maxStalled: reader.varint() };
   return { lock, session: reader.varint() };
@@ -210,7 +214,10 @@ export function encodeOutcome({ progress, failedReason, stacktrace }: BullJob): 
   return scratch.finish();
 }
 
-/** Apart from the rest of the outcome, as it may be large. */
+export function hasLongResult({ returnvalue = '' }: BullJob): boolean {
+  return returnvalue.length > SHORT_RESULT;
+}
+
 export function encodeResult({ returnvalue = '' }: BullJob): Value {
   scratch.clear();
   scratch.u8(VERSION);
@@ -219,6 +226,7 @@ export function encodeResult({ returnvalue = '' }: BullJob): Value {
 }
 
 export function readResult(job: BullJob, value: Value): void {
+  job.hasResultRecord = true;
   job.returnvalue = new ByteReader(value, 1).text();
 }
 

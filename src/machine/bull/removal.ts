@@ -21,9 +21,7 @@ export function eraseJob(state: MachineState, job: BullJob): void {
   setCell(state, jobKey(state, job, PART.body), undefined);
   if (job.hasStateRecord) setCell(state, jobKey(state, job, PART.state), undefined);
   if (hasOutcome(job) || change?.outcome === true) setCell(state, jobKey(state, job, PART.outcome), undefined);
-  if (job.returnvalue !== undefined || change?.result === true) {
-    setCell(state, jobKey(state, job, PART.result), undefined);
-  }
+  if (job.hasResultRecord) setCell(state, jobKey(state, job, PART.result), undefined);
   if (job.logs !== undefined) setCell(state, jobKey(state, job, PART.logs), undefined);
   for (const children of Object.values(childrenOf(job)) as Map<string, string>[]) {
     for (const key of children.keys()) setCell(state, childKeyOf(state, job, key), undefined);
