@@ -3,21 +3,18 @@ import { clientOf } from '../api/client-of.ts';
 import type { Holdfast } from '../api/holdfast.ts';
 import { refusal } from '../client/outbox.ts';
 import { type BullAnswer, type BullQueueView, bullQueueName } from '../model/bull.ts';
+import type { ChannelView } from '../model/command.ts';
 
-export interface QueueStats {
+type Counts = Pick<
+  ChannelView,
+  'ready' | 'delayed' | 'leased' | 'waiting' | 'completed' | 'dead' | 'cancelled' | 'consumers' | 'paused'
+>;
+
+export interface QueueStats extends Counts {
   /** With its prefix, such as `bull:mail`. */
   readonly queue: string;
-  readonly ready: number;
-  readonly delayed: number;
-  readonly leased: number;
-  readonly waiting: number;
-  readonly completed: number;
-  readonly dead: number;
-  readonly cancelled: number;
-  readonly consumers: number;
   readonly backlog: number;
   readonly oldestReadyMs: number | null;
-  readonly paused: boolean;
 }
 
 /** How many queues one request asks for. */

@@ -14,6 +14,10 @@ describe.each([
   ['a folder, by its path', () => join(newFolder(), 'data')],
   ['a socket', () => links.server.url],
   ['TCP, as host and port', () => ({ host: '127.0.0.1', port: Number(new URL(links.url('holdfast')).port) })],
+  [
+    'TLS, as host and port',
+    () => ({ host: 'localhost', port: Number(new URL(links.url('holdfasts')).port), tls: links.tls }),
+  ],
   ['TLS', () => ({ url: links.url('holdfasts'), tls: links.tls })],
   ['WebSocket', () => ({ url: links.url('ws') })],
   ['WebSocket over TLS', () => ({ url: links.url('wss'), tls: links.tls })],

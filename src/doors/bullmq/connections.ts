@@ -15,6 +15,8 @@ export interface ServerConnection {
   readonly host: string;
   readonly port?: number;
   readonly password?: string;
+  /** With TLS, if it is given; `{}` for a certificate that is trusted anyway. */
+  readonly tls?: NonNullable<OpenOptions['tls']>;
 }
 
 /** Where queues are: a URL or the path of a folder, or an instance, which whoever opened it closes. */
@@ -98,11 +100,13 @@ function targetOf(connection: unknown): { readonly url: string | undefined; read
     host,
     port = DEFAULT_PORT,
     password,
-    url,
+    url: given,
     ...options
   } = connection as Partial<ServerConnection & HoldfastConnection>;
-  if (host === undefined) return { url: url === undefined ? undefined : urlOf(url), options };
-  return { url: `holdfast://${host}:${port}`, options: password === undefined ? {} : { token: password } };
+  if (host === undefined) return { url: given === undefined ? undefined : urlOf(given), options };
+  const { tls } = options;
+  const url = `${tls === undefined ? 'holdfast' : 'holdfasts'}://${host}:${port}`;
+  return { url, options: { ...(tls !== undefined && { tls }), ...(password !== undefined && { token: password }) } };
 }
 
 /** A client of Redis, as companions make one: it is not needed, and the store is where the environment says. */

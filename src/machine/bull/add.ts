@@ -46,9 +46,8 @@ function addJob(state: MachineState, queue: BullQueue, add: BullAdd, isFlow: boo
   const standing = add.id === '' ? undefined : queue.jobs.get(id);
   if (standing !== undefined) return addAgain(state, standing, add, isFlow);
   if (add.dedupe !== undefined) {
-    const other = add.waitsForChildren
-      ? suppress(state, queue, add, add.dedupe, id)
-      : deduplicate(state, queue, add, add.dedupe, id);
+    const candidate = { state, queue, add, dedupe: add.dedupe, id };
+    const other = add.waitsForChildren ? suppress(candidate) : deduplicate(candidate);
     if (other !== undefined) return other;
   }
   const job = storeJob(state, queue, add, id);

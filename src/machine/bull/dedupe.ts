@@ -8,16 +8,20 @@ import { putDelayed } from './places.ts';
 import { touch } from './queues.ts';
 import { eraseJob } from './removal.ts';
 
+/** A job that is to be added under an id, and what makes it a duplicate. */
+export interface Candidate {
+  readonly state: MachineState;
+  readonly queue: BullQueue;
+  readonly add: BullAdd;
+  readonly dedupe: BullDedupe;
+  readonly id: string;
+}
+
 /** The id of the job that stands in the way of this one; `undefined` when it is to be added. */
-export function deduplicate(
-  state: MachineState,
-  queue: BullQueue,
-  add: BullAdd,
-  dedupe: BullDedupe,
-  id: string,
-): string | undefined {
-  if (dedupe.replace === true) return replace(state, queue, add, dedupe, id);
-  const other = suppress(state, queue, add, dedupe, id);
+export function deduplicate(candidate: Candidate): string | undefined {
+  const { state, queue, add, dedupe } = candidate;
+  if (dedupe.replace === true) return replace(candidate);
+  const other = suppress(candidate);
   const standing = other === undefined ? undefined : queue.jobs.get(other);
   if (dedupe.reschedule === true && standing?.state === 'delayed') {
     const { timestamp, delay = 0 } = add;
@@ -30,19 +34,11 @@ export function deduplicate(
 }
 
 /** As {@link deduplicate}, where nothing is replaced. */
-export function suppress(
-  state: MachineState,
-  queue: BullQueue,
-  add: BullAdd,
-  dedupe: BullDedupe,
-  id: string,
-): string | undefined {
+export function suppress(candidate: Candidate): string | undefined {
+  const { state, queue, dedupe, id } = candidate;
   const key = dedupeKey(state, queue, dedupe.id);
-  if (key === undefined || isStale(queue, key)) {
-    setKey(state, queue, dedupe.id, id, untilOf(state, dedupe));
-    return undefined;
-  }
-  if (keepNext(state, queue, add, dedupe, key, id)) return key.jobId;
+  if (key === undefined || isStale(queue, key)) return stand(candidate);
+  if (keepNext(candidate, key)) return key.jobId;
   if (dedupe.extend === true && (dedupe.ttl ?? 0) > 0) {
     setKey(state, queue, dedupe.id, key.jobId, untilOf(state, dedupe), key.next);
   }
@@ -51,13 +47,8 @@ export function suppress(
 }
 
 /** A delayed job gives way to the new one; any other stays. */
-function replace(
-  state: MachineState,
-  queue: BullQueue,
-  add: BullAdd,
-  dedupe: BullDedupe,
-  id: string,
-): string | undefined {
+function replace(candidate: Candidate): string | undefined {
+  const { state, queue, dedupe, id } = candidate;
   const key = dedupeKey(state, queue, dedupe.id);
   const standing = key === undefined ? undefined : queue.jobs.get(key.jobId);
   if (key !== undefined && standing?.state === 'delayed') {
@@ -65,29 +56,23 @@ function replace(
     tell(state, queue, 'event', 'removed', 'jobId', standing.id, 'prev', 'delayed');
     tellDeduplicated(state, queue, id, dedupe.id, standing.id);
     const keepsWindow = dedupe.keepLastIfActive !== true && dedupe.extend !== true && (dedupe.ttl ?? 0) > 0;
-    setKey(state, queue, dedupe.id, id, keepsWindow ? key.until : untilOf(state, dedupe));
-    return undefined;
+    return stand(candidate, keepsWindow ? key.until : undefined);
   }
-  if (key === undefined || isStale(queue, key)) {
-    setKey(state, queue, dedupe.id, id, untilOf(state, dedupe));
-    return undefined;
-  }
-  keepNext(state, queue, add, dedupe, key, id);
+  if (key === undefined || isStale(queue, key)) return stand(candidate);
+  keepNext(candidate, key);
   return key.jobId;
 }
 
+/** The job is to be added, and stands for its deduplication id from now on. */
+function stand({ state, queue, dedupe, id }: Candidate, until: number = untilOf(state, dedupe)): undefined {
+  setKey(state, queue, dedupe.id, id, until);
+}
+
 /** While a job is active, the last one that was added waits to follow it. */
-function keepNext(
-  state: MachineState,
-  queue: BullQueue,
-  add: BullAdd,
-  dedupe: BullDedupe,
-  key: BullDedupeKey,
-  id: string,
-): boolean {
-  if (dedupe.keepLastIfActive !== true || queue.jobs.get(key.jobId)?.state !== 'active') return false;
-  setKey(state, queue, dedupe.id, key.jobId, 0, { add, jobId: id });
-  tellDeduplicated(state, queue, key.jobId, dedupe.id, id);
+function keepNext({ state, queue, add, dedupe, id }: Candidate, { jobId }: BullDedupeKey): boolean {
+  if (dedupe.keepLastIfActive !== true || queue.jobs.get(jobId)?.state !== 'active') return false;
+  setKey(state, queue, dedupe.id, jobId, 0, { add, jobId: id });
+  tellDeduplicated(state, queue, jobId, dedupe.id, id);
   return true;
 }
 
