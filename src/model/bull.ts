@@ -427,6 +427,9 @@ export function bullQueueName(qualified: string): string {
 /** How many queues of BullMQ's a space may have. */
 export const MAX_BULL_QUEUES = 100_000;
 
+/** How often a client may wait at a queue at once: its workers for jobs, and those who listen for events. */
+export const MAX_BULL_WAITERS = 10_000;
+
 /** How many events a queue keeps where nobody has said otherwise, and how many at most. */
 export const BULL_EVENTS = 10_000;
 export const MAX_BULL_EVENTS = 1_000_000;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { MAX_BULL_WAITERS } from '#holdfast/model/bull.js';
 import { BullRun } from '../helpers/bull-run.ts';
 
 const wait = (bull: BullRun, waiter: number): number | null => bull.ask('wait', { waiter, stop: false });
@@ -47,6 +48,19 @@ describe('wait', () => {
     wait(bull, 3);
     bull.ask('wait', { waiter: 2, stop: true });
     expect(bull.told()).toEqual([{ kind: 'bull', waiter: 3, at: 0 }]);
+  });
+
+  test('goes on for each number of a client at most once, and so often at most', () => {
+    const bull = new BullRun();
+    for (let i = 0; i < MAX_BULL_WAITERS; i++) wait(bull, i);
+    expect(wait(bull, 0)).toBeNull();
+    const args = { waiter: MAX_BULL_WAITERS, stop: false };
+    const refused = bull.client.ask({ kind: 'bull', queue: bull.queue, method: 'wait', args });
+    expect(refused).toMatchObject({ kind: 'refused', code: 'TOO_MANY' });
+    expect(wait(bull.other('other'), 0)).toBeNull();
+    bull.add();
+    // The first one has waited anew, behind all others.
+    expect(bull.told()).toEqual([{ kind: 'bull', waiter: 1, at: 0 }]);
   });
 
   test('of a session that dies is passed on to another one', () => {

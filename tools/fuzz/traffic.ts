@@ -13,6 +13,7 @@ import { STATES } from '#holdfast/model/states.js';
 import { encodeHello } from '#holdfast/wire/frames.js';
 import { encodeRequests } from '#holdfast/wire/requests.js';
 import type { Dice } from './dice.ts';
+import { BullTraffic } from './bull-traffic.ts';
 import { KvTraffic } from './kv-traffic.ts';
 import { GROUPS, LifeTraffic } from './life-traffic.ts';
 
@@ -62,6 +63,7 @@ const KINDS = [
   ...Array<'kvRead'>(3).fill('kvRead'),
   'kvWatch' as const,
   ...Array<'flow'>(4).fill('flow'),
+  ...Array<'bull'>(8).fill('bull'),
 ];
 
 const TOPICS = ['t', 'topic'] as const;
@@ -77,6 +79,7 @@ export class Traffic {
   readonly #ids: MessageIdSource;
   readonly #kv: KvTraffic;
   readonly #life: LifeTraffic;
+  readonly #bull: BullTraffic;
   readonly #leases: LeaseKey[] = [];
   readonly #known: Uint8Array[] = [];
   #nextRequest = 1;
@@ -86,6 +89,7 @@ export class Traffic {
     this.#dice = dice;
     this.#ids = new MessageIdSource(systemClock, dice.random);
     this.#kv = new KvTraffic(dice);
+    this.#bull = new BullTraffic(dice);
     this.#life = new LifeTraffic(dice, {
       channel: () => this.#channel(),
       ref: () => this.#ref(),
@@ -217,6 +221,8 @@ export class Traffic {
         return this.#life.inspect();
       case 'schedule':
         return this.#life.schedule();
+      case 'bull':
+        return this.#bull.next();
       case 'declareTopic':
         return { kind: 'declareTopic', ref: this.#ref(), topic: pick(TOPICS) };
       case 'subscribe':

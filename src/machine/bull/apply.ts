@@ -1,6 +1,6 @@
 /** The commands of BullMQ's queues: each method, and who may ask for it. */
 import type { BullAnswer, BullArgs, BullCommand, BullMethod } from '../../model/bull.ts';
-import { BULL_ERROR, bullQueueName, MAX_BULL_META } from '../../model/bull.ts';
+import { BULL_ERROR, bullQueueName, MAX_BULL_META, MAX_BULL_WAITERS } from '../../model/bull.ts';
 import type { Reply } from '../../model/command.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { type ChannelRight, hasRight, rightsOn } from '../../model/scopes.ts';
@@ -59,7 +59,7 @@ import { isNextOfScheduler, removeOnRequest, removeUnprocessedChildren } from '.
 import { applyAddScheduler, applyRemoveScheduler, applyUpdateScheduler } from './schedulers.ts';
 import { takeNext } from './take.ts';
 import { viewOf } from './views.ts';
-import { applyWait, callAnew, removeWaiter } from './waiting.ts';
+import { applyWait, callAnew } from './waiting.ts';
 
 const { jobNotExist, parentNotExist, belongsToScheduler } = BULL_ERROR;
 
@@ -201,9 +201,9 @@ const HANDLERS: Handlers = {
   clients: ({ state, queue }) => clientsView(state, queue),
   events: ({ state, session, queue }, { after, waiter }) => {
     const read = readEvents(queue, after);
-    removeWaiter(queue.listening, session, waiter);
+    queue.listening.remove(session, waiter);
     if (after !== '$' && read.events.length === 0) {
-      queue.listening.push({ session, number: waiter });
+      queue.listening.add(session, waiter);
       partOf(state, session).queues.add(queue);
     }
     return read;
@@ -212,7 +212,13 @@ const HANDLERS: Handlers = {
   nameClient: ({ state, session, queue }, { number, name }) => {
     const names = queue.clients.get(session) ?? new Map<number, { name: string; sinceAt: number }>();
     if (name === null) names.delete(number);
-    else names.set(number, { name, sinceAt: state.now });
+    else if (names.size >= MAX_BULL_WAITERS && !names.has(number)) {
+      throw new HoldfastError('TOO_MANY', `Cannot have more than ${MAX_BULL_WAITERS} names at a queue`);
+    } else names.set(number, { name, sinceAt: state.now });
+    if (names.size === 0) {
+      queue.clients.delete(session);
+      return 0;
+    }
     queue.clients.set(session, names);
     partOf(state, session).queues.add(queue);
     return names.size;

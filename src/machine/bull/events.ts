@@ -23,7 +23,8 @@ export function tell(state: MachineState, queue: BullQueue, ...fields: readonly 
   state.bull.changes.events.add(queue);
   for (const field of fields) state.changes.bytes += field.length + 4;
   state.changes.dirty = true;
-  for (const { session, number } of queue.listening.splice(0)) {
+  for (let waiter = queue.listening.take(); waiter !== undefined; waiter = queue.listening.take()) {
+    const { session, number } = waiter;
     state.changes.notices.push({ session, notice: { kind: 'bull', waiter: number, at: 0 } });
   }
   return event;

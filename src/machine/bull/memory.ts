@@ -3,6 +3,7 @@ import type { BullAdd, BullFinishedState, BullJobState } from '../../model/bull.
 import type { Write } from '../../model/records.ts';
 import type { Session } from '../memory.ts';
 import { OrderedIndex } from '../ordered-index.ts';
+import { Waiters } from './waiters.ts';
 
 /** What a job is made of. */
 export interface BullJobBody {
@@ -104,12 +105,6 @@ export interface BullEvents {
   records: number[];
 }
 
-/** Who waits, by the client's own number. */
-export interface BullWaiter {
-  readonly session: Session;
-  readonly number: number;
-}
-
 export interface BullQueue {
   readonly number: number;
   readonly qualified: string;
@@ -138,8 +133,9 @@ export interface BullQueue {
   /** Whether there may be a job to take, and when the first delayed one is due: each is told to one who waits. */
   isReady: boolean;
   dueAt: number | undefined;
-  readonly waiting: BullWaiter[];
-  readonly listening: BullWaiter[];
+  /** For a job, and for events. */
+  readonly waiting: Waiters;
+  readonly listening: Waiters;
   /** Names that clients have given themselves, by numbers of their own, and since when. */
   readonly clients: Map<Session, Map<number, { readonly name: string; readonly sinceAt: number }>>;
   /** Its jobs by their numbers, as long as it is being loaded. */
@@ -265,8 +261,8 @@ export function createBullQueue(number: number, qualified: string): BullQueue {
     stalledCheckAt: 0,
     isReady: false,
     dueAt: undefined,
-    waiting: [],
-    listening: [],
+    waiting: new Waiters(),
+    listening: new Waiters(),
     clients: new Map(),
     loading: new Map(),
   };

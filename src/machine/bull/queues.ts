@@ -27,7 +27,7 @@ export function bullQueue({ bull }: MachineState, qualified: string): BullQueue 
 /** Forgets a queue of which nothing is stored, and at which nobody waits. */
 export function dropIfUnused({ bull }: MachineState, queue: BullQueue): void {
   const { jobs, isStored, waiting, listening, clients } = queue;
-  if (isStored || jobs.size + waiting.length + listening.length + clients.size > 0) return;
+  if (isStored || jobs.size + waiting.size + listening.size + clients.size > 0) return;
   if (bull.changes.heads.has(queue) || bull.changes.events.has(queue)) return;
   if (bull.queues.get(queue.qualified) === queue) bull.queues.delete(queue.qualified);
   bull.numbers.delete(queue.number);

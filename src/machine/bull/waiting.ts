@@ -1,7 +1,8 @@
 /** Workers that wait for a job: each thing there is to tell is told to one of them. */
 import type { Session } from '../memory.ts';
 import type { MachineState } from '../state.ts';
-import type { BullQueue, BullWaiter } from './memory.ts';
+import type { BullQueue } from './memory.ts';
+import type { BullWaiter } from './waiters.ts';
 import { dropIfUnused, isHeld, isPaused, partOf } from './queues.ts';
 
 /** There may be a job to take. Whoever takes one says it again, so that the next worker looks too. */
@@ -46,40 +47,31 @@ export function applyWait(
 ): number | null {
   if (stop) {
     // One that was told already may look no more: another one does so in its place.
-    if (!removeWaiter(queue.waiting, session, waiter)) callAnew(state, queue);
+    if (!queue.waiting.remove(session, waiter)) callAnew(state, queue);
     return null;
   }
-  removeWaiter(queue.waiting, session, waiter);
+  queue.waiting.remove(session, waiter);
   const said = nextWord(queue);
   if (said !== undefined) return said;
-  queue.waiting.push({ session, number: waiter });
+  queue.waiting.add(session, waiter);
   partOf(state, session).queues.add(queue);
   return null;
 }
 
 /** The session hears of nothing any more, and what it was told it may have passed on to nobody. */
 export function forgetWaiters(state: MachineState, session: Session, queue: BullQueue): void {
-  for (const list of [queue.waiting, queue.listening]) {
-    const left = list.filter((waiter) => waiter.session !== session);
-    list.splice(0, list.length, ...left);
-  }
+  queue.waiting.forget(session);
+  queue.listening.forget(session);
   queue.clients.delete(session);
   callAnew(state, queue);
   dropIfUnused(state, queue);
 }
 
-export function removeWaiter(list: BullWaiter[], session: Session, number: number): boolean {
-  const at = list.findIndex((waiter) => waiter.session === session && waiter.number === number);
-  if (at < 0) return false;
-  list.splice(at, 1);
-  return true;
-}
-
 function tellWaiting(state: MachineState, queue: BullQueue): void {
-  while (queue.waiting.length > 0) {
+  while (queue.waiting.size > 0) {
     const at = nextWord(queue);
     if (at === undefined) return;
-    const { session, number } = queue.waiting.shift() as BullWaiter;
+    const { session, number } = queue.waiting.take() as BullWaiter;
     state.changes.notices.push({ session, notice: { kind: 'bull', waiter: number, at } });
   }
 }
