@@ -125,9 +125,11 @@ export class BullTraffic {
       removeChildDependency: () => ({ ...ofJob(), parentKey: `${pick(QUEUES)}:${id()}` }),
       removeDedupe: () => ({ dedupeId: pick(['d', 'e']), ...(flag() && { jobId: id() }) }),
       setMeta: () => ({
-        values: { [pick(['concurrency', 'max', 'duration', '__proto__'])]: pick(['1', '5', 'x', '-1']) },
+        values: {
+          [pick(['concurrency', 'max', 'duration', 'opts.maxLenEvents', '__proto__'])]: pick(['1', '5', 'x', '-1']),
+        },
       }),
-      removeMeta: () => ({ fields: ['concurrency', 'max', 'duration', 'opts.maxLenEvents'] }),
+      removeMeta: () => ({ fields: ['concurrency', 'max', 'duration'] }),
       setRateLimit: () => ({ ms: pick([0, 5, 50, -1]) }),
       removeRateLimit: () => ({}),
       publish: () => ({ fields: pick([['event', 'own'], ['event'], []] as const), maxLength: below(EVENTS_KEPT) }),
