@@ -75,15 +75,8 @@ export {
 } from './api/topic.ts';
 export type { Transaction, TransactionTarget } from './api/transaction.ts';
 export type { Tick } from './model/block.ts';
-export type {
-  ChannelTotals,
-  ChannelView,
-  EventKind,
-  Failure,
-  GroupView,
-  HistoryEntry,
-  TokenView,
-} from './model/command.ts';
+export type { ChannelTotals, ChannelView, EventKind, GroupView, HistoryEntry, TokenView } from './model/views.ts';
+export type { Failure } from './model/failure.ts';
 export type { CancelTimer, Clock } from './model/clock.ts';
 export type { Duration } from './model/duration.ts';
 export { type ErrorCode, HoldfastError, StoreError } from './model/errors.ts';

@@ -3,14 +3,8 @@
  * channel or changes its rules, as naming one with `channel()` does; one that does not exist is `NOT_FOUND`.
  */
 import type { Client } from '../client/client.ts';
-import {
-  type ChannelView,
-  type Control,
-  type GroupView,
-  type Manage,
-  MAX_EVENTS_KEPT,
-  type Overview,
-} from '../model/command.ts';
+import { type Control, type Manage, MAX_EVENTS_KEPT } from '../model/command.ts';
+import type { ChannelView, GroupView, Overview } from '../model/views.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
 import type { FlowView } from '../model/flow-views.ts';
 import type { BulkAction } from '../model/filter.ts';

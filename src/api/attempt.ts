@@ -1,6 +1,7 @@
 /** One attempt: a delivery is decoded, checked, handed to the handler, and what came of it becomes an outcome. */
 import type { Client } from '../client/client.ts';
-import type { Settlement, Work } from '../client/consumer.ts';
+import type { Settlement } from '../client/consumer.ts';
+import type { Work } from '../client/held-message.ts';
 import { encode } from '../codec/bson.ts';
 import type { CancelTimer } from '../model/clock.ts';
 import type { Delivery, Outcome } from '../model/command.ts';

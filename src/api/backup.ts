@@ -1,6 +1,6 @@
 /** Taking a backup: the broker makes it, part by part, as they are asked for. */
 import type { Client } from '../client/client.ts';
-import type { BackupView } from '../model/command.ts';
+import type { BackupView } from '../model/views.ts';
 import { checkSignal, refuseUnknown } from './checks.ts';
 import { ask } from './stored.ts';
 

@@ -1,6 +1,7 @@
 /** A batch: many messages for one run of a handler, with an outcome for each. */
 import type { Client } from '../client/client.ts';
-import type { BatchSettlement, Cancellation, RunBatch, Settlement, StopReason, Work } from '../client/consumer.ts';
+import type { BatchSettlement, RunBatch, Settlement } from '../client/consumer.ts';
+import type { Cancellation, StopReason, Work } from '../client/held-message.ts';
 import type { Together } from '../model/command.ts';
 import type { Duration } from '../model/duration.ts';
 import { createTimer, failure, settlementOf, settleWith } from './attempt.ts';

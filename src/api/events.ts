@@ -1,7 +1,8 @@
 /** Events: what happens to messages and channels, read from the journal as it is written. */
 import type { Client } from '../client/client.ts';
 import { CODEC_BSON } from '../codec/bson.ts';
-import type { EventFilter, EventKind, EventPage, EventPosition, EventView } from '../model/command.ts';
+import type { EventFilter } from '../model/command.ts';
+import type { EventKind, EventPage, EventPosition, EventView } from '../model/views.ts';
 import type { MessageId } from '../model/message-id.ts';
 import { CHANNEL_HAPPENINGS, type ChannelHappening, type Happening, HAPPENINGS } from '../model/states.ts';
 import { checkChannelName, checkSignal, refuseUnknown } from './checks.ts';

@@ -1,5 +1,5 @@
 /** Errors as data. */
-import type { Failure } from '../model/command.ts';
+import type { Failure } from '../model/failure.ts';
 
 /** An error as data, whatever its class has made of the fields of an Error. */
 export function failureOf(error: unknown): Failure {

@@ -1,6 +1,6 @@
 /** What a handler sees of the messages that its own has waited for. */
 import { decode } from '../codec/bson.ts';
-import type { Failure } from '../model/command.ts';
+import type { Failure } from '../model/failure.ts';
 import type { ChildPage, ChildView } from '../model/flow-views.ts';
 import type { MessageId } from '../model/message-id.ts';
 

@@ -1,6 +1,6 @@
 /** Groups of a channel, as their owner sees them. */
 import type { Client } from '../client/client.ts';
-import type { GroupPage, GroupView } from '../model/command.ts';
+import type { GroupPage, GroupView } from '../model/views.ts';
 import type { GroupRules } from '../model/policy.ts';
 import { checkLabel } from './checks.ts';
 import { type OwnGroupOptions, resolveOwnGroup } from './settings.ts';

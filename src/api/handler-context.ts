@@ -1,6 +1,6 @@
 /** What a handler gets beside its message. Most handlers use little of it, so its parts are made when they are asked for. */
 import type { Client } from '../client/client.ts';
-import type { Cancellation, StopReason, Work } from '../client/consumer.ts';
+import type { Cancellation, StopReason, Work } from '../client/held-message.ts';
 import { encode } from '../codec/bson.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
 import { HoldfastError } from '../model/errors.ts';

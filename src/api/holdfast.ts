@@ -1,7 +1,7 @@
 /** An instance: the channels of one store, seen through one session. */
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { Client } from '../client/client.ts';
-import type { EventKind } from '../model/command.ts';
+import type { EventKind } from '../model/views.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
 import { type Admin, createAdmin } from './admin.ts';
 import { Channel } from './channel.ts';

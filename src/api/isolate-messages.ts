@@ -1,5 +1,5 @@
 /** What a consumer and its isolates say to each other: plain data, payloads as BSON. */
-import type { Failure } from '../model/command.ts';
+import type { Failure } from '../model/failure.ts';
 import type { ErrorCode } from '../model/errors.ts';
 import type { ChildPage } from '../model/flow-views.ts';
 import type { KvMutation, KvRecord } from '../model/kv.ts';

@@ -1,6 +1,6 @@
 /** Looking for messages by a filter. */
 import type { Client } from '../client/client.ts';
-import type { SearchPage as PageView } from '../model/command.ts';
+import type { SearchPage as PageView } from '../model/views.ts';
 import { MAX_FILTER_CHARACTERS, type MessageFilter, type ScanPosition } from '../model/filter.ts';
 import { type State, STATES } from '../model/states.ts';
 import { checkText, oneOf, refuseUnknown, resolveMoment, wholeNumber } from './checks.ts';

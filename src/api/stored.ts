@@ -2,7 +2,8 @@
 import type { Client } from '../client/client.ts';
 import { refusal } from '../client/outbox.ts';
 import { CODEC_BSON } from '../codec/bson.ts';
-import { type Command, LIST_BYTES, type MessageView } from '../model/command.ts';
+import { type Command, LIST_BYTES } from '../model/command.ts';
+import type { MessageView } from '../model/views.ts';
 import { type MessageId, parseMessageId } from '../model/message-id.ts';
 import { type State, STATES } from '../model/states.ts';
 import { decodePayload } from './messages.ts';

@@ -1,6 +1,7 @@
 /** The backups that clients are taking: one a connection, each asked for part by part. */
 import type { Machine } from '../machine/machine.ts';
-import type { Backup as BackupCommand, BackupView, Reply } from '../model/command.ts';
+import type { Backup as BackupCommand, Reply } from '../model/command.ts';
+import type { BackupView } from '../model/views.ts';
 import type { ErrorCode } from '../model/errors.ts';
 import { Backup } from './backup.ts';
 import type { Connection } from './connection.ts';

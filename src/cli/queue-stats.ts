@@ -3,7 +3,7 @@ import { clientOf } from '../api/client-of.ts';
 import type { Holdfast } from '../api/holdfast.ts';
 import { refusal } from '../client/outbox.ts';
 import { type BullAnswer, type BullQueueView, bullQueueName } from '../model/bull.ts';
-import type { ChannelView } from '../model/command.ts';
+import type { ChannelView } from '../model/views.ts';
 
 type Counts = Pick<
   ChannelView,

@@ -3,7 +3,8 @@
  * said again over the next link, so the broker is told anew there what is waited for.
  */
 import type { Clock } from '../model/clock.ts';
-import type { Command, Failure, Notice, Reply } from '../model/command.ts';
+import type { Command, Notice, Reply } from '../model/command.ts';
+import type { Failure } from '../model/failure.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { messageIdText } from '../model/message-id.ts';
 import type { EndedState } from '../model/states.ts';

@@ -1,7 +1,8 @@
 /** Access tokens: who may come in, and the sessions that end with a token. */
 import { ACCESS_TOKEN_HASH_BYTES } from '../model/access-token.ts';
 import { ByteReader, ByteWriter } from '../model/bytes.ts';
-import type { CreateToken, Reply, RevokeToken, TokenView } from '../model/command.ts';
+import type { CreateToken, Reply, RevokeToken } from '../model/command.ts';
+import type { TokenView } from '../model/views.ts';
 import { grantOf } from '../model/scopes.ts';
 import { KIND } from './layout.ts';
 import type { AccessToken } from './memory.ts';

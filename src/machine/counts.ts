@@ -10,7 +10,7 @@
 import { ByteReader, ByteWriter } from '../model/bytes.ts';
 import { addHistogram, addTime, createHistogram, type Histogram, mergeHistograms } from '../model/histogram.ts';
 import { METRICS_MINUTES, METRICS_STEP_MS, TOTALS } from '../model/metrics.ts';
-import type { ChannelTotals } from '../model/command.ts';
+import type { ChannelTotals } from '../model/views.ts';
 import { KIND } from './layout.ts';
 import type { Channel, ChannelCounts, Lease, Message } from './memory.ts';
 import { readySince } from './ready-times.ts';

@@ -1,5 +1,6 @@
 /** Reading the journal: what happened to messages and channels, in the order of the commits. */
-import type { EventFilter, EventKind, EventPage, EventPosition, EventView, Inspect, Reply } from '../model/command.ts';
+import type { EventFilter, Inspect, Reply } from '../model/command.ts';
+import type { EventKind, EventPage, EventPosition, EventView } from '../model/views.ts';
 import { messageIdText } from '../model/message-id.ts';
 import { hasRight, rightsOn } from '../model/scopes.ts';
 import type { ColdView, Need } from './cold.ts';

@@ -1,6 +1,6 @@
 /** Evidence: whether a filter holds for a message, from memory and from the records that a step has read. */
 import { BlockReader } from '../model/block.ts';
-import type { Failure } from '../model/command.ts';
+import type { Failure } from '../model/failure.ts';
 import type { MessageFilter, ScanPosition } from '../model/filter.ts';
 import { type ColdView, type Need, readEndedRecords } from './cold.ts';
 import { KIND } from './layout.ts';

@@ -4,7 +4,8 @@
  */
 import { BlockReader } from '../model/block.ts';
 import { bytesOf, textOf } from '../model/bytes.ts';
-import type { Failure, ProduceException, Reply } from '../model/command.ts';
+import type { ProduceException, Reply } from '../model/command.ts';
+import type { Failure } from '../model/failure.ts';
 import { type AddFlow, type FlowPart, MAX_CHILDREN } from '../model/flow.ts';
 import { messageIdText } from '../model/message-id.ts';
 import { type ColdView, locate, type Need, readEndedRecords } from './cold.ts';

@@ -1,16 +1,7 @@
 /** Inspect: what is in a channel, and all that is known of a message. */
 import { BlockReader } from '../model/block.ts';
-import {
-  type ChannelView,
-  type GroupPage,
-  type GroupView,
-  type HistoryEntry,
-  type Inspect,
-  LIST_BYTES,
-  type MessageView,
-  type Overview,
-  type Reply,
-} from '../model/command.ts';
+import { type Inspect, LIST_BYTES, type Reply } from '../model/command.ts';
+import type { ChannelView, GroupPage, GroupView, HistoryEntry, MessageView, Overview } from '../model/views.ts';
 import { messageIdText } from '../model/message-id.ts';
 import type { Value } from '../model/records.ts';
 import { HoldfastError } from '../model/errors.ts';

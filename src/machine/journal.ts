@@ -13,7 +13,8 @@
  * kept or remembered.
  */
 import { ByteReader, ByteWriter } from '../model/bytes.ts';
-import type { EventFilter, EventKind, Reply, RetainEvents } from '../model/command.ts';
+import type { EventFilter, Reply, RetainEvents } from '../model/command.ts';
+import type { EventKind } from '../model/views.ts';
 import type { JournalBounds } from '../model/policy.ts';
 import type { Value, Write } from '../model/records.ts';
 import { matchesGlob } from '../model/scopes.ts';

@@ -2,7 +2,7 @@
  * How a message moves from state to state: every change goes through here, and through the one table of
  * legal transitions, so that the indexes, the counts, the stored records and the journal always agree.
  */
-import type { Failure } from '../model/command.ts';
+import type { Failure } from '../model/failure.ts';
 import { HoldfastError } from '../model/errors.ts';
 import { parseMessageId } from '../model/message-id.ts';
 import { type EndedState, type Happening, type LiveState, nextState, type State } from '../model/states.ts';

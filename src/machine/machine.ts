@@ -7,27 +7,24 @@
  * `nextWake` has come, `dispatch` when a batch is complete, and `flush` for what to write and, once that is
  * durable, to say.
  */
-import type { Command, Inspect, Reply, Request, Together, TokenView } from '../model/command.ts';
+import type { Command, Reply, Request, Together } from '../model/command.ts';
+import type { TokenView } from '../model/views.ts';
 import { type ErrorCode, HoldfastError } from '../model/errors.ts';
 import { secondOf } from '../model/block.ts';
-import { isPassing } from '../model/bull.ts';
 import type { Key, KeyRange } from '../model/records.ts';
 import { rightsOn } from '../model/scopes.ts';
 import { applyCreateToken, applyRevokeToken, expireTokens, tokenState } from './access-tokens.ts';
 import { applyAwait, planAwait } from './awaiting.ts';
 import { applyBull, firstBullAnswer, keptAnswer } from './bull/apply.ts';
-import { applyBulk, applyStopBulk, inspectBulks } from './bulks.ts';
+import { applyBulk, applyStopBulk } from './bulks.ts';
 import { findOrCreateChannel, internPolicy } from './channels.ts';
 import { nextChore } from './chores.ts';
 import { type ColdView, type Need, NOTHING_COLD, type RangePart } from './cold.ts';
 import { applyWindow, openSession, type Proof } from './consumers.ts';
 import { dispatch } from './dispatch.ts';
 import { limitsGroups } from './group-room.ts';
-import { applyEvents, planEvents } from './events.ts';
-import { applyFlowView, planFlowView } from './flow-views.ts';
 import { applyFlow, planFlow, planNodes, settleFlows } from './flows.ts';
 import { flush, type Flushed, isDirty, pendingBytes } from './flush.ts';
-import { applyInspect, planInspect } from './inspect.ts';
 import { applyKvCommit, applyKvRead, applyKvWatch, planKvEffects, planKvRead } from './kv.ts';
 import { applyRetainEvents } from './journal.ts';
 import { KIND } from './layout.ts';
@@ -36,18 +33,19 @@ import { applyControl, applyControlGroup } from './manage.ts';
 import type { AccessToken, Session } from './memory.ts';
 import { notesKey, readNotes } from './notes.ts';
 import { applyProduce, wantRoomAgain } from './produce.ts';
+import { planReading, applyReading } from './reading.ts';
+import { refuseRef, unknownChannel, unknownRef, unknownTarget } from './refs.ts';
 import { type Refused, refusalOf, refusalOn, refusalToProduce } from './rights.ts';
 import { applyManageSchedule, applyUpsertSchedule, planManageSchedule } from './schedules.ts';
-import { applySearch, planSearch } from './search.ts';
-import { answerTo, confirmAnswers, keepAnswer, MAX_CONSUMERS, MAX_REFS, MAX_UNCONFIRMED_ANSWERS } from './session.ts';
+import { confirmAnswers, keepAnswer, MAX_CONSUMERS, MAX_REFS } from './session.ts';
 import { applyAnnotate, applyExtend, applyHolding, applySettle, applyStarted, heldMessage } from './settle.ts';
 import { applyManage, applyUpdate, planSingle } from './single.ts';
+import { checkTurn, firstAnswer, isRemembered } from './turns.ts';
 import { isKnownRef } from './targets.ts';
 import { applyDeclareTopic, applyPublish, applySubscribe, applyUnsubscribe } from './topics.ts';
 import { type ClaimedMessage, createState, type MachineState, type SessionEnd } from './state.ts';
 import { applyTick, awaitSessions, closeSession, detachSession, nextWake, type WakeTimes } from './timers.ts';
 import { countDelivery } from './usage.ts';
-import { applyUsage, planUsage } from './usage-report.ts';
 
 /** What comes in with a command from the world outside. */
 export interface Context {
@@ -513,42 +511,6 @@ const NO_EFFECTS: Together = { produced: undefined, effects: undefined };
 
 const DONE: Reply = { kind: 'done' };
 
-function planReading(state: MachineState, session: Session, command: Inspect, view: ColdView): Need | undefined {
-  switch (command.what) {
-    case 'children':
-    case 'flow':
-      return planFlowView(state, session, command, view);
-    case 'events':
-      return planEvents(state, session, command, view);
-    case 'search':
-      return planSearch(state, session, command, view);
-    case 'usage':
-      return planUsage(state, command, view);
-    case 'bulks':
-      return undefined;
-    default:
-      return planInspect(state, session, command, view);
-  }
-}
-
-function applyReading(state: MachineState, session: Session, command: Inspect, view: ColdView): Reply {
-  switch (command.what) {
-    case 'children':
-    case 'flow':
-      return applyFlowView(state, session, command, view);
-    case 'events':
-      return applyEvents(state, session, command, view);
-    case 'search':
-      return applySearch(state, session, command, view);
-    case 'usage':
-      return applyUsage(state, command, view);
-    case 'bulks':
-      return inspectBulks(state, session, command);
-    default:
-      return applyInspect(state, session, command, view);
-  }
-}
-
 /** Whether no other message counts for those that are produced under this name. */
 function isServedAlone(session: Session, ref: number): boolean {
   const target = session.refs.get(ref);
@@ -556,40 +518,6 @@ function isServedAlone(session: Session, ref: number): boolean {
   if (target === undefined) return session.refusedRefs.has(ref);
   const { dedupe, maxBacklog } = target.policy.policy;
   return dedupe === undefined && maxBacklog === 0 && !limitsGroups(target.channel);
-}
-
-/** Commands with an effect that must not happen twice; the others may be repeated at will. */
-function isRemembered(command: Command): boolean {
-  const { kind } = command;
-  if (kind === 'bull') return !isPassing(command.method);
-  if (kind === 'upsertSchedule' || kind === 'manageSchedule') return true;
-  const changesMessages =
-    kind === 'produce' || kind === 'flow' || kind === 'settle' || kind === 'annotate' || kind === 'kvCommit';
-  if (kind === 'update' || kind === 'bulk' || kind === 'stopBulk') return true;
-  return (
-    changesMessages ||
-    kind === 'control' ||
-    kind === 'controlGroup' ||
-    kind === 'manage' ||
-    kind === 'createToken' ||
-    kind === 'subscribe' ||
-    kind === 'unsubscribe'
-  );
-}
-
-function checkTurn({ applied, answers }: Session, request: number): void {
-  if (request > applied + 1) {
-    throw new HoldfastError('PROTOCOL', `Cannot apply request ${request}: request ${applied + 1} comes first`);
-  }
-  if (answers.length >= MAX_UNCONFIRMED_ANSWERS) {
-    throw new HoldfastError('PROTOCOL', `Cannot hold more than ${MAX_UNCONFIRMED_ANSWERS} unconfirmed answers`);
-  }
-}
-
-function firstAnswer(session: Session, request: number): Reply {
-  const answer = answerTo(session, request);
-  if (answer !== undefined) return answer;
-  return { kind: 'refused', code: 'UNKNOWN_OUTCOME', message: `The answer to request ${request} is no longer kept` };
 }
 
 /** A limit that is reached is an answer; anything else is not. */
@@ -600,29 +528,4 @@ function refusedTooMany(error: unknown): Refused {
 
 function tooMany(what: string, most: number): HoldfastError {
   return new HoldfastError('PROTOCOL', `Cannot have more than ${most} ${what} in one session`);
-}
-
-/** What to answer where messages are produced to a name that was never declared. */
-function unknownTarget(session: Session, produced: readonly { readonly ref: number }[]): Reply | undefined {
-  const unknown = produced.find(({ ref }) => !isKnownRef(session, ref));
-  return unknown === undefined ? undefined : unknownRef(session, unknown.ref);
-}
-
-/** As {@link unknownTarget}, where a topic will not do. */
-function unknownChannel(session: Session, produced: readonly { readonly ref: number }[]): Reply | undefined {
-  const unknown = produced.find(({ ref }) => !session.refs.has(ref) && !session.refusedRefs.has(ref));
-  return unknown === undefined ? undefined : unknownRef(session, unknown.ref);
-}
-
-function unknownRef({ refusedRefs }: Session, ref: number): Reply {
-  const refusal = refusedRefs.get(ref);
-  if (refusal !== undefined) return refusal;
-  return { kind: 'refused', code: 'PROTOCOL', message: `No channel was declared as ${ref} in this session` };
-}
-
-/** What the ref stood for before, it does not stand for now. */
-function refuseRef(session: Session, ref: number, refusal: Refused): Refused {
-  session.refs.delete(ref);
-  session.refusedRefs.set(ref, refusal);
-  return refusal;
 }

@@ -4,7 +4,9 @@
  */
 import type { ScanPosition } from '../model/filter.ts';
 import type { Bulk, BulkView } from '../model/life.ts';
-import type { ChannelTotals, Failure, HistoryEntry, Reply } from '../model/command.ts';
+import type { Reply } from '../model/command.ts';
+import type { ChannelTotals, HistoryEntry } from '../model/views.ts';
+import type { Failure } from '../model/failure.ts';
 import type { Histogram, OpenHistogram } from '../model/histogram.ts';
 import type { ChannelSettings, GroupRules, Policy } from '../model/policy.ts';
 import type { Grant, RightSet } from '../model/scopes.ts';

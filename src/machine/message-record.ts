@@ -9,7 +9,8 @@
  * ```
  */
 import { ByteReader, ByteWriter, small31 } from '../model/bytes.ts';
-import type { Failure, HistoryEntry } from '../model/command.ts';
+import type { HistoryEntry } from '../model/views.ts';
+import type { Failure } from '../model/failure.ts';
 import { HAPPENINGS, type LiveState, STATES } from '../model/states.ts';
 import type { Charge, DueClock, Extra, Message } from './memory.ts';
 import type { EndedRecord } from './state.ts';

@@ -1,5 +1,5 @@
 /** Small questions about a message and its group, and the orders that they stand in. */
-import type { HistoryEntry } from '../model/command.ts';
+import type { HistoryEntry } from '../model/views.ts';
 import type { GroupRules } from '../model/policy.ts';
 import type {
   AccessToken,

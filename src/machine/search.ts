@@ -1,5 +1,6 @@
 /** Search: messages by a filter, a bounded part of the way at a time. */
-import { LIST_BYTES, type MessageView, type Reply, type SearchPage } from '../model/command.ts';
+import { LIST_BYTES, type Reply } from '../model/command.ts';
+import type { MessageView, SearchPage } from '../model/views.ts';
 import type { InspectSearch } from '../model/life.ts';
 import { hasRight, rightsOn } from '../model/scopes.ts';
 import type { ColdView, Need } from './cold.ts';

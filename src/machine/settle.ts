@@ -1,19 +1,17 @@
 /** Settle: what a consumer says of the messages that it holds, fenced by their tokens. */
-import {
-  type Annotate,
-  type Extend,
-  type Failure,
-  type Holding,
-  type LeaseKey,
-  MAX_FAILURE_MESSAGE_CHARACTERS,
-  MAX_FAILURE_STACK_CHARACTERS,
-  type Outcome,
-  type Reply,
-  type Settle,
-  type SettleSet,
-  type Started,
-  type Together,
+import type {
+  Annotate,
+  Extend,
+  Holding,
+  LeaseKey,
+  Outcome,
+  Reply,
+  Settle,
+  SettleSet,
+  Started,
+  Together,
 } from '../model/command.ts';
+import { type Failure, MAX_FAILURE_MESSAGE_CHARACTERS, MAX_FAILURE_STACK_CHARACTERS } from '../model/failure.ts';
 import { backoffDelayMs } from '../model/backoff.ts';
 import type { ColdView } from './cold.ts';
 import { addNodes, block, refusalOfNodes } from './flows.ts';

@@ -1,7 +1,8 @@
 /** All that the machine knows, and what has changed since it was last written. Plain data. */
 import type { Write } from '../model/records.ts';
 import { ByteWriter } from '../model/bytes.ts';
-import type { EventFilter, Failure, Notice } from '../model/command.ts';
+import type { EventFilter, Notice } from '../model/command.ts';
+import type { Failure } from '../model/failure.ts';
 import type { KvRecord } from '../model/kv.ts';
 import { DEFAULT_JOURNAL_BOUNDS, type JournalBounds } from '../model/policy.ts';
 import type { ChannelHappening, EndedState, Happening } from '../model/states.ts';

@@ -1,5 +1,5 @@
 /** A channel as those see it who look into it. */
-import type { ChannelView } from '../model/command.ts';
+import type { ChannelView } from '../model/views.ts';
 import { readyCount } from './channel.ts';
 import { opensAt } from './gates.ts';
 import type { Channel } from './memory.ts';

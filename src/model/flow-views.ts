@@ -1,5 +1,5 @@
 /** Flows as they are shown. */
-import type { Failure } from './command.ts';
+import type { Failure } from './failure.ts';
 import type { ChildPolicy } from './flow.ts';
 import type { MessageId } from './message-id.ts';
 import type { State } from './states.ts';

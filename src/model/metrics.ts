@@ -1,5 +1,5 @@
 /** What is counted of channels by the minute: how it is asked for, what comes back, and what can be computed from it. */
-import type { ChannelTotals, ChannelView } from './command.ts';
+import type { ChannelTotals, ChannelView } from './views.ts';
 import { addHistogram, countOf, createHistogram, type Histogram, meanMs, percentileMs } from './histogram.ts';
 
 /** What is counted in steps of this, in milliseconds. */

@@ -1,7 +1,7 @@
 /** The part of the API's conformance suite that is about groups of messages, limits and rates. */
 import assert from 'node:assert/strict';
 import { rateLimited } from '../api/outcomes.ts';
-import type { GroupView } from '../model/command.ts';
+import type { GroupView } from '../model/views.ts';
 import { type ApiCase, assertLike, Gate, hasCode, until } from './api-conformance-tools.ts';
 
 export const limitCases: readonly ApiCase[] = [

@@ -1,6 +1,6 @@
 /** Waiting in a test until the work is done. */
 import type { Holdfast } from '../api/holdfast.ts';
-import type { ChannelView } from '../model/command.ts';
+import type { ChannelView } from '../model/views.ts';
 import { systemClock } from '../model/clock.ts';
 import { breathe } from './settled.ts';
 import type { TestClock } from './test-clock.ts';

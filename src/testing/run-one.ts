@@ -3,7 +3,7 @@ import type { Handler } from '../api/attempt.ts';
 import type { Channel } from '../api/channel.ts';
 import type { Consumer } from '../api/consumer.ts';
 import { HandlerOutcome } from '../api/outcomes.ts';
-import type { ChannelView } from '../model/command.ts';
+import type { ChannelView } from '../model/views.ts';
 import type { State } from '../model/states.ts';
 import { breathe } from './settled.ts';
 

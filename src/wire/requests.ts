@@ -18,17 +18,8 @@
 import { decode, encode } from '../codec/bson.ts';
 import { BlockReader, MAX_DUE_AT, MAX_PRIORITY } from '../model/block.ts';
 import { ByteReader, ByteWriter } from '../model/bytes.ts';
-import type {
-  Command,
-  Failure,
-  LeaseKey,
-  Outcome,
-  Produce,
-  Request,
-  Settle,
-  SettleSet,
-  Together,
-} from '../model/command.ts';
+import type { Command, LeaseKey, Outcome, Produce, Request, Settle, SettleSet, Together } from '../model/command.ts';
+import type { Failure } from '../model/failure.ts';
 import { MAX_DURATION_MS } from '../model/duration.ts';
 import type { FlowEdge, FlowPart } from '../model/flow.ts';
 import { HoldfastError } from '../model/errors.ts';

@@ -5,7 +5,7 @@ import { resolveChannelOptions } from '#holdfast/api/options.js';
 import { Client } from '#holdfast/client/client.js';
 import { CODEC_BSON, encode } from '#holdfast/codec/bson.js';
 import { startHost } from '#holdfast/host/host.js';
-import type { MessageView } from '#holdfast/model/command.js';
+import type { MessageView } from '#holdfast/model/views.js';
 import { messageIdText, parseMessageId } from '#holdfast/model/message-id.js';
 import { systemRandom } from '#holdfast/model/random.js';
 import { localLink } from '#holdfast/wire/local-link.js';

@@ -8,7 +8,7 @@ import { MAX_CHANNELS } from '#holdfast/machine/channels.js';
 import { MAX_WATCHED_KEYS } from '#holdfast/machine/kv-watches.js';
 import { BlockWriter, idSecond, MAX_PRIORITY, MAX_UNDELIVERED_KEYS } from '#holdfast/model/block.js';
 import { ByteWriter } from '#holdfast/model/bytes.js';
-import { MAX_FAILURE_MESSAGE_CHARACTERS, MAX_FAILURE_STACK_CHARACTERS } from '#holdfast/model/command.js';
+import { MAX_FAILURE_MESSAGE_CHARACTERS, MAX_FAILURE_STACK_CHARACTERS } from '#holdfast/model/failure.js';
 import { MAX_DURATION_MS } from '#holdfast/model/duration.js';
 import {
   MAX_CHILD_KEY_CHARACTERS,

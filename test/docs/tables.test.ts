@@ -14,11 +14,8 @@ import { MAX_LOG_LINE_CHARACTERS, MAX_LOG_LINES, MAX_PROGRESS_BYTES } from '#hol
 import { MAX_LABEL_CHARACTERS, MAX_SCOPES } from '#holdfast/model/access-token.js';
 import { MAX_COPIES, MAX_SUBSCRIPTIONS, MAX_TOPICS } from '#holdfast/model/topic.js';
 import { MAX_PRIORITY } from '#holdfast/model/block.js';
-import {
-  MAX_EVENTS_KEPT,
-  MAX_FAILURE_MESSAGE_CHARACTERS,
-  MAX_FAILURE_STACK_CHARACTERS,
-} from '#holdfast/model/command.js';
+import { MAX_EVENTS_KEPT } from '#holdfast/model/command.js';
+import { MAX_FAILURE_MESSAGE_CHARACTERS, MAX_FAILURE_STACK_CHARACTERS } from '#holdfast/model/failure.js';
 import { MAX_DURATION_MS } from '#holdfast/model/duration.js';
 import { DEFAULT_DEDUPLICATION_MS, DEFAULT_POLICY, DEFAULT_SETTINGS, type Retention } from '#holdfast/model/policy.js';
 import { HAPPENINGS, nextState, STATES } from '#holdfast/model/states.js';

@@ -2,7 +2,8 @@
 import fc from 'fast-check';
 import { encode } from '#holdfast/codec/bson.js';
 import { BlockReader, BlockWriter, idSecond } from '#holdfast/model/block.js';
-import type { Command, Delivery, Failure, LeaseKey, Notice, Outcome, Reply, Settle } from '#holdfast/model/command.js';
+import type { Command, Delivery, LeaseKey, Notice, Outcome, Reply, Settle } from '#holdfast/model/command.js';
+import type { Failure } from '#holdfast/model/failure.js';
 import { type AddFlow, CHILD_POLICIES, type ChildPolicy, type FlowEdge } from '#holdfast/model/flow.js';
 import type { KvEffects } from '#holdfast/model/kv.js';
 import { MessageIdSource } from '#holdfast/model/message-id.js';

@@ -11,7 +11,8 @@ import {
 } from '#holdfast/machine/machine.js';
 import { itemOf, openPack } from '#holdfast/machine/pack.js';
 import { BlockWriter, idSecond, type ItemOptions } from '#holdfast/model/block.js';
-import type { Command, Failure, Notice, Outcome, Reply, Settle } from '#holdfast/model/command.js';
+import type { Command, Notice, Outcome, Reply, Settle } from '#holdfast/model/command.js';
+import type { Failure } from '#holdfast/model/failure.js';
 import { MessageIdSource, messageIdText } from '#holdfast/model/message-id.js';
 import { DEFAULT_POLICY, type Policy, type SettingsPatch } from '#holdfast/model/policy.js';
 import { seededRandom } from '#holdfast/model/random.js';

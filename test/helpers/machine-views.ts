@@ -1,5 +1,6 @@
 /** What `inspect` says, for tests of the machine. */
-import type { ChannelView, GroupPage, GroupView, InspectMetrics, MessageView } from '#holdfast/model/command.js';
+import type { InspectMetrics } from '#holdfast/model/command.js';
+import type { ChannelView, GroupPage, GroupView, MessageView } from '#holdfast/model/views.js';
 import { parseMessageId } from '#holdfast/model/message-id.js';
 import type { ChannelMetrics, MetricsPage } from '#holdfast/model/metrics.js';
 import type { State } from '#holdfast/model/states.js';

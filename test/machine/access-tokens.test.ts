@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { KIND, Layout } from '#holdfast/machine/layout.js';
 import { ByteReader, ByteWriter } from '#holdfast/model/bytes.js';
-import type { CreateToken, Reply, TokenView } from '#holdfast/model/command.js';
+import type { CreateToken, Reply } from '#holdfast/model/command.js';
+import type { TokenView } from '#holdfast/model/views.js';
 import type { Entry } from '#holdfast/model/records.js';
 import { EVERYTHING, grantOf } from '#holdfast/model/scopes.js';
 import { type MachineClient, MachineRun } from '../helpers/machine-run.ts';

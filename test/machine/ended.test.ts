@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { encode } from '#holdfast/codec/bson.js';
 import { KIND } from '#holdfast/machine/layout.js';
-import { MAX_FAILURE_MESSAGE_CHARACTERS, MAX_FAILURE_STACK_CHARACTERS } from '#holdfast/model/command.js';
+import { MAX_FAILURE_MESSAGE_CHARACTERS, MAX_FAILURE_STACK_CHARACTERS } from '#holdfast/model/failure.js';
 import { parseMessageId } from '#holdfast/model/message-id.js';
 import type { SettingsPatch, Policy } from '#holdfast/model/policy.js';
 import { type Delivered, failureOf, type MachineClient, MachineRun } from '../helpers/machine-run.ts';

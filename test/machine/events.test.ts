@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { EventPage, EventPosition } from '#holdfast/model/command.js';
+import type { EventPage, EventPosition } from '#holdfast/model/views.js';
 import { NOTHING_COLD } from '#holdfast/machine/machine.js';
 import { KIND } from '#holdfast/machine/layout.js';
 import { applyWrites } from '#holdfast/store/memory.js';

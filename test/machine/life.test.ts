@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { decode, encode } from '#holdfast/codec/bson.js';
 import { KIND } from '#holdfast/machine/layout.js';
-import type { Manage, MessageView, Reply } from '#holdfast/model/command.js';
+import type { Manage, Reply } from '#holdfast/model/command.js';
+import type { MessageView } from '#holdfast/model/views.js';
 import type { Update } from '#holdfast/model/life.js';
 import { parseMessageId } from '#holdfast/model/message-id.js';
 import type { Policy } from '#holdfast/model/policy.js';

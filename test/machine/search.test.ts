@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { encode } from '#holdfast/codec/bson.js';
 import { SeqTable } from '#holdfast/machine/seq-table.js';
-import type { SearchPage } from '#holdfast/model/command.js';
+import type { SearchPage } from '#holdfast/model/views.js';
 import type { MessageFilter } from '#holdfast/model/filter.js';
 import type { InspectSearch } from '#holdfast/model/life.js';
 import { parseMessageId } from '#holdfast/model/message-id.js';

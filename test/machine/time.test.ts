@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { ChannelView } from '#holdfast/model/command.js';
+import type { ChannelView } from '#holdfast/model/views.js';
 import type { Policy } from '#holdfast/model/policy.js';
 import { type Delivered, failureOf, type MachineClient, MachineRun } from '../helpers/machine-run.ts';
 import { messageOf, viewOf } from '../helpers/machine-views.ts';

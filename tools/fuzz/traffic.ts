@@ -5,7 +5,8 @@
 import { encode } from '#holdfast/codec/bson.js';
 import { BlockReader, BlockWriter, idSecond } from '#holdfast/model/block.js';
 import { systemClock } from '#holdfast/model/clock.js';
-import type { Command, Failure, LeaseKey, Outcome, Request, Settle } from '#holdfast/model/command.js';
+import type { Command, LeaseKey, Outcome, Request, Settle } from '#holdfast/model/command.js';
+import type { Failure } from '#holdfast/model/failure.js';
 import { MESSAGE_ID_BYTES, MessageIdSource } from '#holdfast/model/message-id.js';
 import { CHILD_POLICIES, type FlowEdge, type FlowPart } from '#holdfast/model/flow.js';
 import { type SettingsPatch, DEFAULT_POLICY, type Policy } from '#holdfast/model/policy.js';

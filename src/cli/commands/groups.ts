@@ -1,7 +1,7 @@
 /** `holdfast groups`: what the groups of a channel hold. */
 import type { Command } from 'commander';
 import type { Holdfast } from '../../api/holdfast.ts';
-import type { GroupView } from '../../model/command.ts';
+import type { GroupView } from '../../model/views.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { outputWidth, styled, writeJson, writeLine } from '../output.ts';
 import { addStoreCommand, wholeNumberFlag } from '../store-command.ts';

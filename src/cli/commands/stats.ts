@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import type { Holdfast } from '../../api/holdfast.ts';
 import { systemClock } from '../../model/clock.ts';
-import type { ChannelView } from '../../model/command.ts';
+import type { ChannelView } from '../../model/views.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { type MetricsPage, type MetricsSummary, summarizeMetrics, type TimesSummary } from '../../model/metrics.ts';
 import type { Retention } from '../../model/policy.ts';

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import type { EventsOptions, JournalEvent } from '../../api/events.ts';
 import type { Holdfast } from '../../api/holdfast.ts';
-import type { EventKind } from '../../model/command.ts';
+import type { EventKind } from '../../model/views.ts';
 import { systemClock } from '../../model/clock.ts';
 import { jsonText, styled, writeLine, writeNote } from '../output.ts';
 import { addStoreCommand, momentFlag, untilInterrupted } from '../store-command.ts';

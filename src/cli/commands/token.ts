@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Holdfast } from '../../api/holdfast.ts';
 import type { NewToken } from '../../api/tokens.ts';
-import type { TokenView } from '../../model/command.ts';
+import type { TokenView } from '../../model/views.ts';
 import { type Duration, parseDuration } from '../../model/duration.ts';
 import { parseScope } from '../../model/scopes.ts';
 import { addTargetOptions, openTarget, type TargetOptions } from '../target.ts';

@@ -1,7 +1,8 @@
 /** What a commit says, read from its writes: the invariants judge by what is durable and by nothing else. */
 import { BlockReader, type Tick } from '../../model/block.ts';
 import { ByteReader, textOf } from '../../model/bytes.ts';
-import type { ChannelTotals, Reply } from '../../model/command.ts';
+import type { Reply } from '../../model/command.ts';
+import type { ChannelTotals } from '../../model/views.ts';
 import { countOf } from '../../model/histogram.ts';
 import type { KvValue } from '../../model/kv.ts';
 import { messageIdText } from '../../model/message-id.ts';

@@ -1,5 +1,5 @@
 /** The ledger: what is known of every message from the commits that have become durable. */
-import type { ChannelTotals } from '../../model/command.ts';
+import type { ChannelTotals } from '../../model/views.ts';
 import { NO_TOTALS } from '../../model/metrics.ts';
 import type { Policy } from '../../model/policy.ts';
 import type { Happening } from '../../model/states.ts';

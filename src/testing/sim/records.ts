@@ -3,7 +3,7 @@
  * the store has made durable. The invariants are judged by these records alone, so a record that is changed by hand
  * shows whether an invariant would notice.
  */
-import type { ChannelTotals, ChannelView } from '../../model/command.ts';
+import type { ChannelTotals, ChannelView } from '../../model/views.ts';
 import type { ChildPolicy } from '../../model/flow.ts';
 import type { CommitContent } from './commit-content.ts';
 

@@ -1,5 +1,5 @@
 /** Counts: by the minute, and by access token. */
-import type { ChannelTotals } from '../../../model/command.ts';
+import type { ChannelTotals } from '../../../model/views.ts';
 import { METRICS_MINUTES, METRICS_STEP_MS, NO_TOTALS, TOTALS } from '../../../model/metrics.ts';
 import type { ChannelContent, MinuteContent } from '../commit-content.ts';
 import type { Committed, Inspected } from '../records.ts';

@@ -1,5 +1,5 @@
 /** What must be true at rest, and that rest comes. */
-import type { ChannelTotals, ChannelView } from '../../../model/command.ts';
+import type { ChannelTotals, ChannelView } from '../../../model/views.ts';
 import type { ChannelContent } from '../commit-content.ts';
 import { isAlive, type Ledger } from '../ledger.ts';
 import type { IdleConsumer } from '../records.ts';
