@@ -10,6 +10,7 @@ import { decodeDelivery } from './messages.ts';
 import type { ResolvedChannelOptions } from './options.ts';
 import { HandlerOutcome } from './outcomes.ts';
 import { checkMessage } from './schema.ts';
+import { UndisposedError, type WithScope } from './scope.ts';
 import { conflictError, MAX_TRIES } from './transact.ts';
 import { GatheredTransaction, type Transaction } from './transaction.ts';
 
@@ -64,6 +65,12 @@ export interface BatchContext {
 export type BatchHandler<Message, Result> = (
   batch: readonly BatchMessage<Message, Result>[],
   context: BatchContext,
+) => BatchReturn<Result> | Promise<BatchReturn<Result>>;
+
+/** A {@link BatchHandler} that runs in a scope of its own each time, as `context.scope`. */
+export type ScopedBatchHandler<Message, Result, Scope> = (
+  batch: readonly BatchMessage<Message, Result>[],
+  context: WithScope<BatchContext, Scope>,
 ) => BatchReturn<Result> | Promise<BatchReturn<Result>>;
 
 // A function that returns nothing is of type `void`, and so is its promise.
@@ -177,13 +184,17 @@ class Batch implements BatchContext {
     }
   }
 
-  /** Nothing of `tx` counts, nor does a success that rests on it; and no failure does if what was read has changed. */
+  /**
+   * Nothing of `tx` counts, nor does a success that rests on it, or on a scope that has not ended well; and no failure does if
+   * what was read has changed.
+   */
   async #fail(batch: readonly HeldMessage[], error: unknown): Promise<void> {
     const tx = this.#transaction;
     this.#together = undefined;
     const isPlain = tx === undefined || tx.isEmpty;
+    const isNoneDone = !isPlain || error instanceof UndisposedError;
     for (const message of batch)
-      if (message.settlement === undefined || (!isPlain && message.isDone)) message.fail(error);
+      if (message.settlement === undefined || (isNoneDone && message.isDone)) message.fail(error);
     const checks = isPlain ? [] : await tx.entries.checks();
     if (checks.length > 0) this.#together = { produced: undefined, effects: { checks, mutations: [] } };
   }
