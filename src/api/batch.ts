@@ -55,7 +55,7 @@ export interface BatchContext {
    */
   readonly tx: Transaction;
   /** Moves the end of the handler's time to `duration` from now. @throws HoldfastError `LEASE_LOST` */
-  extend(duration: Duration): Promise<void>;
+  readonly extend: (duration: Duration) => Promise<void>;
 }
 
 /**
@@ -124,8 +124,10 @@ class Batch implements BatchContext {
     return this.#transaction;
   }
 
-  async extend(duration: Duration): Promise<void> {
-    await Promise.all(this.#messages.map((message) => message.extend(duration)));
+  get extend(): BatchContext['extend'] {
+    return async (duration) => {
+      await Promise.all(this.#messages.map((message) => message.extend(duration)));
+    };
   }
 
   /** The messages of which no outcome is known yet. */
