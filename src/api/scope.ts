@@ -83,7 +83,7 @@ function noteOn(error: unknown): string {
 
 async function disposeOf<Left>(scope: unknown, failed: (error: unknown) => Left): Promise<Left | undefined> {
   try {
-    await disposer(scope)?.call(scope);
+    await dispose(scope);
     return undefined;
   } catch (error) {
     return failed(error);
@@ -91,11 +91,9 @@ async function disposeOf<Left>(scope: unknown, failed: (error: unknown) => Left)
 }
 
 /** Explicit resource management comes first; containers that are older have a method of this name. */
-function disposer(scope: unknown): (() => unknown) | undefined {
+export function dispose(scope: unknown): unknown {
   if ((typeof scope !== 'object' && typeof scope !== 'function') || scope === null) return undefined;
   const own = scope as { [Symbol.asyncDispose]?: unknown; [Symbol.dispose]?: unknown; dispose?: unknown };
-  for (const dispose of [own[Symbol.asyncDispose], own[Symbol.dispose]]) {
-    if (typeof dispose === 'function') return dispose as () => unknown;
-  }
-  return typeof own.dispose === 'function' ? (own.dispose as () => unknown) : undefined;
+  const found = [own[Symbol.asyncDispose], own[Symbol.dispose]].find((one) => typeof one === 'function') ?? own.dispose;
+  return typeof found === 'function' ? (found as () => unknown).call(scope) : undefined;
 }

@@ -16,11 +16,14 @@ async function start(url: string, env: NodeJS.ProcessEnv = {}): Promise<Talking>
   return program;
 }
 
-async function healthOf(program: Talking): Promise<{ readonly status: string }> {
-  const before = program.said.length;
-  program.tell(JSON.stringify({ health: true }));
-  const line = await program.says((said) => 'health' in said && program.said.indexOf(said) >= before);
-  return line['health'] as { status: string };
+/** Asks for the health until it says so: on a busy machine the broker may be late before. */
+async function healthSays(program: Talking, matches: RegExp): Promise<unknown> {
+  for (;;) {
+    const before = program.said.length;
+    program.tell(JSON.stringify({ health: true }));
+    const { health } = await program.says((said) => 'health' in said && program.said.indexOf(said) >= before);
+    if (matches.test(JSON.stringify(health))) return health;
+  }
 }
 
 function mailsSaid(program: Talking): unknown[] {
@@ -83,8 +86,7 @@ test('SIGTERM lets handlers end before what they work with is gone, and takes no
   const receipts = await mails.produceAll([1, 2, 3, 4, 5].map((n) => ({ to: `n${n}`, waits: n <= 2 })));
   await program.says((line) => line['handling'] === 'n2');
   program.kill('SIGTERM');
-  let health = await healthOf(program);
-  while (health.status === 'ok') health = await healthOf(program);
+  const health = await healthSays(program, /shuts down/);
   expect(health).toMatchObject({ error: { queue: { status: 'down', message: 'The application shuts down' } } });
   program.tell('go');
   expect(await program.ended).toMatchObject({ signal: 'SIGTERM', errors: '' });
@@ -120,31 +122,29 @@ test('what still runs after the grace goes back uncounted', async () => {
 test('the health indicator says whether the broker answers', async () => {
   const server = await startServer();
   const program = await start(server.url);
-  expect(await healthOf(program)).toMatchObject({
+  expect(await healthSays(program, /"ok"/)).toMatchObject({
     status: 'ok',
     info: { queue: { status: 'up', durability: 'disk', consumers: 3 } },
   });
   server.kill('SIGSTOP');
-  expect(await healthOf(program)).toMatchObject({
+  expect(await healthSays(program, /"error"/)).toMatchObject({
     status: 'error',
     error: { queue: { status: 'down', message: 'The broker has not answered within 2000 ms' } },
   });
   server.kill('SIGCONT');
-  while ((await healthOf(program)).status !== 'ok');
+  await healthSays(program, /"ok"/);
 });
 
-test('the health indicator says that a consumer may not go on, and needs no rights for itself', async () => {
+test('the health indicator needs no rights for itself, and says that a consumer may not go on', async () => {
   const server = await startServer();
   const hf = await openUntilEnd(`file:${server.folder}`);
-  const { token } = await hf.tokens.create({
-    label: 'shop',
-    scopes: ['channel:orders:produce,consume', 'channel:pictures:consume'],
-  });
-  const program = await start(server.url, { HOLDFAST_TOKEN: token });
-  let health = await healthOf(program);
-  while (health.status === 'ok') health = await healthOf(program);
-  expect(health).toMatchObject({
+  const startWith = async (...scopes: string[]): Promise<Talking> => {
+    const { token } = await hf.tokens.create({ label: 'shop', scopes });
+    return start(server.url, { HOLDFAST_TOKEN: token });
+  };
+  await healthSays(await startWith('channel:*:consume'), /"ok"/);
+  const program = await startWith('channel:orders:consume', 'channel:pictures:consume');
+  expect(await healthSays(program, /Consumer of/)).toMatchObject({
     error: { queue: { status: 'down', message: expect.stringMatching(/^Consumer of "mails" has stopped: /) } },
   });
-  expect(await hf.channel<object, object>('orders').request({ item: 'rope' })).toMatchObject({ same: true });
 });

@@ -19,6 +19,11 @@ test('HoldfastModule takes what it can use, and says what it cannot', async () =
     'an instance, which stays open': { result: 36, ready: 1, consumers: 0 },
     'two connections': { results: [4, 8], health: [{ holdfast: up }, { other: up }], isSame: true, isOther: true },
     'a consumer that may not go on': ['up', 'down'],
+    'a durable processor, which messages share': { results: [1, 2, 1], ended: [] },
+    'a method of no processor': { error: 'Cannot process in "Homeless.handle": the class needs @Processor(channel)' },
+    'an unknown connection': {
+      error: `Cannot use connection "other" in "Cubes": import HoldfastModule.forRoot({ connection: 'other' })`,
+    },
     'no channel': {
       error: `Cannot find channel "numbers" of connection "default": import HoldfastModule.registerChannel({ name: 'numbers' })`,
     },

@@ -215,8 +215,9 @@ say({ ready: true });
 export const CASES = `
 import 'reflect-metadata';
 import { Inject, Injectable, Module, type ModuleMetadata, Scope } from '@nestjs/common';
+import { type ContextId, ContextIdFactory } from '@nestjs/core';
 import { Test } from '@nestjs/testing';
-import { type Channel, type Holdfast, open } from 'holdfast';
+import { type Channel, type ChannelHappened, type Holdfast, open } from 'holdfast';
 import {
   getChannelToken,
   getHoldfastToken,
@@ -285,6 +286,28 @@ class Fleeting {
   @OnChannelEvent('acked') hear(): void {}
 }
 
+@Injectable()
+class Homeless {
+  @Process() handle(): void {}
+}
+
+const ended: string[] = [];
+let tenants = 0;
+
+@Processor('tenants')
+@Injectable({ scope: Scope.REQUEST, durable: true })
+class OfTenant {
+  readonly #number = ++tenants;
+
+  @Process() handle(): number {
+    return this.#number;
+  }
+
+  dispose(): void {
+    ended.push('disposed');
+  }
+}
+
 @Processor('numbers', { concurrency: 0 })
 class Idle {
   @Process() handle(): void {}
@@ -296,6 +319,13 @@ export class Wrong {
 
   // @ts-expect-error There is no such event.
   @OnChannelEvent('done') hear(): void {}
+
+  // @ts-expect-error It hears of a message, and not of a channel.
+  @OnChannelEvent('acked') listen(_event: ChannelHappened): void {}
+
+  @OnChannelEvent(['paused', 'resumed']) good({ what }: ChannelHappened): void {
+    console.log(what);
+  }
 }
 
 @Injectable()
@@ -384,6 +414,25 @@ const CASES: Record<string, () => Promise<unknown>> = {
     await app.close();
     return [holdfast.status, after.queue.status];
   },
+  async 'a durable processor, which messages share'() {
+    const contexts = new Map<string, ContextId>();
+    ContextIdFactory.apply({
+      attach(contextId, { message }: { message: { tenant: string } }) {
+        const known = contexts.get(message.tenant) ?? ContextIdFactory.create();
+        contexts.set(message.tenant, known);
+        return (info) => (info.isTreeDurable ? known : contextId);
+      },
+    });
+    const tenants = HoldfastModule.registerChannel({ name: 'tenants' });
+    const app = await started({ imports: [memory, tenants], providers: [OfTenant] });
+    const channel = app.get<Channel<object>>(getChannelToken('tenants'));
+    const results = [];
+    for (const tenant of ['acme', 'globex', 'acme']) results.push(await channel.request({ tenant }));
+    await app.close();
+    return { results, ended };
+  },
+  'a method of no processor': () => started({ imports: [memory], providers: [Homeless] }),
+  'an unknown connection': () => started({ imports: [memory, numbers], providers: [Cubes] }),
   'no channel': () => started({ imports: [memory], providers: [Squares] }),
   'no method': () => started({ imports: [memory, numbers], providers: [Nothing] }),
   'two methods': () => started({ imports: [memory, numbers], providers: [Twice] }),

@@ -2,6 +2,7 @@
 import { Inject, Injectable, type Scope } from '@nestjs/common';
 import { type DiscoverableDecorator, DiscoveryService } from '@nestjs/core';
 import type { ConsumeOptions } from '../../api/consumer.ts';
+import type { EventsTrimmed, JournalEvent } from '../../api/events.ts';
 import type { HandlerContext } from '../../api/handler-context.ts';
 import type { EventKind } from '../../model/command.ts';
 import { getChannelToken, getHoldfastToken } from './tokens.ts';
@@ -78,11 +79,11 @@ export interface OnChannelEventOptions {
  * Marks a method, of a processor or of any other provider, that hears what happens to a channel and its messages, in whatever process.
  * It hears one event after the other, from the start of the application on; what it throws is logged.
  */
-export function OnChannelEvent(
-  kinds: EventKind | readonly EventKind[],
+export function OnChannelEvent<const What extends EventKind>(
+  kinds: What | readonly What[],
   { channel, connection }: OnChannelEventOptions = {},
-): MethodLike<(event: never) => unknown> {
-  const list = typeof kinds === 'string' ? [kinds] : kinds;
+): MethodLike<(event: Exclude<JournalEvent<What>, EventsTrimmed>) => unknown> {
+  const list: readonly What[] = typeof kinds === 'string' ? [kinds] : kinds;
   return mark(listenerMark({ kinds: list, channel, connection }));
 }
 

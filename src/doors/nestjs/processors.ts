@@ -1,32 +1,23 @@
 /** Runs the processors of an application: finds them, consumes for them, and drains them before what they work with is gone. */
 import type { OnApplicationBootstrap, OnModuleDestroy } from '@nestjs/common';
-import { ContextIdFactory, type DiscoveryService, MetadataScanner, ModuleRef } from '@nestjs/core';
+import { ContextIdFactory, type DiscoveryService } from '@nestjs/core';
 import type { Channel } from '../../api/channel.ts';
 import type { Consumer } from '../../api/consumer.ts';
 import type { HandlerContext } from '../../api/handler-context.ts';
 import type { JournalEvent } from '../../api/events.ts';
-import type { Connection } from './connection.ts';
-import { listenerMark, type ListenerMark, processMark, processorMark, type ProcessorMark } from './decorators.ts';
+import { dispose } from '../../api/scope.ts';
 import { systemClock } from '../../model/clock.ts';
-import { DEFAULT_CONNECTION, getChannelToken } from './tokens.ts';
+import type { Connection } from './connection.ts';
+import type { ProcessorMark } from './decorators.ts';
+import { find, type Found, isOfMessages, type Methods, moduleRefOf, type Wrapper } from './found.ts';
+import { DEFAULT_CONNECTION, getChannelToken, getProcessorsToken } from './tokens.ts';
 
-type Wrapper = ReturnType<DiscoveryService['getProviders']>[number];
 type AnyChannel = Channel<unknown>;
-type Methods = Readonly<Record<string, (...args: readonly unknown[]) => unknown>>;
 
 /** What `@Inject(REQUEST)` gives to a request-scoped provider while a message is handled. */
 export interface MessageRequest<Message = unknown> {
   readonly message: Message;
   readonly context: HandlerContext;
-}
-
-/** A class of the application that has methods for channels. */
-interface Found {
-  readonly wrapper: Wrapper;
-  readonly name: string;
-  readonly mark: ProcessorMark | undefined;
-  readonly handlers: readonly string[];
-  readonly listeners: readonly { readonly method: string; readonly mark: ListenerMark }[];
 }
 
 export class Processors implements OnApplicationBootstrap, OnModuleDestroy {
@@ -57,6 +48,7 @@ export class Processors implements OnApplicationBootstrap, OnModuleDestroy {
   /** When all providers are there, and have heard of it. */
   async onApplicationBootstrap(): Promise<void> {
     const found = this.#discovery.getProviders().flatMap((wrapper) => find(wrapper) ?? []);
+    for (const one of found) this.#check(one);
     // Whoever listens hears of the first message.
     for (const one of found) this.#listen(one);
     for (const one of found) await this.#process(one);
@@ -64,6 +56,23 @@ export class Processors implements OnApplicationBootstrap, OnModuleDestroy {
 
   async onModuleDestroy(): Promise<void> {
     await this.#drain();
+  }
+
+  /** What belongs to no connection, or to no processor, would never be called, and nobody would know. */
+  #check({ wrapper, name, mark, handlers, listeners }: Found): void {
+    if (mark === undefined && handlers.length > 0) {
+      throw new TypeError(`Cannot process in "${name}.${handlers[0]}": the class needs @Processor(channel)`);
+    }
+    const used = [...(mark === undefined ? [] : [mark]), ...listeners.map((listener) => listener.mark)];
+    for (const { connection } of used) {
+      if (connection === undefined || connection === this.#name) continue;
+      try {
+        moduleRefOf(wrapper).get(getProcessorsToken(connection), { strict: false });
+      } catch (cause) {
+        const remedy = `import HoldfastModule.forRoot({ connection: '${connection}' })`;
+        throw new TypeError(`Cannot use connection "${connection}" in "${name}": ${remedy}`, { cause });
+      }
+    }
   }
 
   #listen({ wrapper, name, mark, listeners }: Found): void {
@@ -174,53 +183,30 @@ async function consume(
     const instance = wrapper.instance as Methods;
     return channel.consume((message, context) => instance[method]?.(message, context), options);
   }
-  const scope = (message: unknown, context: HandlerContext): Promise<Methods> => resolve(wrapper, { message, context });
-  return channel.consume((message, context) => context.scope[method]?.(message, context), { ...options, scope });
+  // What is durable is shared by the messages that a strategy of the application's puts together.
+  const isShared = wrapper.isDependencyTreeDurable();
+  const scope = async (message: unknown, context: HandlerContext): Promise<InstanceScope> => {
+    const instance = await resolve(wrapper, { message, context });
+    return { instance, dispose: () => (isShared ? undefined : dispose(instance)) };
+  };
+  return channel.consume((message, context) => context.scope.instance[method]?.(message, context), {
+    ...options,
+    scope,
+  });
 }
 
-/** An instance for one message, and of all that is request-scoped below it. */
+/** An instance for one message, and how it is disposed of. */
+interface InstanceScope {
+  readonly instance: Methods;
+  dispose(): unknown;
+}
+
+/** Makes an instance for one message, and of all that is request-scoped below it. */
 async function resolve(wrapper: Wrapper, request: MessageRequest): Promise<Methods> {
   const moduleRef = moduleRefOf(wrapper);
   const contextId = ContextIdFactory.getByRequest(request);
   moduleRef.registerRequestByContextId(request, contextId);
   return moduleRef.resolve<Methods>(wrapper.token as string, contextId);
-}
-
-function isOfMessages(wrapper: Wrapper): boolean {
-  return wrapper.isTransient || !wrapper.isDependencyTreeStatic();
-}
-
-function moduleRefOf({ host }: Wrapper): ModuleRef {
-  return host?.getProviderByKey<ModuleRef>(ModuleRef).instance as ModuleRef;
-}
-
-const scanner = new MetadataScanner();
-
-/** What the class of a provider is marked with. */
-function find(wrapper: Wrapper): Found | undefined {
-  const prototype = wrapper.isAlias ? undefined : prototypeOf(wrapper);
-  if (prototype === undefined) return undefined;
-  const mark = markOf<ProcessorMark>(processorMark, prototype.constructor);
-  const methods = scanner.getAllMethodNames(prototype);
-  const own = (method: string): object => (prototype as Methods)[method] as object;
-  const handlers = methods.filter((method) => markOf(processMark, own(method)) !== undefined);
-  const listeners = methods.flatMap((method) => {
-    const listener = markOf<ListenerMark>(listenerMark, own(method));
-    return listener === undefined ? [] : [{ method, mark: listener }];
-  });
-  if (mark === undefined && listeners.length === 0) return undefined;
-  return { wrapper, name: prototype.constructor.name, mark, handlers, listeners };
-}
-
-/** That of a class; a factory, and what makes no object, has none. */
-function prototypeOf({ instance, metatype }: Wrapper): object | undefined {
-  const made = instance as unknown;
-  if (typeof made === 'object' && made !== null) return (Object.getPrototypeOf(made) as object | null) ?? undefined;
-  return (metatype?.prototype ?? undefined) as object | undefined;
-}
-
-function markOf<Mark>({ KEY }: { readonly KEY: string }, of: object): Mark | undefined {
-  return Reflect.getMetadata(KEY, of) as Mark | undefined;
 }
 
 function stackOf(error: unknown): string | undefined {
