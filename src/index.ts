@@ -1,14 +1,20 @@
 /** Holdfast: jobs, channels and KV that commit together. */
 export { type LogLine, open, type OpenOptions } from './open.ts';
 export { restore, type Restored } from './restore.ts';
-export type { Handler } from './api/attempt.ts';
-export type { BatchContext, BatchHandler, BatchMessage, BatchReturn } from './api/batch.ts';
+export type { Handler, ScopedHandler } from './api/attempt.ts';
+export type { BatchContext, BatchHandler, BatchMessage, BatchReturn, ScopedBatchHandler } from './api/batch.ts';
 export type { Admin, RetainEventsOptions } from './api/admin.ts';
 export type { BackupOptions } from './api/backup.ts';
 export { Channel, type RequestOptions } from './api/channel.ts';
 export type { Receipt } from './api/receipt.ts';
 export type { Bulk, BulkOptions } from './api/bulk.ts';
-export type { BatchConsumeOptions, Consumer, ConsumeOptions } from './api/consumer.ts';
+export type {
+  BatchConsumeOptions,
+  Consumer,
+  ConsumeOptions,
+  ScopedBatchConsumeOptions,
+  ScopedConsumeOptions,
+} from './api/consumer.ts';
 export type {
   ChannelEventsOptions,
   ChannelHappened,
@@ -21,7 +27,13 @@ export type { FlowOptions, FlowReceipt, FlowViewOptions } from './api/flow.ts';
 export type { FlowChild, ReadChildren, ResultSource } from './api/flow-children.ts';
 export type { FlowNode, FlowNodeOptions, FlowParent } from './api/flow-nodes.ts';
 export { CancelledError, type HandlerContext } from './api/handler-context.ts';
-export type { IsolatedConsumeOptions, IsolatedContext, IsolatedHandler } from './api/isolated.ts';
+export type {
+  IsolatedConsumeOptions,
+  IsolatedContext,
+  IsolatedHandler,
+  IsolatedScope,
+  ScopedIsolatedHandler,
+} from './api/isolated.ts';
 export type { CloseOptions, Holdfast } from './api/holdfast.ts';
 export type { KvOptions } from './api/kv/limits.ts';
 export { KvU64 } from './api/kv/u64.ts';
@@ -62,6 +74,7 @@ export type { Schedule, ScheduleInfo, ScheduleListOptions, SchedulePage, Schedul
 export type { AllMetricsOptions, MetricsOptions } from './api/metrics.ts';
 export type { CancelOptions, ChangeOptions, RetryOptions, UpdateOptions } from './api/life.ts';
 export { InvalidMessageError } from './api/schema.ts';
+export type { OpenScope, WithScope } from './api/scope.ts';
 export type { CreateTokenOptions, NewToken, Tokens } from './api/tokens.ts';
 export type { FilterOptions, SearchOptions, SearchPage } from './api/search.ts';
 export type { ListOptions, StoredMessage } from './api/stored.ts';

@@ -6,7 +6,7 @@ import { encode } from '../codec/bson.ts';
 import type { CancelTimer } from '../model/clock.ts';
 import type { Delivery, Outcome } from '../model/command.ts';
 import { parseDuration } from '../model/duration.ts';
-import { describe, failureOf } from './failure.ts';
+import { describe, failureOf, NotedError, withNote } from './failure.ts';
 import { nodesBelow } from './flow.ts';
 import { AttemptContext, type HandlerContext } from './handler-context.ts';
 import { decodeDelivery } from './messages.ts';
@@ -14,12 +14,19 @@ import type { ResolvedChannelOptions } from './options.ts';
 import { EncodedResult, HandlerOutcome } from './outcomes.ts';
 import { producedOf } from './produced.ts';
 import { checkMessage, InvalidMessageError } from './schema.ts';
+import type { WithScope } from './scope.ts';
 import { conflictError, MAX_TRIES } from './transact.ts';
 
 /** Handles one message. What it returns is the message's result; `retry`, `deadLetter` and `snooze` mean what they say. */
 export type Handler<Message, Result> = (
   message: Message,
   context: HandlerContext,
+) => Result | HandlerOutcome | Promise<Result | HandlerOutcome>;
+
+/** A {@link Handler} that runs in a scope of its own each time, as `context.scope`. */
+export type ScopedHandler<Message, Result, Scope> = (
+  message: Message,
+  context: WithScope<HandlerContext, Scope>,
 ) => Result | HandlerOutcome | Promise<Result | HandlerOutcome>;
 
 /** Runs attempts of one channel's handler. */
@@ -133,8 +140,9 @@ function outcomeOf({ kind, delayMs, reason }: HandlerOutcome): Outcome {
 }
 
 /** How a message is settled whose handler threw. */
-export function failure(error: unknown, delivery: Delivery, options: ResolvedChannelOptions): Settlement {
-  const reason = failureOf(error);
+export function failure(thrown: unknown, delivery: Delivery, options: ResolvedChannelOptions): Settlement {
+  const reason = failureOf(thrown);
+  const error = thrown instanceof NotedError ? thrown.error : thrown;
   // A message that does not match its schema will not match it the next time either.
   if (error instanceof InvalidMessageError) return settleWith({ kind: 'fail', failure: reason });
   if (options.backoffFunction === undefined) return settleWith({ kind: 'nack', delayMs: undefined, failure: reason });
@@ -144,11 +152,8 @@ export function failure(error: unknown, delivery: Delivery, options: ResolvedCha
     return settleWith({ kind: 'nack', delayMs: parseDuration(delay, 'backoff'), failure: reason });
   } catch (backoffError) {
     // The attempt failed for its own reason; a backoff function that fails too must not hide it.
-    const note = {
-      ...reason,
-      message: `${reason.message} (and the backoff function failed: ${describe(backoffError)})`,
-    };
-    return settleWith({ kind: 'nack', delayMs: undefined, failure: note });
+    const noted = withNote(reason, `and the backoff function failed: ${describe(backoffError)}`);
+    return settleWith({ kind: 'nack', delayMs: undefined, failure: noted });
   }
 }
 

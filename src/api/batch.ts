@@ -11,6 +11,7 @@ import { decodeDelivery } from './messages.ts';
 import type { ResolvedChannelOptions } from './options.ts';
 import { HandlerOutcome } from './outcomes.ts';
 import { checkMessage } from './schema.ts';
+import { UndisposedError, type WithScope } from './scope.ts';
 import { conflictError, MAX_TRIES } from './transact.ts';
 import { GatheredTransaction, type Transaction } from './transaction.ts';
 
@@ -55,7 +56,7 @@ export interface BatchContext {
    */
   readonly tx: Transaction;
   /** Moves the end of the handler's time to `duration` from now. @throws HoldfastError `LEASE_LOST` */
-  extend(duration: Duration): Promise<void>;
+  readonly extend: (duration: Duration) => Promise<void>;
 }
 
 /**
@@ -65,6 +66,12 @@ export interface BatchContext {
 export type BatchHandler<Message, Result> = (
   batch: readonly BatchMessage<Message, Result>[],
   context: BatchContext,
+) => BatchReturn<Result> | Promise<BatchReturn<Result>>;
+
+/** A {@link BatchHandler} that runs in a scope of its own each time, as `context.scope`. */
+export type ScopedBatchHandler<Message, Result, Scope> = (
+  batch: readonly BatchMessage<Message, Result>[],
+  context: WithScope<BatchContext, Scope>,
 ) => BatchReturn<Result> | Promise<BatchReturn<Result>>;
 
 // A function that returns nothing is of type `void`, and so is its promise.
@@ -118,8 +125,10 @@ class Batch implements BatchContext {
     return this.#transaction;
   }
 
-  async extend(duration: Duration): Promise<void> {
-    await Promise.all(this.#messages.map((message) => message.extend(duration)));
+  get extend(): BatchContext['extend'] {
+    return async (duration) => {
+      await Promise.all(this.#messages.map((message) => message.extend(duration)));
+    };
   }
 
   /** The messages of which no outcome is known yet. */
@@ -178,13 +187,17 @@ class Batch implements BatchContext {
     }
   }
 
-  /** Nothing of `tx` counts, nor does a success that rests on it; and no failure does if what was read has changed. */
+  /**
+   * Nothing of `tx` counts, nor does a success that rests on it, or on a scope that has not ended well; and no failure does if
+   * what was read has changed.
+   */
   async #fail(batch: readonly HeldMessage[], error: unknown): Promise<void> {
     const tx = this.#transaction;
     this.#together = undefined;
     const isPlain = tx === undefined || tx.isEmpty;
+    const isNoneDone = !isPlain || error instanceof UndisposedError;
     for (const message of batch)
-      if (message.settlement === undefined || (!isPlain && message.isDone)) message.fail(error);
+      if (message.settlement === undefined || (isNoneDone && message.isDone)) message.fail(error);
     const checks = isPlain ? [] : await tx.entries.checks();
     if (checks.length > 0) this.#together = { produced: undefined, effects: { checks, mutations: [] } };
   }

@@ -11,8 +11,8 @@ import type { BulkAction } from '../model/filter.ts';
 import { type MessageId, messageIdText, parseMessageId } from '../model/message-id.ts';
 import type { ChannelMetrics } from '../model/metrics.ts';
 import type { State } from '../model/states.ts';
-import { attemptRunner, type Handler } from './attempt.ts';
-import { type BatchHandler, batchRunner } from './batch.ts';
+import { attemptRunner, type Handler, type ScopedHandler } from './attempt.ts';
+import { type BatchHandler, batchRunner, type ScopedBatchHandler } from './batch.ts';
 import {
   type BatchConsumeOptions,
   checkConsumeOptions,
@@ -20,6 +20,8 @@ import {
   type ConsumeOptions,
   createConsumer,
   resolveBatch,
+  type ScopedBatchConsumeOptions,
+  type ScopedConsumeOptions,
 } from './consumer.ts';
 import { type ChannelEventsOptions, type JournalEvent, readEvents } from './events.ts';
 import { type FlowViewOptions, viewFlow } from './flow.ts';
@@ -39,6 +41,7 @@ import {
   upsertSchedule,
 } from './schedule-options.ts';
 import { checkMessage } from './schema.ts';
+import { scoped, scopedBatch } from './scope.ts';
 import { type Bulk, type BulkOptions, startBulk } from './bulk.ts';
 import {
   cancelMessage,
@@ -190,6 +193,11 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
     return upsertSchedule(this.#client, key, this.name, resolved, { ref: prepared.ref, item });
   }
 
+  /** Runs a handler on the channel's messages, each time in a scope of its own, which it gets as `context.scope`. */
+  async consume<Scope>(
+    handler: ScopedHandler<Message, Result, Scope>,
+    options: ScopedConsumeOptions<Message, Scope>,
+  ): Promise<Consumer>;
   /**
    * Runs a handler on the channel's messages until the consumer is drained or closed. An open consumer keeps the
    * process alive. `stopped` rejects with `FORBIDDEN` when the access token does not allow it.
@@ -203,7 +211,7 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
    */
   async consume(module: URL, options: IsolatedConsumeOptions): Promise<Consumer>;
   async consume(
-    handler: Handler<Message, Result> | URL,
+    handler: Handler<Message, Result> | ScopedHandler<Message, Result, never> | URL,
     options: ConsumeOptions | IsolatedConsumeOptions = {},
   ): Promise<Consumer> {
     if (handler instanceof URL) return this.#consumeIsolated(handler, options as IsolatedConsumeOptions);
@@ -213,22 +221,43 @@ export class Channel<Input, Message = Input, Result = unknown> implements Transa
         'Cannot run a function in an isolate: give the URL of a module that exports it as its default',
       );
     }
-    const run = attemptRunner(this.#client, this.name, this.#options, handler as Handler<unknown, unknown>);
+    const { scope } = options as Partial<ScopedConsumeOptions<Message, never>>;
+    const run = attemptRunner(
+      this.#client,
+      this.name,
+      this.#options,
+      (scope === undefined ? handler : scoped(scope, handler)) as Handler<unknown, unknown>,
+    );
     return createConsumer(this.#client, this.name, this.#plainRef, run, options);
   }
 
+  /** Runs a handler on many messages at a time, each time in a scope of its own, which it gets as `context.scope`. */
+  async consumeBatch<Scope>(
+    handler: ScopedBatchHandler<Message, Result, Scope>,
+    options: ScopedBatchConsumeOptions<Message, Result, Scope>,
+  ): Promise<Consumer>;
   /**
    * Runs a handler on many messages at a time, each with an outcome of its own, until the consumer is drained or closed. What
    * becomes of each message is as with `consume`; when the process dies, all of a batch that had started are charged a death.
    *
    * @throws TypeError, RangeError
    */
-  async consumeBatch(handler: BatchHandler<Message, Result>, options: BatchConsumeOptions = {}): Promise<Consumer> {
+  async consumeBatch(handler: BatchHandler<Message, Result>, options?: BatchConsumeOptions): Promise<Consumer>;
+  async consumeBatch(
+    handler: BatchHandler<Message, Result> | ScopedBatchHandler<Message, Result, never>,
+    options: BatchConsumeOptions = {},
+  ): Promise<Consumer> {
     if (typeof handler !== 'function') {
       throw new TypeError('Cannot consume: the handler must be a function; an isolate has one message at a time');
     }
     const { rules, rest } = resolveBatch(options);
-    const run = batchRunner(this.#client, this.name, this.#options, handler as BatchHandler<unknown, unknown>);
+    const { scope } = options as Partial<ScopedBatchConsumeOptions<Message, Result, never>>;
+    const run = batchRunner(
+      this.#client,
+      this.name,
+      this.#options,
+      (scope === undefined ? handler : scopedBatch(scope, handler)) as BatchHandler<unknown, unknown>,
+    );
     return createConsumer(this.#client, this.name, this.#plainRef, { ...rules, run }, rest);
   }
 

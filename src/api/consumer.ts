@@ -4,7 +4,10 @@ import type { ConsumerOptions as ClientConsumerOptions } from '../client/consume
 import type { BatchRules } from '../client/gathering.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
 import { HoldfastError } from '../model/errors.ts';
+import type { BatchContext, BatchMessage } from './batch.ts';
+import type { HandlerContext } from './handler-context.ts';
 import { deliveredId } from './messages.ts';
+import type { OpenScope } from './scope.ts';
 import { checkSignal, refuseUnknown, wholeNumber } from './checks.ts';
 
 export interface ConsumeOptions {
@@ -26,6 +29,18 @@ export interface ConsumeOptions {
   readonly onError?: (error: HoldfastError) => void;
 }
 
+/** A consumer whose handler runs in a scope of its own for each message. */
+export interface ScopedConsumeOptions<Message, Scope> extends ConsumeOptions {
+  /**
+   * Opens a scope, which the handler gets as `context.scope`: a container's, a transaction's, whatever it needs for one message. When
+   * the handler has ended it is disposed of, before the message is settled: with `Symbol.asyncDispose`, `Symbol.dispose` or `dispose()`,
+   * the first that it has. Where it cannot be opened or disposed of, the attempt has failed.
+   *
+   * The type of `context.scope` is what this returns; write down the types of its parameters if it has any, or it is unknown.
+   */
+  readonly scope: OpenScope<Message, HandlerContext, Scope>;
+}
+
 /** A batch consumer takes no `concurrency` of messages, but of batches. */
 export interface BatchConsumeOptions extends ConsumeOptions {
   /** How many messages a batch has at most, up to 1,000. @default 100 */
@@ -40,6 +55,14 @@ export interface BatchConsumeOptions extends ConsumeOptions {
   readonly wait?: Duration;
   /** How many batches run at a time; `size * concurrency` is at most 10,000. @default 1 */
   readonly concurrency?: number;
+}
+
+/** A batch consumer whose handler runs in a scope of its own for each batch. */
+export interface ScopedBatchConsumeOptions<Message, Result, Scope> extends BatchConsumeOptions {
+  /**
+   * Opens a scope for a batch, as that of `consume` does for a message. Where it cannot be disposed of, none of the batch is done.
+   */
+  readonly scope: OpenScope<readonly BatchMessage<Message, Result>[], BatchContext, Scope>;
 }
 
 export interface Consumer {
@@ -86,7 +109,7 @@ export function resolveBatch(options: BatchConsumeOptions): { rules: BatchRules;
 
 /** @throws TypeError for an option that there is not */
 export function checkConsumeOptions(options: ConsumeOptions, others: readonly string[] = []): void {
-  refuseUnknown(options, ['concurrency', 'prefetch', 'signal', 'onError', ...others], 'consume');
+  refuseUnknown(options, ['concurrency', 'prefetch', 'signal', 'onError', 'scope', ...others], 'consume');
 }
 
 export function createConsumer(

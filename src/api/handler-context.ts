@@ -35,9 +35,9 @@ export interface HandlerContext {
   /** Effects that commit with the ack, all of them or none. */
   readonly tx: Transaction;
   /** Keeps how far the work is, at most 16 KiB encoded. Resolves when it is durable. @throws HoldfastError `LEASE_LOST` */
-  progress(value: unknown): Promise<void>;
+  readonly progress: (value: unknown) => Promise<void>;
   /** Keeps a line with the message: the newest 100, each cut after 1,024 characters. @throws HoldfastError `LEASE_LOST` */
-  log(line: string): Promise<void>;
+  readonly log: (line: string) => Promise<void>;
   /**
    * The messages that this one has waited for, in the order in which they were added: with a channel only its own, whose
    * results have its type. Those that are dead or were cancelled are among them, but for `onFailure: 'drop'`.
@@ -50,7 +50,7 @@ export interface HandlerContext {
   /** Adds a message that this one waits for, when the handler returns `waitForChildren()`; they commit with that. */
   readonly addChild: (node: FlowNode) => void;
   /** Moves the end of the handler's time to `duration` from now. @throws HoldfastError `LEASE_LOST` */
-  extend(duration: Duration): Promise<void>;
+  readonly extend: (duration: Duration) => Promise<void>;
 }
 
 /** The most bytes that progress may take. */
@@ -126,7 +126,7 @@ export class AttemptContext implements HandlerContext {
     return this.#added;
   }
 
-  /** A function of its own, because handlers take their context apart. */
+  /** This one and those below give functions of their own, because handlers take their context apart. */
   get children(): ReadChildren {
     return <Result>(channel?: ResultSource<Result>) => readChildren((offset) => this.childPage(offset), channel?.name);
   }
@@ -173,19 +173,23 @@ export class AttemptContext implements HandlerContext {
     return this.#controller.signal;
   }
 
-  async progress(value: unknown): Promise<void> {
-    await this.#annotate(encode(value, { maxBytes: MAX_PROGRESS_BYTES }), undefined);
+  get progress(): HandlerContext['progress'] {
+    return async (value) => this.#annotate(encode(value, { maxBytes: MAX_PROGRESS_BYTES }), undefined);
   }
 
-  async log(line: string): Promise<void> {
-    if (typeof line !== 'string') throw new TypeError(`Cannot log ${typeof line}: a line must be a text`);
-    await this.#annotate(undefined, line);
+  get log(): HandlerContext['log'] {
+    return async (line) => {
+      if (typeof line !== 'string') throw new TypeError(`Cannot log ${typeof line}: a line must be a text`);
+      await this.#annotate(undefined, line);
+    };
   }
 
-  async extend(duration: Duration): Promise<void> {
-    const forMs = parseDuration(duration, 'duration');
-    this.#onExtend(forMs);
-    await this.#held({ kind: 'extend', ...this.lease, forMs });
+  get extend(): HandlerContext['extend'] {
+    return async (duration) => {
+      const forMs = parseDuration(duration, 'duration');
+      this.#onExtend(forMs);
+      await this.#held({ kind: 'extend', ...this.lease, forMs });
+    };
   }
 
   get lease(): { readonly seq: number; readonly token: number } {

@@ -9,6 +9,7 @@ import { IsolatePool } from './isolate-pool.ts';
 import { wholeNumber } from './checks.ts';
 import { type ProduceOptions } from './options.ts';
 import type { HandlerOutcome } from './outcomes.ts';
+import type { OpenScope, WithScope } from './scope.ts';
 import type { Transaction, TransactionTarget } from './transaction.ts';
 
 /**
@@ -18,6 +19,18 @@ import type { Transaction, TransactionTarget } from './transaction.ts';
 export type IsolatedHandler<Message, Result = unknown> = (
   message: Message,
   context: IsolatedContext,
+) => Result | HandlerOutcome | Promise<Result | HandlerOutcome>;
+
+/**
+ * What such a module may export by the name `scope`: it opens a scope for each message, as the option of `consume` does for a handler
+ * that runs in no isolate.
+ */
+export type IsolatedScope<Message, Scope> = OpenScope<Message, IsolatedContext, Scope>;
+
+/** An {@link IsolatedHandler} whose module exports `scope` as well. */
+export type ScopedIsolatedHandler<Message, Scope, Result = unknown> = (
+  message: Message,
+  context: WithScope<IsolatedContext, Scope>,
 ) => Result | HandlerOutcome | Promise<Result | HandlerOutcome>;
 
 /** The context of an attempt in an isolate: as that of any other, but channels are named, for they are elsewhere. */
@@ -74,6 +87,9 @@ export async function startPool(
   options: IsolatedConsumeOptions,
 ): Promise<IsolatePool> {
   const { isolate: kind, memoryBytes, produces = [] } = options;
+  if ('scope' in options) {
+    throw new TypeError(`Cannot open a scope here for an isolate: export it from the module, by the name "scope"`);
+  }
   if (kind !== 'process' && kind !== 'thread') {
     throw new TypeError(`Cannot consume "${channel}" with a module: say isolate: 'process' or isolate: 'thread'`);
   }

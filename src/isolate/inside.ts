@@ -5,7 +5,7 @@ import { HoldfastError } from '../model/errors.ts';
 import type { ChildPage } from '../model/flow-views.ts';
 import { failureOf } from '../api/failure.ts';
 import { MAX_PROGRESS_BYTES } from '../api/handler-context.ts';
-import type { IsolatedContext, IsolatedHandler } from '../api/isolated.ts';
+import type { IsolatedContext, IsolatedHandler, IsolatedScope } from '../api/isolated.ts';
 import { readChildren } from '../api/flow-children.ts';
 import { createNode } from '../api/flow-nodes.ts';
 import type {
@@ -23,6 +23,7 @@ import type {
 import { checkChannelName } from '../api/checks.ts';
 import { checkProduceOptions } from '../api/options.ts';
 import { HandlerOutcome } from '../api/outcomes.ts';
+import { scoped } from '../api/scope.ts';
 import { TransactionEntries } from '../api/transaction-entries.ts';
 
 type Say = (message: FromIsolate) => void;
@@ -36,9 +37,7 @@ export function serve(say: Say, loading: (order: LoadOrder) => void): (message: 
   const load = async (order: LoadOrder): Promise<void> => {
     loading(order);
     try {
-      const { default: exported } = (await import(order.module)) as { readonly default?: unknown };
-      if (typeof exported !== 'function') throw new TypeError('Its default export is not a function');
-      handler = exported as typeof handler;
+      handler = handlerOf((await import(order.module)) as HandlerModule);
       say({ kind: 'loaded' });
     } catch (error) {
       say({ kind: 'unloadable', failure: failureOf(error) });
@@ -78,6 +77,18 @@ export function serve(say: Say, loading: (order: LoadOrder) => void): (message: 
         break;
     }
   };
+}
+
+/** What the module of a handler exports. */
+interface HandlerModule {
+  readonly default?: unknown;
+  readonly scope?: unknown;
+}
+
+function handlerOf({ default: exported, scope }: HandlerModule): IsolatedHandler<unknown, unknown> {
+  if (typeof exported !== 'function') throw new TypeError('Its default export is not a function');
+  const handler = exported as IsolatedHandler<unknown, unknown>;
+  return scope === undefined ? handler : scoped(scope as IsolatedScope<unknown, unknown>, handler);
 }
 
 /** What a handler has gathered to commit with its ack. */

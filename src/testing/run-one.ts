@@ -1,8 +1,11 @@
 /** Running a handler on exactly one message. */
-import type { Handler } from '../api/attempt.ts';
+import type { Handler, ScopedHandler } from '../api/attempt.ts';
 import type { Channel } from '../api/channel.ts';
-import type { Consumer } from '../api/consumer.ts';
+import { refuseUnknown } from '../api/checks.ts';
+import type { Consumer, ScopedConsumeOptions } from '../api/consumer.ts';
+import { NotedError } from '../api/failure.ts';
 import { HandlerOutcome } from '../api/outcomes.ts';
+import { scoped } from '../api/scope.ts';
 import type { ChannelView } from '../model/views.ts';
 import type { State } from '../model/states.ts';
 import { breathe } from './settled.ts';
@@ -39,7 +42,21 @@ export interface RunOutcome<Message> {
 export async function runOne<Input, Message, Result>(
   channel: Channel<Input, Message, Result>,
   handler: Handler<Message, Result>,
+): Promise<RunOutcome<Message>>;
+/** Runs the next ready message of a channel through a handler, in a scope of its own; see {@link ScopedConsumeOptions}. */
+export async function runOne<Input, Message, Result, Scope>(
+  channel: Channel<Input, Message, Result>,
+  handler: ScopedHandler<Message, Result, Scope>,
+  options: Pick<ScopedConsumeOptions<Message, Scope>, 'scope'>,
+): Promise<RunOutcome<Message>>;
+export async function runOne<Input, Message, Result>(
+  channel: Channel<Input, Message, Result>,
+  handler: Handler<Message, Result> | ScopedHandler<Message, Result, never>,
+  options: object = {},
 ): Promise<RunOutcome<Message>> {
+  refuseUnknown(options, ['scope'], 'runOne');
+  const { scope } = options as Partial<ScopedConsumeOptions<Message, never>>;
+  const whole = (scope === undefined ? handler : scoped(scope, handler)) as Handler<Message, Result>;
   const view: ChannelView | null = await channel.inspect();
   if (view === null || view.ready === 0 || view.paused) {
     const why =
@@ -57,13 +74,14 @@ export async function runOne<Input, Message, Result>(
       // No other message comes: this is said to the broker before the end of this one.
       void consumer.drain();
       try {
-        const returned = await handler(message, context);
+        const returned = await whole(message, context);
         const outcome = returned instanceof HandlerOutcome ? returned.kind : undefined;
         ran = { id, message, attempt, result: outcome === undefined ? returned : undefined, outcome, error: undefined };
         return returned;
-      } catch (error) {
+      } catch (thrown) {
+        const error = thrown instanceof NotedError ? thrown.error : thrown;
         ran = { id, message, attempt, result: undefined, outcome: undefined, error };
-        throw error;
+        throw thrown;
       }
     },
     { concurrency: 1, prefetch: 0 },

@@ -155,7 +155,7 @@ const CASES: readonly (readonly [name: string, attempt: Attempt, says: string])[
   [
     'consume option',
     (_, c) => c.consume(() => {}, { limit: 5 } as never),
-    'known are concurrency, prefetch, signal, onError',
+    'known are concurrency, prefetch, signal, onError, scope',
   ],
   [
     'concurrency',

@@ -361,7 +361,7 @@ describe('consumeBatch()', () => {
     await expect(consume({ size: 5, minSize: 2 })).rejects.toThrow('Cannot use "minSize" without "wait"');
     await expect(consume({ size: 1_000, concurrency: 11 })).rejects.toThrow('at most 10000 together');
     await expect(consume({ batch: 5 })).rejects.toThrow(
-      'known are concurrency, prefetch, signal, onError, size, minSize, wait',
+      'known are concurrency, prefetch, signal, onError, scope, size, minSize, wait',
     );
     await expect(mail.consumeBatch(new URL('file:///x.js') as never)).rejects.toThrow('the handler must be a function');
     await expect(mail.consumeBatch(() => retry(), { size: 2.5 })).rejects.toThrow(RangeError);

@@ -192,6 +192,19 @@ describe.each(setups)('handlers [$name]', ({ start }) => {
     expect(await channel.get(id)).toMatchObject({ state: 'cancelled' });
   });
 
+  test('progress(), log() and extend() work when the handler has taken its context apart', async () => {
+    const { hf } = await start();
+    const channel = hf.channel<string>('mail', { timeout: '5s' });
+    const { id } = await channel.produce('hello');
+    await channel.consume(async (_message, { progress, log, extend }) => {
+      await progress(50);
+      await log('half');
+      await extend('10s');
+    });
+    await channel.result(id);
+    expect(await channel.get(id)).toMatchObject({ state: 'completed', progress: 50, log: ['half'] });
+  });
+
   test('progress(), log() and extend() of a message that is lost reject with LEASE_LOST', async () => {
     const { hf } = await start();
     const channel = hf.channel<string>('mail');

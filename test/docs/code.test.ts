@@ -22,7 +22,7 @@ let compiled: Compiled;
 beforeAll(async () => {
   // What examples import from files of their reader comes along.
   const named = programs.map(({ code }, i) => [nameOf(i), code]);
-  compiled = await compile({ ...Object.fromEntries(named), 'my-store': MY_STORE });
+  compiled = await compile({ ...Object.fromEntries(named), 'my-store': MY_STORE }, ['injection']);
 }, compileTimeoutMs);
 
 afterAll(() => compiled.delete());

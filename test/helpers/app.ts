@@ -8,8 +8,8 @@ import type { EndBehind } from '../network/processes.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
-/** Where what applications use beside BullMQ is installed. `npm run integrations` does it. */
-const BESIDE_BULLMQ = join(root, 'integrations', 'bullmq', 'node_modules');
+/** Where what applications use is installed: beside BullMQ, or beside NestJS. `npm run integrations` does it. */
+export type Integration = 'bullmq' | 'injection';
 
 export interface App {
   readonly folder: string;
@@ -21,12 +21,12 @@ export interface App {
 /** What an application is made of: the text of each file by its path, or a folder that is copied. */
 export type AppFiles = Readonly<Record<string, string>> | URL;
 
-/** Makes an application that has Holdfast, BullMQ and all of `integrations/bullmq` installed; it is deleted as told. */
-export function newApp(files: AppFiles, endBehind: EndBehind): App {
+/** Makes an application that has Holdfast, BullMQ and all of an integration installed; it is deleted as told. */
+export function newApp(files: AppFiles, endBehind: EndBehind, integration: Integration = 'bullmq'): App {
   mkdirSync(join(root, '.build'), { recursive: true });
   const folder = mkdtempSync(join(root, '.build', 'app-'));
   endBehind(async () => rmSync(folder, { recursive: true, force: true }));
-  install(join(folder, 'node_modules'));
+  install(join(folder, 'node_modules'), join(root, 'integrations', integration, 'node_modules'));
   if (files instanceof URL) cpSync(files, folder, { recursive: true });
   else writeFiles(folder, { 'package.json': '{ "type": "module" }', ...files });
   return {
@@ -44,10 +44,17 @@ function writeFiles(folder: string, files: Readonly<Record<string, string>>): vo
 }
 
 /** Links lead to the one copy of each, so that a package and Holdfast mean the same BullMQ. */
-function install(modules: string): void {
+function install(modules: string, packages: string): void {
   mkdirSync(modules);
-  for (const name of readdirSync(BESIDE_BULLMQ)) {
-    if (!name.startsWith('.') && name !== '@types') symlinkSync(join(BESIDE_BULLMQ, name), join(modules, name));
+  for (const name of readdirSync(packages)) {
+    if (name.startsWith('.') || name === '@types') continue;
+    // Of a scope, what is not among them is found in the repository.
+    for (const path of name.startsWith('@')
+      ? readdirSync(join(packages, name)).map((part) => join(name, part))
+      : [name]) {
+      mkdirSync(dirname(join(modules, path)), { recursive: true });
+      symlinkSync(join(packages, path), join(modules, path));
+    }
   }
   symlinkSync(root, join(modules, 'holdfast'));
   for (const name of ['bullmq', 'ioredis', '@types']) {

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
@@ -18,10 +18,14 @@ export interface Compiled {
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
-/** Compiles programs, given by name; those that the compiler complains of as well. */
-export async function compile(programs: Readonly<Record<string, string>>): Promise<Compiled> {
+/** Compiles programs, given by name, that may use these integrations; those that the compiler complains of as well. */
+export async function compile(
+  programs: Readonly<Record<string, string>>,
+  integrations: readonly string[] = [],
+): Promise<Compiled> {
   await mkdir(join(root, '.build'), { recursive: true });
   const folder = await mkdtemp(join(root, '.build', 'compiled-'));
+  for (const name of integrations) await install(join(root, 'integrations', name, 'node_modules'), folder);
   for (const [name, code] of Object.entries(programs)) await writeFile(join(folder, `${name}.ts`), code);
   await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(CONFIGURATION));
   const complaints = await complaintsIn(folder);
@@ -34,6 +38,19 @@ export async function compile(programs: Readonly<Record<string, string>>): Promi
     urlOf: (name) => pathToFileURL(pathOf(name)).href,
     delete: () => rm(folder, { recursive: true, force: true }),
   };
+}
+
+/** Each package by a link of its own: what is not among them is found in the repository. */
+async function install(packages: string, folder: string): Promise<void> {
+  for (const name of await readdir(packages)) {
+    if (name.startsWith('.')) continue;
+    const inScope = name.startsWith('@') ? await readdir(join(packages, name)) : [''];
+    for (const part of inScope) {
+      const target = join(folder, 'node_modules', name, part);
+      await mkdir(join(target, '..'), { recursive: true });
+      await symlink(join(packages, name, part), target);
+    }
+  }
 }
 
 async function complaintsIn(folder: string): Promise<string[]> {
@@ -58,6 +75,12 @@ export const STRICT = {
 };
 
 const CONFIGURATION = {
-  compilerOptions: { ...STRICT, pretty: false, skipLibCheck: true },
+  compilerOptions: {
+    ...STRICT,
+    experimentalDecorators: true,
+    emitDecoratorMetadata: true,
+    pretty: false,
+    skipLibCheck: true,
+  },
   include: ['*.ts'],
 };

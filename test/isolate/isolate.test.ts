@@ -65,6 +65,29 @@ describe.each(['process', 'thread'] as const)('a handler in a %s', (isolate) => 
     expect(await thumbs.inspect()).toMatchObject({ ready: 0, totals: { produced: 2 } });
   });
 
+  test('runs in the scope that its module opens', async () => {
+    const hf = await openUntilEnd(`file:${newFolder()}`);
+    const jobs = hf.channel<Job>('jobs', { attempts: 1 });
+    await jobs.consume(moduleOf('scoped'), { isolate });
+    const ids = (
+      await jobs.produceAll([
+        { do: 'work', value: 5 },
+        { do: 'not open' },
+        { do: 'not dispose' },
+        { do: 'not dispose', fails: true },
+      ])
+    ).map(({ id }) => id);
+    expect(await jobs.result(ids[0] as string)).toBe('scope of 5');
+    expect((await jobs.get(ids[0] as string))?.log).toEqual(['handled in the scope of 5', 'disposed of']);
+    await jobs.result(ids[3] as string).catch(() => {});
+    const failures = await Promise.all(ids.slice(1).map(async (id) => (await jobs.get(id))?.failure));
+    expect(failures.map((failure) => [failure?.name, failure?.message])).toEqual([
+      ['RangeError', 'no pool'],
+      ['RangeError', 'stuck (when its scope was disposed of)'],
+      ['TypeError', 'boom (and its scope could not be disposed of: stuck)'],
+    ]);
+  });
+
   test('has a context that works', async () => {
     const { jobs } = await start();
     const { id } = await jobs.produce({ do: 'context' });
@@ -233,6 +256,13 @@ describe('consume() with a module', () => {
       'no-default',
       { isolate: 'thread' },
       /cannot be loaded: Its default export is not a func/,
+    ],
+    ['one whose scope is none', 'no-scope', { isolate: 'thread' }, /cannot be loaded: Cannot use number as "scope"/],
+    [
+      'a scope from here',
+      'work',
+      { isolate: 'thread', scope: () => {} },
+      /export it from the module, by the name "scope"/,
     ],
     ['no isolate', 'work', {}, /say isolate: 'process' or isolate: 'thread'/],
     ['too little memory', 'work', { isolate: 'process', memoryBytes: 1_000 }, /"memoryBytes": it must be a whole/],

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, realpath, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -57,6 +57,26 @@ test('the tarball holds the library, its sources for the source maps, and no lef
   for (const path of ['test', 'tools', 'scripts', 'src/tsconfig.json', 'dist/.tsbuildinfo']) {
     expect(existsSync(join(installed, path)), path).toBe(false);
   }
+});
+
+test('every subpath is there, and a framework is asked for only by its own', async () => {
+  const installed = join(project, 'node_modules', 'holdfast');
+  const { exports } = JSON.parse(await readFile(join(installed, 'package.json'), 'utf8')) as {
+    exports: Record<string, string | Record<string, string>>;
+  };
+  for (const target of Object.values(exports)) {
+    const paths = typeof target === 'string' ? [target] : Object.values(target);
+    for (const path of paths) expect(existsSync(join(installed, path)), path).toBe(true);
+  }
+  expect(existsSync(join(project, 'node_modules', '@nestjs'))).toBe(false);
+  const program = `await import('holdfast'); await import('holdfast/deno'); await import('holdfast/testing');
+    await import('holdfast/nestjs').catch(({ code, message }) => console.log(code, message));`;
+  const missing = await run(process.execPath, ['--input-type=module', '--eval', program], project);
+  expect(missing).toContain("ERR_MODULE_NOT_FOUND Cannot find package '@nestjs/");
+  // The one that the repository has, as an application has its own.
+  await symlink(join(root, 'node_modules', '@nestjs'), join(project, 'node_modules', '@nestjs'));
+  const known = `console.log(Object.keys(await import('holdfast/nestjs')).join())`;
+  expect(await run(process.execPath, ['--input-type=module', '--eval', known], project)).toContain('HoldfastModule');
 });
 
 /** The first fenced block of the README that is marked as TypeScript. */

@@ -47,6 +47,8 @@ const packagesOnlyIn: Readonly<Record<string, readonly string[]>> = {
   ws: ['wire', 'server'],
   commander: ['cli'],
   ioredis: ['doors'],
+  '@nestjs/common': ['doors'],
+  '@nestjs/core': ['doors'],
   croner: ['model'],
   pino: ['cli'],
 };

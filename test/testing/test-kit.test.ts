@@ -1,5 +1,5 @@
 import { createTestHoldfast, drain, expectProduced, runOne, TestClock } from 'holdfast/testing';
-import { deadLetter, open, retry } from 'holdfast';
+import { deadLetter, open, retry, type ScopedHandler } from 'holdfast';
 import { describe, expect, test } from 'vitest';
 
 interface Mail {
@@ -129,6 +129,27 @@ describe('runOne()', () => {
     await mails.produceAll([{ to: 'Ada' }, { to: 'Bob' }]);
     expect(await runOne(mails, () => deadLetter('Spam'))).toMatchObject({ outcome: 'deadLetter', state: 'dead' });
     expect(await runOne(mails, () => retry({ delay: '1m' }))).toMatchObject({ outcome: 'retry', state: 'delayed' });
+  });
+
+  test('runs a handler in its scope, and says what it failed of', async () => {
+    await using kit = await createTestHoldfast();
+    const mails = kit.holdfast.channel<Mail, string>('mails');
+    await mails.produceAll([{ to: 'Ada' }, { to: 'Bob' }, { to: 'Eve' }]);
+    const disposed: string[] = [];
+    const scope = ({ to }: Mail) => ({ name: `for ${to}`, dispose: () => disposed.push(to) });
+    const handler: ScopedHandler<Mail, string, { name: string }> = (_mail, context) => context.scope.name;
+    expect(await runOne(mails, handler, { scope })).toMatchObject({ result: 'for Ada', state: 'completed' });
+    expect(disposed).toEqual(['Ada']);
+    const stuck = new Error('The pool is gone');
+    const fail = (): never => {
+      throw stuck;
+    };
+    expect(await runOne(mails, handler, { scope: fail })).toMatchObject({ error: stuck, state: 'delayed' });
+    const unclosed = await runOne(mails, handler, { scope: () => ({ name: 'x', dispose: fail }) });
+    expect(unclosed).toMatchObject({ error: stuck, result: undefined, state: 'delayed' });
+    await expect(runOne(mails, handler, { scopes: scope } as never)).rejects.toThrow(
+      '"scopes" as an option of "runOne"',
+    );
   });
 
   test('says why there is nothing to run', async () => {

@@ -8,6 +8,7 @@ import {
   type ConsumeOptions,
   deadLetter,
   type Handler,
+  type HandlerContext,
   type Holdfast,
   type ProduceOptions,
   type Receipt,
@@ -74,6 +75,40 @@ test('a handler gets messages of that type and gives the result that request() r
     expectTypeOf((await squares.list('dead'))[0]?.message).toEqualTypeOf<number | undefined>();
     // @ts-expect-error There is no such state.
     await squares.list('done');
+  });
+});
+
+test("a handler's scope is what the option opens", () => {
+  compiled(async (hf) => {
+    class Place {
+      readonly open = true;
+    }
+    const mails = hf.channel<{ to: string }, string>('mails');
+    await mails.consume(
+      ({ to }, { scope, attempt }) => {
+        expectTypeOf(scope).toEqualTypeOf<Place>();
+        return `${to} ${attempt}`;
+      },
+      { scope: () => new Place(), concurrency: 5 },
+    );
+    await mails.consume((_mail, { scope }) => scope.to, {
+      scope: async (mail: { to: string }, { id }: HandlerContext) => ({ ...mail, id }),
+    });
+    await mails.consumeBatch((_batch, { scope }) => expectTypeOf(scope).toEqualTypeOf<Place>() as never, {
+      scope: () => new Place(),
+    });
+    await mails.consume((_mail, { scope }) => expectTypeOf(scope).toBeUnknown() as never, {
+      // A parameter without a type of its own gets one behind the handler, too late for what is returned.
+      scope: (mail) => mail.to,
+    });
+    // @ts-expect-error Without the option there is none.
+    await mails.consume((_mail, { scope }) => String(scope), { concurrency: 5 });
+    // @ts-expect-error It has no such field.
+    await mails.consume((_mail, { scope }) => scope.shut, { scope: () => new Place() });
+    // @ts-expect-error The message is of another type.
+    await mails.consume(() => '', { scope: (text: string) => text });
+    // @ts-expect-error The result is of another type.
+    await mails.consume(() => 5, { scope: () => new Place() });
   });
 });
 

@@ -1,0 +1,2 @@
+export const scope = 5;
+export default function handle() {}
