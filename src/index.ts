@@ -6,6 +6,13 @@ export type { BatchContext, BatchHandler, BatchMessage, BatchReturn } from './ap
 export type { Admin, RetainEventsOptions } from './api/admin.ts';
 export type { BackupOptions } from './api/backup.ts';
 export { Channel, type RequestOptions } from './api/channel.ts';
+export {
+  type ChannelDefinition,
+  type ChannelMap,
+  type Channels,
+  defineChannel,
+  type HandlerOf,
+} from './api/channel-map.ts';
 export type { Receipt } from './api/receipt.ts';
 export type { Bulk, BulkOptions } from './api/bulk.ts';
 export type { BatchConsumeOptions, Consumer, ConsumeOptions } from './api/consumer.ts';
@@ -22,7 +29,7 @@ export type { FlowChild, ReadChildren, ResultSource } from './api/flow-children.
 export type { FlowNode, FlowNodeOptions, FlowParent } from './api/flow-nodes.ts';
 export { CancelledError, type HandlerContext } from './api/handler-context.ts';
 export type { IsolatedConsumeOptions, IsolatedContext, IsolatedHandler } from './api/isolated.ts';
-export type { CloseOptions, Holdfast } from './api/holdfast.ts';
+export type { CloseOptions, Holdfast, HoldfastWith } from './api/holdfast.ts';
 export type { KvOptions } from './api/kv/limits.ts';
 export { KvU64 } from './api/kv/u64.ts';
 export type {

@@ -32,7 +32,7 @@ describe('a map from numbers', () => {
       if (step % 500 === 0) for (const each of keys) expect(map.get(each)).toEqual(model.get(each));
     }
     const byStep = (values: Iterable<{ readonly step: number }>): number[] =>
-      [...values].map(({ step }) => step).sort();
+      [...values].map(({ step }) => step).sort((a, b) => a - b);
     expect(byStep(map.values())).toEqual(byStep(model.values()));
     map.clear();
     expect([map.size, map.values()]).toEqual([0, []]);
