@@ -1,6 +1,6 @@
 /** Folders like those of applications, with the packages that they have installed. */
 import { execFile } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -8,8 +8,8 @@ import type { EndBehind } from '../network/processes.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
-/** Where what applications use beside BullMQ is installed. `npm run integrations` does it. */
-const BESIDE_BULLMQ = join(root, 'integrations', 'bullmq', 'node_modules');
+/** Where what applications use is installed. `npm run integrations` does it. */
+const modulesOf = (integration: string): string => join(root, 'integrations', integration, 'node_modules');
 
 export interface App {
   readonly folder: string;
@@ -21,12 +21,12 @@ export interface App {
 /** What an application is made of: the text of each file by its path, or a folder that is copied. */
 export type AppFiles = Readonly<Record<string, string>> | URL;
 
-/** Makes an application that has Holdfast, BullMQ and all of `integrations/bullmq` installed; it is deleted as told. */
-export function newApp(files: AppFiles, endBehind: EndBehind): App {
+/** Makes an application that has Holdfast, BullMQ and all of an integration installed; it is deleted as told. */
+export function newApp(files: AppFiles, endBehind: EndBehind, integration: 'bullmq' | 'web' = 'bullmq'): App {
   mkdirSync(join(root, '.build'), { recursive: true });
   const folder = mkdtempSync(join(root, '.build', 'app-'));
   endBehind(async () => rmSync(folder, { recursive: true, force: true }));
-  install(join(folder, 'node_modules'));
+  install(modulesOf(integration), join(folder, 'node_modules'));
   if (files instanceof URL) cpSync(files, folder, { recursive: true });
   else writeFiles(folder, { 'package.json': '{ "type": "module" }', ...files });
   return {
@@ -44,15 +44,16 @@ function writeFiles(folder: string, files: Readonly<Record<string, string>>): vo
 }
 
 /** Links lead to the one copy of each, so that a package and Holdfast mean the same BullMQ. */
-function install(modules: string): void {
+function install(installed: string, modules: string): void {
   mkdirSync(modules);
-  for (const name of readdirSync(BESIDE_BULLMQ)) {
-    if (!name.startsWith('.') && name !== '@types') symlinkSync(join(BESIDE_BULLMQ, name), join(modules, name));
+  for (const name of readdirSync(installed)) {
+    if (!name.startsWith('.') && name !== '@types') symlinkSync(join(installed, name), join(modules, name));
   }
   symlinkSync(root, join(modules, 'holdfast'));
-  for (const name of ['bullmq', 'ioredis', '@types']) {
-    symlinkSync(join(root, 'node_modules', name), join(modules, name));
-  }
+  for (const name of ['bullmq', 'ioredis']) symlinkSync(join(root, 'node_modules', name), join(modules, name));
+  // Those of Node are the same for all of a program.
+  const types = join(installed, '@types');
+  symlinkSync(existsSync(types) ? types : join(root, 'node_modules', '@types'), join(modules, '@types'));
 }
 
 async function compile(folder: string): Promise<string[]> {
