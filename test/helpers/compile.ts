@@ -18,11 +18,14 @@ export interface Compiled {
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
-/** Compiles programs, given by name; those that the compiler complains of as well. */
+/** Compiles programs, given by name, or by a path below one folder; those that the compiler complains of as well. */
 export async function compile(programs: Readonly<Record<string, string>>): Promise<Compiled> {
   await mkdir(join(root, '.build'), { recursive: true });
   const folder = await mkdtemp(join(root, '.build', 'compiled-'));
-  for (const [name, code] of Object.entries(programs)) await writeFile(join(folder, `${name}.ts`), code);
+  for (const [name, code] of Object.entries(programs)) {
+    await mkdir(join(folder, name, '..'), { recursive: true });
+    await writeFile(join(folder, `${name}.ts`), code);
+  }
   await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(CONFIGURATION));
   const complaints = await complaintsIn(folder);
   const pathOf = (name: string): string => join(folder, `${name}.js`);
@@ -58,6 +61,6 @@ export const STRICT = {
 };
 
 const CONFIGURATION = {
-  compilerOptions: { ...STRICT, pretty: false, skipLibCheck: true },
-  include: ['*.ts'],
+  compilerOptions: { ...STRICT, rewriteRelativeImportExtensions: true, pretty: false, skipLibCheck: true },
+  include: ['**/*.ts'],
 };
