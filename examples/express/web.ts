@@ -44,7 +44,8 @@ server.listen(Number(process.env['PORT'] ?? 8080), '127.0.0.1', () => {
   if (typeof address === 'object') console.log(`Listening at http://127.0.0.1:${address?.port}`);
 });
 
-// A connection that has got its answer is kept open for the next request: not when the server stops.
+// A connection that has got its answer is kept open for the next request, longer than proxies keep it: not when the server stops.
+server.keepAliveTimeout = 65_000;
 server.on('request', (_, response) => {
   response.once('close', () => server.listening || server.closeIdleConnections());
 });

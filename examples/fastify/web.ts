@@ -6,7 +6,7 @@ import { channels, type ReportRequest } from './channels.ts';
 const hf = await open(process.env['HOLDFAST_URL'] ?? 'file:./data', { channels });
 /** How long clients that are slow may take when the server stops. */
 const graceMs = Number(process.env['GRACE_MS'] ?? 10_000);
-const app = Fastify({ bodyLimit: 65_536 });
+const app = Fastify({ bodyLimit: 65_536, keepAliveTimeout: 65_000 });
 
 const body = {
   type: 'object',
@@ -36,7 +36,7 @@ app.setErrorHandler<Error & { statusCode?: number }>((error, _request, reply) =>
   return reply.code(status).send({ error: status < 500 ? error.message : 'Try again' });
 });
 
-// A connection that has got its answer is kept open for the next request: not when the server stops.
+// A connection that has got its answer is kept open for the next request, longer than proxies keep it: not when the server stops.
 app.server.on('request', (_, response) => {
   response.once('close', () => app.server.listening || app.server.closeIdleConnections());
 });

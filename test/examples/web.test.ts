@@ -201,6 +201,9 @@ async function untilRefused({ url }: Web): Promise<void> {
   }
 }
 
+/** Longer than a test may take: what ends in time has waited for nobody. */
+const PATIENT = { GRACE_MS: '600000' };
+
 const PASSED = { code: 0, signal: null, errors: '' };
 
 describe.each(EXAMPLES)('the $name example', (example) => {
@@ -210,7 +213,7 @@ describe.each(EXAMPLES)('the $name example', (example) => {
 
   test('answers when the message is stored, refuses what is none, and answers what is under way when it is told to stop', async () => {
     const { hf, web } = await place(example);
-    const running = await web();
+    const running = await web(PATIENT);
     const response = await post(running, example, 1);
     expect(response.status).toBe(202);
     const { id } = (await response.json()) as { id: string };
@@ -270,7 +273,7 @@ describe.each(EXAMPLES)('the $name example', (example) => {
   test('loses nothing and does nothing twice when both processes are stopped and started under load', async () => {
     const { hf, service, web, worker } = await place(example);
     service.open();
-    const processes = { web: await web(), worker: await worker() };
+    const processes = { web: await web(PATIENT), worker: await worker() };
     const total = 120;
     let next = 0;
     let restarted: Promise<void> | undefined;
@@ -280,7 +283,7 @@ describe.each(EXAMPLES)('the $name example', (example) => {
       workerBefore.kill('SIGTERM');
       expect(await before.ended).toEqual(PASSED);
       expect(await workerBefore.ended).toEqual(PASSED);
-      processes.web = await web();
+      processes.web = await web(PATIENT);
       processes.worker = await worker();
     };
     const client = async (): Promise<void> => {
