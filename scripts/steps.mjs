@@ -31,7 +31,10 @@ export const packageChecks = [
 ];
 
 /** What tests need beside the package. @type {Step} */
-export const clients = { name: 'Deno, Bun, and what is used beside BullMQ and NestJS', run: installIntegrations };
+export const clients = {
+  name: 'Deno, Bun, web frameworks, and what is used beside BullMQ and NestJS',
+  run: installIntegrations,
+};
 
 /** @type {Step} */
 export const structure = { name: 'import directions', run: () => run([program('vitest'), 'run', 'test/structure']) };

@@ -6,6 +6,13 @@ export type { BatchContext, BatchHandler, BatchMessage, BatchReturn, ScopedBatch
 export type { Admin, RetainEventsOptions } from './api/admin.ts';
 export type { BackupOptions } from './api/backup.ts';
 export { Channel, type RequestOptions } from './api/channel.ts';
+export {
+  type ChannelDefinition,
+  type ChannelMap,
+  type Channels,
+  defineChannel,
+  type HandlerOf,
+} from './api/channel-map.ts';
 export type { Receipt } from './api/receipt.ts';
 export type { Bulk, BulkOptions } from './api/bulk.ts';
 export type {
@@ -34,7 +41,7 @@ export type {
   IsolatedScope,
   ScopedIsolatedHandler,
 } from './api/isolated.ts';
-export type { CloseOptions, Holdfast } from './api/holdfast.ts';
+export type { CloseOptions, Holdfast, HoldfastWith } from './api/holdfast.ts';
 export type { KvOptions } from './api/kv/limits.ts';
 export { KvU64 } from './api/kv/u64.ts';
 export type {

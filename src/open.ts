@@ -3,7 +3,8 @@ import { mkdir, realpath } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { environment } from './api/environment.ts';
-import { type CloseOptions, createHoldfast, type Holdfast } from './api/holdfast.ts';
+import { type ChannelMap, checkChannelMap } from './api/channel-map.ts';
+import { type CloseOptions, createHoldfast, type Holdfast, type HoldfastWith } from './api/holdfast.ts';
 import { addInstance } from './api/instances.ts';
 import { type KvOptions, resolveKvOptions } from './api/kv/limits.ts';
 import { refuseUnknown, wholeNumber } from './api/checks.ts';
@@ -57,6 +58,11 @@ export interface OpenOptions {
   readonly connectTimeout?: Duration;
   /** Limits of `kv` that are other than those of Deno. */
   readonly kv?: KvOptions;
+  /**
+   * Definitions of the application's channels, each made by `defineChannel`, under the names that the program has for them: the
+   * instance then has the channels as `channels`.
+   */
+  readonly channels?: ChannelMap;
   /** Time, for tests; only without a thread. */
   readonly clock?: Clock;
   /** Randomness, for tests; only without a thread. */
@@ -82,6 +88,7 @@ const OPTIONS = [
   'connectTimeout',
   'log',
   'kv',
+  'channels',
   'clock',
   'random',
 ];
@@ -106,11 +113,18 @@ const ONLY_FOR_SERVERS = ['tls'] as const;
  * @throws TypeError, RangeError for a URL or option that cannot be used
  * @throws HoldfastError `UNREACHABLE`, `UNAUTHORIZED`, `STORE_CORRUPT`, `STORE_TOO_NEW`, `STORE_FULL`, `STORE_FAILED`
  */
+export async function open<Definitions extends ChannelMap>(
+  url: string | undefined,
+  options: OpenOptions & { readonly channels: Definitions },
+): Promise<HoldfastWith<Definitions>>;
+export async function open(url?: string, options?: OpenOptions): Promise<Holdfast>;
 export async function open(url: string | undefined = defaultUrl(), options: OpenOptions = {}): Promise<Holdfast> {
   refuseUnknown(options, OPTIONS, 'open');
   const target = targetOf(url, options);
   const settings = settingsOf(target, options);
   const kvLimits = resolveKvOptions(options.kv);
+  const { channels: definitions = {} } = options;
+  checkChannelMap(definitions);
   const { token = environment('HOLDFAST_TOKEN'), log = warn } = options;
   const connectMs = parseDuration(options.connectTimeout ?? '10s', 'connectTimeout');
   const borrowed = await borrowHost(await keyOf(target, settings), target, settings, log, (running) =>
@@ -125,7 +139,7 @@ export async function open(url: string | undefined = defaultUrl(), options: Open
     await borrowed.release();
     throw error;
   }
-  const holdfast = closeAtEnd(createHoldfast(client, borrowed.release, kvLimits));
+  const holdfast = closeAtEnd(createHoldfast(client, borrowed.release, kvLimits, definitions));
   const forget = addInstance(client, nameOf(target), settings.space, () => holdfast.close());
   client.onFailure(() => client.failure?.code === 'CLOSED' && forget());
   return holdfast;

@@ -5,6 +5,7 @@ import type { EventKind } from '../model/views.ts';
 import { type Duration, parseDuration } from '../model/duration.ts';
 import { type Admin, createAdmin } from './admin.ts';
 import { Channel } from './channel.ts';
+import { type ChannelMap, type Channels, createChannels } from './channel-map.ts';
 import { type BackupOptions, takeBackup } from './backup.ts';
 import { createKv } from './kv/kv.ts';
 import { type KvLimits, resolveKvOptions } from './kv/limits.ts';
@@ -49,13 +50,13 @@ export interface Holdfast {
     options: TopicOptions<Schema> & { readonly schema: Schema },
   ): Topic<StandardSchemaV1.InferInput<Schema>, StandardSchemaV1.InferOutput<Schema>>;
   /** The names of all topics with subscriptions that the access token may use, in order. */
-  topics(): Promise<string[]>;
+  topicNames(): Promise<string[]>;
   /** Values under ordered keys, and a queue: all of Deno.Kv, with its limits where `open` was not told otherwise. */
   readonly kv: HoldfastKv;
   /** Messages that come again and again, by cron patterns or at intervals: each tick once, whoever leads. */
   readonly schedules: Schedules;
   /** The names of all channels that the access token may read, in order. */
-  channels(): Promise<string[]>;
+  channelNames(): Promise<string[]>;
   /** Access tokens of the space: who may come in from elsewhere, and what that allows. They take `server:admin`. */
   readonly tokens: Tokens;
   /**
@@ -111,6 +112,12 @@ export interface Holdfast {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/** An instance that was opened with definitions of channels. */
+export interface HoldfastWith<Definitions extends ChannelMap> extends Holdfast {
+  /** The channels of the definitions, each made when it is first asked for. @throws TypeError for another one */
+  readonly channels: Channels<Definitions>;
+}
+
 export interface CloseOptions {
   /**
    * How long handlers may go on; what still runs then gets its signal and goes back, uncounted.
@@ -134,7 +141,8 @@ export function createHoldfast(
   client: Client,
   release: () => Promise<void>,
   kvLimits: KvLimits = resolveKvOptions(),
-): Holdfast {
+  definitions: ChannelMap = {},
+): HoldfastWith<ChannelMap> {
   let closing: Promise<void> | undefined;
   const finish = async (graceMs: number | undefined): Promise<void> => {
     await drainWithin(client, graceMs);
@@ -151,23 +159,25 @@ export function createHoldfast(
     })();
     return closing;
   };
+  const channel = (name: string, options: ChannelOptions = {}): Channel<never, never, never> => {
+    checkChannelName(name);
+    return new Channel(client, name, resolveChannelOptions(options));
+  };
   return {
     [CLIENT]: client,
-    channel: (name: string, options: ChannelOptions = {}) => {
-      checkChannelName(name);
-      return new Channel<never, never, never>(client, name, resolveChannelOptions(options));
-    },
+    channel,
+    channels: createChannels(definitions, ({ name, options }) => channel(name, options)),
     topic: (name: string, options: TopicOptions = {}) => {
       checkChannelName(name);
       return new Topic<never>(client, name, options);
     },
-    topics: () => ask(client, { kind: 'inspect', what: 'topics' }) as Promise<string[]>,
+    topicNames: () => ask(client, { kind: 'inspect', what: 'topics' }) as Promise<string[]>,
     kv: createKv(client, kvLimits),
     schedules: createSchedules(client),
     tokens: createTokens(client),
     transact: (work) => transact(client, work),
     flow: (flow: FlowNode | readonly FlowNode[], options?: FlowOptions) => addFlow(client, flow, options),
-    channels: () => ask(client, { kind: 'inspect', what: 'channels' }) as Promise<string[]>,
+    channelNames: () => ask(client, { kind: 'inspect', what: 'channels' }) as Promise<string[]>,
     admin: createAdmin(client),
     backup: (options: BackupOptions = {}) => takeBackup(client, options),
     events: <What extends EventKind>(options: EventsOptions<What> = {}) => readEvents(client, options),
@@ -176,5 +186,5 @@ export function createHoldfast(
     },
     close,
     [Symbol.asyncDispose]: () => close(),
-  } as Holdfast;
+  } as HoldfastWith<ChannelMap>;
 }

@@ -198,7 +198,7 @@ export const consumeCases: readonly ApiCase[] = [
     'Symbol.asyncDispose closes an instance',
     async ({ hf }) => {
       await hf[Symbol.asyncDispose]();
-      await assert.rejects(hf.channels(), hasCode('CLOSED'));
+      await assert.rejects(hf.channelNames(), hasCode('CLOSED'));
     },
   ],
   [

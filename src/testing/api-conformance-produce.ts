@@ -12,7 +12,7 @@ export const produceCases: readonly ApiCase[] = [
       assert.match(id, /^[0-9a-f-]{36}$/);
       assert.deepEqual(receipt, { channel: nameOf('mail'), deduplicated: false, durability: hf.durability });
       assertLike(await mails.get(id), { id, message: 'hello', state: 'ready' });
-      assert.ok((await hf.channels()).includes(nameOf('mail')));
+      assert.ok((await hf.channelNames()).includes(nameOf('mail')));
     },
   ],
   [

@@ -59,7 +59,7 @@ export async function drain(target: Holdfast | Drainable, options: DrainOptions 
 }
 
 async function look(target: Holdfast | Drainable): Promise<ChannelView[]> {
-  const channels = 'inspect' in target ? [target] : (await target.channels()).map((name) => target.channel(name));
+  const channels = 'inspect' in target ? [target] : (await target.channelNames()).map((name) => target.channel(name));
   const views = await Promise.all(channels.map((channel) => channel.inspect()));
   return views.filter((view) => view !== null && view !== undefined);
 }

@@ -1,5 +1,6 @@
 /** An instance for tests: in memory, on a clock that the test moves. */
-import type { Holdfast } from '../api/holdfast.ts';
+import type { ChannelMap } from '../api/channel-map.ts';
+import type { Holdfast, HoldfastWith } from '../api/holdfast.ts';
 import { open, type OpenOptions } from '../open.ts';
 import { type Random, seededRandom } from '../model/random.ts';
 import { TestClock } from './test-clock.ts';
@@ -12,8 +13,8 @@ export interface TestHoldfastOptions extends Omit<OpenOptions, 'clock' | 'random
 }
 
 /** An instance with the clock that it runs on. */
-export interface TestHoldfast extends AsyncDisposable {
-  readonly holdfast: Holdfast;
+export interface TestHoldfast<Instance extends Holdfast = Holdfast> extends AsyncDisposable {
+  readonly holdfast: Instance;
   readonly clock: TestClock;
   close(): Promise<void>;
 }
@@ -29,6 +30,10 @@ export interface TestHoldfast extends AsyncDisposable {
  * await test.clock.advance('2m');
  * ```
  */
+export async function createTestHoldfast<Definitions extends ChannelMap>(
+  options: TestHoldfastOptions & { readonly channels: Definitions },
+): Promise<TestHoldfast<HoldfastWith<Definitions>>>;
+export async function createTestHoldfast(options?: TestHoldfastOptions): Promise<TestHoldfast>;
 export async function createTestHoldfast(options: TestHoldfastOptions = {}): Promise<TestHoldfast> {
   const { clock = new TestClock(), random = seededRandom(1), ...rest } = options;
   const holdfast = await open('memory:', { ...rest, clock, random });

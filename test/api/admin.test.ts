@@ -22,7 +22,7 @@ describe.each(timelessSetups)('admin [$name]', ({ start }) => {
     for (const action of ['pause', 'resume', 'purge', 'redrive'] as const) {
       await expect(hf.admin[action]('mail')).rejects.toMatchObject({ code: 'NOT_FOUND' });
     }
-    expect(await hf.channels()).toEqual([]);
+    expect(await hf.channelNames()).toEqual([]);
   });
 
   test('configures a channel, and finds and pauses its groups', async () => {

@@ -49,7 +49,7 @@ describe.each(timelessSetups)('backup() and restore() [$name]', ({ start }) => {
     const again = await restored(await backUp(hf));
     for (const release of held) release();
     await consumer.drain();
-    expect(await again.channels()).toEqual(['mail', 'other']);
+    expect(await again.channelNames()).toEqual(['mail', 'other']);
     expect(await again.admin.inspect('other')).toMatchObject({ ready: 1, paused: true });
     expect(await again.admin.get(done.id)).toMatchObject({ state: 'completed', message: 'good', result: 'done good' });
     expect(await again.admin.get(dead.id)).toMatchObject({ state: 'dead', failure: { message: 'boom' } });
@@ -170,7 +170,7 @@ describe('restore()', () => {
     expect(await restore(file, folder)).toEqual({ space: 'small', at: Date.UTC(2030, 0, 1) });
     expect(await readdir(folder)).toEqual(['small.mdb']);
     const again = await openUntilEnd(`file:${folder}`, { space: 'small' });
-    expect(await again.channels()).toEqual(['mail']);
+    expect(await again.channelNames()).toEqual(['mail']);
   });
 
   test('refuses a folder that holds a store, and leaves it as it is', async () => {

@@ -172,7 +172,7 @@ describe.each(timelessSetups)('events() [$name]', ({ start }) => {
     const abort = new AbortController();
     const events = hf.events({ signal: abort.signal });
     const waiting = events.next();
-    await hf.channels();
+    await hf.channelNames();
     abort.abort(new Error('enough'));
     await expect(waiting).rejects.toThrow('enough');
     await expect(hf.events({ signal: AbortSignal.abort(new Error('never')) }).next()).rejects.toThrow('never');
@@ -181,7 +181,7 @@ describe.each(timelessSetups)('events() [$name]', ({ start }) => {
   test('ends when the instance is closed', async () => {
     const { hf } = await start();
     const waiting = hf.events().next();
-    await hf.channels();
+    await hf.channelNames();
     const ended = expect(waiting).rejects.toMatchObject({ code: 'CLOSED' });
     await hf.close();
     await ended;

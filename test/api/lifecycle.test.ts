@@ -54,7 +54,7 @@ describe('open()', () => {
   test('of `memory:` gives a new store each time', async () => {
     const [first, second] = [await startInMemory(), await startInMemory()];
     await first.hf.channel<number>('mail').produce(1);
-    expect(await second.hf.channels()).toEqual([]);
+    expect(await second.hf.channelNames()).toEqual([]);
     expect(first.hf.durability).toBe('memory');
   });
 });

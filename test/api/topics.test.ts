@@ -73,13 +73,13 @@ describe.each(timelessSetups)('topic() [$name]', ({ start }) => {
       { channel: 'mail', subscribedAt: expect.any(Number) },
       { channel: 'stock', subscribedAt: expect.any(Number) },
     ]);
-    expect(await hf.topics()).toEqual(['orders']);
+    expect(await hf.topicNames()).toEqual(['orders']);
     expect(await orders.unsubscribe('mail')).toBe(true);
     expect(await orders.unsubscribe('mail')).toBe(false);
     expect(await orders.unsubscribe('nobody')).toBe(false);
     expect(await orders.publish({ id: 1 })).toMatchObject({ subscriptions: 1 });
     await orders.unsubscribe('stock');
-    expect(await hf.topics()).toEqual([]);
+    expect(await hf.topicNames()).toEqual([]);
     expect(await waiting(hf.channel('stock'))).toEqual([{ id: 1 }]);
   });
 
@@ -172,7 +172,7 @@ describe('topic()', () => {
     await restore(file, join(other, 'restored'));
     for (const url of [`file:${folder}`, `file:${join(other, 'restored')}`]) {
       const hf = await openUntilEnd(url);
-      expect(await hf.topics()).toEqual(['orders']);
+      expect(await hf.topicNames()).toEqual(['orders']);
       expect(await hf.topic<Order>('orders').publish({ id: 2 })).toMatchObject({ subscriptions: 2 });
       const consumed: (string | undefined)[] = [];
       for (const name of ['mail', 'stock']) {

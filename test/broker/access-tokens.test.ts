@@ -150,7 +150,7 @@ describe('a way in', () => {
     expect(await trusted.channel<number>('mail').inspect()).toMatchObject({ leased: 1 });
     const { token } = await maker.tokens.create({ label: 'first', scopes: ['server:admin'] });
     await expect(consumer.stopped).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
-    await expect(maker.channels()).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
+    await expect(maker.channelNames()).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
     expect(await trusted.channel<number>('mail').inspect()).toMatchObject({ leased: 0, ready: 1, consumers: 0 });
     await maker.close();
     expect(await (await connect('whenAny', token)).tokens.list()).toHaveLength(1);
@@ -279,7 +279,7 @@ describe('a token', () => {
     const { token, id } = await admin.tokens.create({ label: 'a', scopes: ['server:admin'] });
     const hf = await connect('always', token);
     await hf.tokens.revoke(id);
-    await expect(hf.channels()).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
+    await expect(hf.channelNames()).rejects.toMatchObject({ code: 'UNAUTHORIZED' });
   });
 
   test('that is revoked while the commit fails is revoked for those who come back after the rebuild', async () => {
@@ -412,7 +412,7 @@ describe('what the scopes do not allow', () => {
     await expect(channel.result(id)).rejects.toMatchObject(lacks('right to read or produce'));
     await expect(hf.channel<number>('other').produce(1)).rejects.toMatchObject(lacks('channel:other:produce'));
     await expect(hf.tokens.list()).rejects.toMatchObject(lacks('server:admin'));
-    expect(await hf.channels()).toEqual(['mail']);
+    expect(await hf.channelNames()).toEqual(['mail']);
     expect(await channel.inspect()).toMatchObject({ totals: { produced: 0 } });
   });
 

@@ -181,7 +181,7 @@ test.each(['compose.yaml', 'holdfast.yaml'])('the server of %s starts, once ther
   const url = String((addresses as string[])[0]).replace('0.0.0.0', '127.0.0.1');
   const { token } = JSON.parse(made.output) as { token: string };
   const hf = await open(url, { token });
-  expect(await hf.channels()).toEqual([]);
+  expect(await hf.channelNames()).toEqual([]);
   await hf.close();
 });
 

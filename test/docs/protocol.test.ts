@@ -179,11 +179,12 @@ describe('docs/protocol.md', () => {
 
 /** The fields of a value, and before them those of what it extends, as one. */
 function fieldsOfValue(value: string): string[] {
-  const path = VALUE_FILES[value] ?? 'model/command.ts';
+  const path = VALUE_FILES[value] ?? 'model/views.ts';
   return value === 'UsageRow' ? ['those of UsageCounts', ...fieldsOf(path, value)] : fieldsOf(path, value);
 }
 
 const VALUE_FILES: Readonly<Record<string, string>> = {
+  EventFilter: 'model/command.ts',
   ChildPage: 'model/flow-views.ts',
   ChildView: 'model/flow-views.ts',
   FlowView: 'model/flow-views.ts',

@@ -1,6 +1,6 @@
 /** Folders like those of applications, with the packages that they have installed. */
 import { execFile } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -8,8 +8,10 @@ import type { EndBehind } from '../network/processes.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
-/** Where what applications use is installed: beside BullMQ, or beside NestJS. `npm run integrations` does it. */
-export type Integration = 'bullmq' | 'injection';
+/** Where what applications use is installed: beside BullMQ, beside NestJS, or web frameworks. `npm run integrations` does it. */
+export type Integration = 'bullmq' | 'injection' | 'web';
+
+const modulesOf = (integration: Integration): string => join(root, 'integrations', integration, 'node_modules');
 
 export interface App {
   readonly folder: string;
@@ -26,7 +28,7 @@ export function newApp(files: AppFiles, endBehind: EndBehind, integration: Integ
   mkdirSync(join(root, '.build'), { recursive: true });
   const folder = mkdtempSync(join(root, '.build', 'app-'));
   endBehind(async () => rmSync(folder, { recursive: true, force: true }));
-  install(join(folder, 'node_modules'), join(root, 'integrations', integration, 'node_modules'));
+  install(modulesOf(integration), join(folder, 'node_modules'));
   if (files instanceof URL) cpSync(files, folder, { recursive: true });
   else writeFiles(folder, { 'package.json': '{ "type": "module" }', ...files });
   return {
@@ -44,22 +46,23 @@ function writeFiles(folder: string, files: Readonly<Record<string, string>>): vo
 }
 
 /** Links lead to the one copy of each, so that a package and Holdfast mean the same BullMQ. */
-function install(modules: string, packages: string): void {
+function install(installed: string, modules: string): void {
   mkdirSync(modules);
-  for (const name of readdirSync(packages)) {
+  for (const name of readdirSync(installed)) {
     if (name.startsWith('.') || name === '@types') continue;
     // Of a scope, what is not among them is found in the repository.
     for (const path of name.startsWith('@')
-      ? readdirSync(join(packages, name)).map((part) => join(name, part))
+      ? readdirSync(join(installed, name)).map((part) => join(name, part))
       : [name]) {
       mkdirSync(dirname(join(modules, path)), { recursive: true });
-      symlinkSync(join(packages, path), join(modules, path));
+      symlinkSync(join(installed, path), join(modules, path));
     }
   }
   symlinkSync(root, join(modules, 'holdfast'));
-  for (const name of ['bullmq', 'ioredis', '@types']) {
-    symlinkSync(join(root, 'node_modules', name), join(modules, name));
-  }
+  for (const name of ['bullmq', 'ioredis']) symlinkSync(join(root, 'node_modules', name), join(modules, name));
+  // Those of Node are the same for all of a program.
+  const types = join(installed, '@types');
+  symlinkSync(existsSync(types) ? types : join(root, 'node_modules', '@types'), join(modules, '@types'));
 }
 
 async function compile(folder: string): Promise<string[]> {

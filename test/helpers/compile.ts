@@ -18,7 +18,7 @@ export interface Compiled {
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
-/** Compiles programs, given by name, that may use these integrations; those that the compiler complains of as well. */
+/** Compiles programs, given by name, or by a path below one folder, that may use these integrations; those that the compiler complains of as well. */
 export async function compile(
   programs: Readonly<Record<string, string>>,
   integrations: readonly string[] = [],
@@ -26,7 +26,10 @@ export async function compile(
   await mkdir(join(root, '.build'), { recursive: true });
   const folder = await mkdtemp(join(root, '.build', 'compiled-'));
   for (const name of integrations) await install(join(root, 'integrations', name, 'node_modules'), folder);
-  for (const [name, code] of Object.entries(programs)) await writeFile(join(folder, `${name}.ts`), code);
+  for (const [name, code] of Object.entries(programs)) {
+    await mkdir(join(folder, name, '..'), { recursive: true });
+    await writeFile(join(folder, `${name}.ts`), code);
+  }
   await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(CONFIGURATION));
   const complaints = await complaintsIn(folder);
   const pathOf = (name: string): string => join(folder, `${name}.js`);
@@ -77,10 +80,11 @@ export const STRICT = {
 const CONFIGURATION = {
   compilerOptions: {
     ...STRICT,
+    rewriteRelativeImportExtensions: true,
     experimentalDecorators: true,
     emitDecoratorMetadata: true,
     pretty: false,
     skipLibCheck: true,
   },
-  include: ['*.ts'],
+  include: ['**/*.ts'],
 };

@@ -95,7 +95,7 @@ describe('what was closed', () => {
     kv[Symbol.dispose]();
     expect(() => kv.watch([['a']])).toThrow(expect.objectContaining({ name: 'BadResource' }));
     expect(() => kv.close()).toThrow(expect.objectContaining({ name: 'BadResource' }));
-    expect(await hf.channels()).toEqual([]);
+    expect(await hf.channelNames()).toEqual([]);
   });
 });
 

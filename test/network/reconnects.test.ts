@@ -119,7 +119,7 @@ describe('a command whose answer was lost', () => {
       await untilCompleted(direct, n + 1);
       await swallowed;
       // Behind this answer there is none left over another link that could be swallowed in place of the next ack's.
-      await hf.channels();
+      await hf.channelNames();
     }
     await expectEachOnce(direct, 5);
     expect(errors).toEqual([]);

@@ -40,7 +40,7 @@ export function addLs(program: Command): void {
 }
 
 async function listChannels(hf: Holdfast, { json }: LsOptions): Promise<void> {
-  const names = await hf.channels();
+  const names = await hf.channelNames();
   if (json === true) return writeJson(names);
   for (const name of names) await writeLine(safeText(name));
 }

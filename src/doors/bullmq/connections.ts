@@ -5,7 +5,7 @@ import type { Client } from '../../client/client.ts';
 import { open, type OpenOptions } from '../../open.ts';
 
 /** What `open` of Holdfast takes, with the URL among the options. */
-export interface HoldfastConnection extends OpenOptions {
+export interface HoldfastConnection extends Omit<OpenOptions, 'channels'> {
   /** @default as for `open` */
   readonly url?: string;
 }

@@ -11,7 +11,7 @@ import { HoldfastError } from '../../model/errors.ts';
 import { open, type OpenOptions } from '../../open.ts';
 
 /** What Deno does not know: how to open the store, and limits that are other than Deno's. */
-export interface OpenKvOptions extends Omit<OpenOptions, 'kv'>, KvOptions {
+export interface OpenKvOptions extends Omit<OpenOptions, 'kv' | 'channels'>, KvOptions {
   /** Messages of a queue that have not ended; `Infinity` for any number. @default 100000 */
   readonly maxBacklog?: number;
   /**
