@@ -32,7 +32,7 @@ export const packageChecks = [
 
 /** What tests need beside the package. @type {Step} */
 export const clients = {
-  name: 'Deno, Bun, web frameworks, and what is used beside BullMQ and NestJS',
+  name: 'Deno, Bun, Deepkit, web frameworks, and what is used beside BullMQ and NestJS',
   run: installIntegrations,
 };
 
@@ -89,9 +89,15 @@ async function installIntegration(folder) {
   const installed = join(folder, 'node_modules', 'installed-lock.json');
   const wanted = await readFile(lock, 'utf8');
   if (wanted === (await readFile(installed, 'utf8').catch(() => ''))) return { code: 0, output: '' };
-  const result = await run(['npm', 'ci', '--prefer-offline', '--prefix', folder]);
-  if (result.code === 0) await writeFile(installed, wanted);
-  return result;
+  for (const command of [
+    ['npm', 'ci', '--prefer-offline', '--prefix', folder],
+    ['npm', 'run', '--silent', '--if-present', '--prefix', folder, 'prepare-compiler'],
+  ]) {
+    const result = await run(command);
+    if (result.code !== 0) return result;
+  }
+  await writeFile(installed, wanted);
+  return { code: 0, output: '' };
 }
 
 async function pack() {
