@@ -9,9 +9,12 @@ declare module '@deepkit/type' {
     readonly message: string;
   }
   export interface TemplateState {
+    readonly accessor: string;
+    addSetter(code: string): void;
     convert(callback: (value: never) => unknown): void;
   }
   export interface TemplateRegistry {
+    register(kind: number, template: (type: Type, state: TemplateState) => void): void;
     registerClass(classType: new () => object, template: (type: Type, state: TemplateState) => void): void;
   }
   export class EmptySerializer {
@@ -19,7 +22,7 @@ declare module '@deepkit/type' {
     serializeRegistry: TemplateRegistry;
     deserializeRegistry: TemplateRegistry;
   }
-  export const ReflectionKind: { readonly any: number; readonly unknown: number };
+  export const ReflectionKind: { readonly never: number; readonly any: number; readonly unknown: number };
   export function resolveReceiveType(type?: unknown): Type;
   export function validateFunction(serializer: undefined, type: Type): (value: unknown) => ValidationErrorItem[];
   export function serializeFunction(

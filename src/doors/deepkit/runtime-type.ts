@@ -22,7 +22,7 @@ interface Codec {
 /** A container whose items have types of their own. */
 type Container = Type & { readonly arguments?: readonly Type[]; readonly typeArguments?: readonly Type[] };
 
-const UNCHECKED: Schemas = { produced: undefined, consumed: undefined };
+export const NO_SCHEMAS: Schemas = { produced: undefined, consumed: undefined };
 
 let hasSaidSo = false;
 let serializer: EmptySerializer | undefined;
@@ -36,7 +36,7 @@ export function schemasOf(received: unknown, channel: string): Schemas {
   const codec = codecOf(received);
   if (typeof codec === 'string') {
     sayOnce(channel, codec);
-    return UNCHECKED;
+    return NO_SCHEMAS;
   }
   return {
     produced: schemaOf((value) => issuesOf(codec.validate(value)) ?? { value: codec.toPlain(value) }),
@@ -89,6 +89,8 @@ function createSerializer(types: TypePackage): EmptySerializer {
     [created.deserializeRegistry, (type) => types.deserializeFunction(created, undefined, type)],
   ];
   for (const [registry, converter] of both) {
+    // What its compiler makes of a global type that it does not find, such as Set under some `lib`; such a field would be left out.
+    registry.register(types.ReflectionKind.never, (_type, state) => state.addSetter(state.accessor));
     registry.registerClass(Set, (type, state) => {
       const [item] = itemsOf(type, converter);
       if (item !== undefined) state.convert((value: Set<unknown>) => new Set([...value].map(item)));

@@ -6,6 +6,7 @@ import type { Consumer } from '../../api/consumer.ts';
 import type { Holdfast } from '../../api/holdfast.ts';
 import type { ChannelOptions } from '../../api/options.ts';
 import type { Receipt } from '../../api/receipt.ts';
+import { checkMessage } from '../../api/schema.ts';
 import {
   type BrokerQueueProduceOptions,
   channelOptions,
@@ -14,7 +15,7 @@ import {
   processingOver,
   produceOptions,
 } from './options.ts';
-import { type Schemas, schemasOf } from './runtime-type.ts';
+import { NO_SCHEMAS, type Schemas, schemasOf } from './runtime-type.ts';
 
 type AnyChannel = Channel<unknown, unknown, unknown>;
 
@@ -39,20 +40,30 @@ export class TypedChannel {
     const processing = processingOver(this.#options.processing, options);
     const produce = produceOptions(options, processing);
     const channel = this.#channelToProduceTo(await this.#holdfast(), processing);
-    return channel.produce(message, Object.keys(produce).length === 0 ? undefined : produce);
+    return channel.produce(await this.#stored(message), Object.keys(produce).length === 0 ? undefined : produce);
   }
 
   /** @throws as `consume` of Holdfast's channel */
   async consume(handler: Handler<unknown, unknown>, concurrency: number): Promise<Consumer> {
-    const channel = this.#open(await this.#holdfast(), this.#options.processing, this.#both.consumed);
+    const channel = this.#open(
+      await this.#holdfast(),
+      this.#options.processing,
+      this.#options.schema ?? this.#byType.consumed,
+    );
     return channel.consume(handler, { concurrency });
+  }
+
+  /** What is stored of a message: a channel of Holdfast checks what goes in, and stores it as it is. @throws InvalidMessageError */
+  #stored(message: unknown): unknown {
+    const { produced } = this.#byType;
+    return produced === undefined ? message : checkMessage(produced, this.#name, message);
   }
 
   #channelToProduceTo(holdfast: Holdfast, processing: Processing): AnyChannel {
     const key = `${processing.process} ${processing.intervalMs}`;
     let channel = this.#producing.get(key);
     if (channel === undefined) {
-      channel = this.#open(holdfast, processing, this.#both.produced);
+      channel = this.#open(holdfast, processing, this.#options.schema);
       this.#producing.set(key, channel);
     }
     return channel;
@@ -66,9 +77,8 @@ export class TypedChannel {
   }
 
   /** Not before they are used: the modules of an application may import each other in a circle, and types come with them. */
-  get #both(): Schemas {
-    const { schema } = this.#options;
-    this.#schemas ??= schema === undefined ? schemasOf(this.#type, this.#name) : { produced: schema, consumed: schema };
+  get #byType(): Schemas {
+    this.#schemas ??= this.#options.schema === undefined ? schemasOf(this.#type, this.#name) : NO_SCHEMAS;
     return this.#schemas;
   }
 }

@@ -1,0 +1,197 @@
+import { execFile } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { InvalidMessageError, open } from 'holdfast';
+import { App, BrokerQueue, HoldfastBrokerAdapter, HoldfastModule, QueueMessageProcessing } from 'holdfast/deepkit';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { z } from 'zod';
+import { newFolder, openUntilEnd } from '../helpers/instances.ts';
+import { untilTrue } from '../helpers/until-true.ts';
+import { complaintsOf, type DeepkitApp, newDeepkitApp, read, root } from './place.ts';
+
+// What the page does not speak of: Deepkit's own classes on Holdfast, applications as ECMAScript modules, containers with several channels,
+// draining at a signal, and the door without Deepkit.
+
+const COMPILING_MS = 120_000;
+
+let app: DeepkitApp;
+
+beforeAll(async () => {
+  app = newDeepkitApp(
+    { 'container.ts': read('programs/container.ts.txt'), 'own-classes.ts': read('programs/own-classes.ts.txt') },
+    { type: 'module', endBehind: afterAll },
+  );
+  expect(await app.compile()).toEqual([]);
+}, COMPILING_MS);
+
+test('an application gets the channel of each name, be their messages alike or not', async () => {
+  const container = app.start('container.js', { args: ['names'], env: { HOLDFAST_URL: `file:${newFolder()}` } });
+  expect(await container.says((line) => 'names' in line)).toEqual({ names: ['users', 'orders', 'admins', 'users'] });
+  expect(await container.ended).toEqual({ code: 0, signal: null, errors: '' });
+});
+
+test('deepkit-12: SIGTERM drains an application: what runs ends, what was not started goes to others', async () => {
+  const folder = newFolder();
+  const hf = await openUntilEnd(`file:${folder}`);
+  const users = hf.channel<{ id: number }>('users');
+  for (const id of [1, 2]) await users.produce({ id });
+  const worker = app.start('container.js', { args: ['work'], env: { HOLDFAST_URL: `file:${folder}` } });
+  await worker.says(({ handling }) => handling === 1);
+  worker.kill('SIGTERM');
+  await untilTrue(async () => (await users.inspect()).ready === 1);
+  worker.tell('go');
+  expect(await worker.ended).toEqual({ code: null, signal: 'SIGTERM', errors: '' });
+  expect(worker.said).toEqual([{ handling: 1 }, { handled: 1 }]);
+  expect(await users.inspect()).toMatchObject({ completed: 1, ready: 1, leased: 0 });
+});
+
+test("Deepkit's own classes keep their promises on the adapter", async () => {
+  const own = app.start('own-classes.js', { env: { HOLDFAST_URL: `file:${newFolder()}` } });
+  expect(await own.says((line) => 'own' in line)).toEqual({
+    own: {
+      isMessage: true,
+      handled: ['basic', 'once', 'within', 'hash 1', 'hash 2', 'thrown', 'thrown', 'delayed', 'delayed'],
+      tries: [0, 1],
+      refused: 'Cannot accept a message for "strict": text: Min length is 3',
+    },
+  });
+  expect(await own.ended).toEqual({ code: 0, signal: null, errors: '' });
+});
+
+test('without Deepkit, channels take messages of any kind, and say once that they are not validated', async () => {
+  const warned: string[] = [];
+  const listener = ({ name, message }: Error): void => {
+    if (name === 'HoldfastWarning') warned.push(message);
+  };
+  process.on('warning', listener);
+  onTestFinished(() => void process.removeListener('warning', listener));
+  const queue = new BrokerQueue('memory:');
+  onTestFinished(() => queue.adapter.disconnect());
+  const got: unknown[] = [];
+  await queue.channel<unknown>('things').consume((thing) => got.push(thing));
+  const things = ['text', 5, [1], new Map([[1, new Set([2n])]]), { at: new Date(0), bytes: new Uint8Array([1]) }];
+  for (const thing of things) await queue.channel<unknown>('things').produce(thing);
+  await untilTrue(() => got.length === things.length);
+  expect(got).toEqual(things);
+  await untilTrue(() => warned.length > 0);
+  expect(warned).toEqual(['Messages of "things" are not validated: it has no runtime type']);
+  expect(() => new App({})).toThrow('Cannot make App: "@deepkit/app" cannot be loaded; install it');
+  expect(() => new HoldfastModule()).toThrow('Cannot make HoldfastModule: "@deepkit/app" cannot be loaded; install it');
+});
+
+test('a schema takes the place of the runtime type', async () => {
+  const queue = new BrokerQueue('memory:');
+  onTestFinished(() => queue.adapter.disconnect());
+  const channel = queue.channel<{ n: number }>('numbers', { schema: z.object({ n: z.number().positive() }) });
+  await expect(channel.produce({ n: -1 })).rejects.toThrow(InvalidMessageError);
+  await channel.produce({ n: 1 });
+});
+
+test('a queue is where it is told to be: an instance, a URL, or an adapter', async () => {
+  const hf = await open('memory:');
+  onTestFinished(() => hf.close());
+  await new BrokerQueue(hf).channel('mail').produce('hello');
+  await new BrokerQueue(new HoldfastBrokerAdapter(hf)).channel('mail').produce('hello');
+  expect(await hf.channel('mail').inspect()).toMatchObject({ ready: 2 });
+  const { adapter } = new BrokerQueue(hf);
+  await adapter.disconnect();
+  await adapter.disconnect();
+  await expect(new BrokerQueue(adapter).channel('mail').produce('hello')).rejects.toMatchObject({ code: 'CLOSED' });
+  // Whoever opened it closes it.
+  expect(await hf.channel('mail').inspect()).toMatchObject({ ready: 2 });
+  expect(() => new BrokerQueue({} as never)).toThrow(TypeError);
+});
+
+test('durations are read as Deepkit reads them', async () => {
+  const queue = new BrokerQueue('memory:');
+  onTestFinished(() => queue.adapter.disconnect());
+  const hf = await queue.adapter.holdfast();
+  const channel = queue.channel<number>('later');
+  const hours = ['90 minutes', '1.5h', '1.5 hours', 5_400_000, '5400s', '5400000'];
+  for (const delay of hours) await channel.produce(1, { delay });
+  const delayed = await hf.channel('later').list('delayed');
+  expect(delayed.map(({ dueAt, producedAt }) => Math.round((Number(dueAt) - producedAt) / 10_000))).toEqual(
+    hours.map(() => 540),
+  );
+  for (const delay of ['soon', '', '5 parsecs', '-1s'])
+    await expect(channel.produce(1, { delay })).rejects.toThrow(TypeError);
+});
+
+test('options that are not known are refused, with Holdfast’s own the queue does more', async () => {
+  const queue = new BrokerQueue('memory:');
+  onTestFinished(() => queue.adapter.disconnect());
+  await expect(queue.channel('a', { tries: 3 } as object).produce(1)).rejects.toThrow('tries');
+  await expect(queue.channel('a').produce(1, { proces: 1 } as object)).rejects.toThrow('proces');
+  await expect(queue.channel('a').consume(() => {}, { parallel: 1 } as object)).rejects.toThrow('parallel');
+  expect(() => queue.channel('a', { process: 2 as never })).toThrow('process');
+  const channel = queue.channel<number>('b', {
+    attempts: 1,
+    deadLetter: 'dead',
+    process: QueueMessageProcessing.atLeastOnce,
+  });
+  await channel.consume((_n, message) => message.failed(new Error('told so')));
+  await channel.produce(1);
+  const hf = await queue.adapter.holdfast();
+  await untilTrue(async () => (await hf.channel('dead').inspect()).ready === 1);
+});
+
+test(
+  "what the door says of Deepkit's packages is what they are",
+  async () => {
+    const folder = join(root, 'integrations', 'deepkit', 'door');
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    await mkdir(folder, { recursive: true });
+    const door = join(root, 'src', 'doors', 'deepkit');
+    const files = readdirSync(door).filter((name) => name.endsWith('.ts') && !name.endsWith('.d.ts'));
+    for (const name of files) {
+      const text = readFileSync(join(door, name), 'utf8').replaceAll(
+        /'\.\.\/\.\.\/(.*)\.ts'/g,
+        `'../../../dist/$1.js'`,
+      );
+      await writeFile(join(folder, name), text);
+    }
+    await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(DOOR));
+    expect(await complaintsOf(folder)).toEqual([]);
+  },
+  COMPILING_MS,
+);
+
+const DOOR = {
+  compilerOptions: {
+    target: 'es2022',
+    module: 'nodenext',
+    moduleDetection: 'force',
+    strict: true,
+    types: ['node'],
+    noEmit: true,
+    allowImportingTsExtensions: true,
+  },
+  include: ['*.ts'],
+};
+
+test('deepkit-15: it is installed without Deepkit, a compiler that is patched or scripts, and the first sample runs as printed', async () => {
+  const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { dependencies: object };
+  expect(Object.keys(dependencies).length).toBeLessThanOrEqual(6);
+  const folder = await mkdtemp(join(root, '.build', 'newcomer-'));
+  onTestFinished(() => rm(folder, { recursive: true, force: true }));
+  const [queue, consuming] = [read('samples/queue.ts.txt'), read('samples/produce-and-consume.ts.txt')];
+  const preamble = `import { HoldfastBrokerAdapter, QueueMessageProcessing } from 'holdfast/deepkit';
+const adapter = new HoldfastBrokerAdapter('memory:');
+`;
+  await writeFile(join(folder, 'main.ts'), preamble + queue.replace('@deepkit/broker', 'holdfast/deepkit') + consuming);
+  await writeFile(
+    join(folder, 'tsconfig.json'),
+    JSON.stringify({
+      compilerOptions: { target: 'es2023', module: 'nodenext', strict: true, types: ['node'], skipLibCheck: true },
+    }),
+  );
+  // TypeScript 7, which Deepkit's compiler cannot patch.
+  await promisify(execFile)(join(root, 'node_modules', '.bin', 'tsc'), ['-p', folder]);
+  const running = execFile(process.execPath, [join(folder, 'main.js')]);
+  onTestFinished(() => void running.kill());
+  let output = '';
+  running.stdout?.on('data', (text: string) => (output += text));
+  await untilTrue(() => output.includes("User registered { id: 1, username: 'Peter' }"));
+});
