@@ -1,8 +1,8 @@
 import { QueueMessageProcessing } from 'holdfast/deepkit';
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { untilTrue } from '../helpers/until-true.ts';
-import type { Ended, Said, Talking } from '../network/processes.ts';
-import { type DeepkitApp, killAndRestart, newDeepkitApp, type Place, read, startPlace } from './place.ts';
+import type { Said, Talking } from '../network/processes.ts';
+import { type DeepkitApp, endOf, killAndRestart, newDeepkitApp, type Place, read, startPlace } from './place.ts';
 
 // Deepkit's page on its broker queue: each of its samples as printed, compiled by Deepkit's toolchain, and each of its promises on real
 // processes. What stands before a sample is what the page leaves out: imports, and the adapter. Where the page imports from
@@ -255,12 +255,6 @@ function start(
 async function register(id: number, username: string): Promise<void> {
   const process = QueueMessageProcessing.exactlyOnce;
   await place.queue.channel<object>(CHANNEL, { process, deduplicationInterval: '1s' }).produce({ id, username });
-}
-
-/** What a program has said of errors, but for what Deepkit says of how slow its own types are. */
-async function endOf(running: Talking, signal?: NodeJS.Signals): Promise<Ended> {
-  const { errors, ...rest } = await (signal === undefined ? running.ended : running.end(signal));
-  return { ...rest, errors: errors.replaceAll(/^Type computation took very long .*\n/gm, '') };
 }
 
 const saving = (id: number) => has('saving', id);

@@ -10,6 +10,7 @@ import { BrokerQueue } from 'holdfast/deepkit';
 import { onTestFinished } from 'vitest';
 import {
   type EndBehind,
+  type Ended,
   type RunningServer,
   type Said,
   startServer,
@@ -40,6 +41,8 @@ export interface AppSettings {
   readonly type: 'module' | 'commonjs';
   /** The packages of Deepkit that it has; all that are installed by default. */
   readonly packages?: readonly string[];
+  /** Of the compiler, beside {@link OPTIONS}. */
+  readonly options?: Readonly<Record<string, unknown>>;
   readonly endBehind: EndBehind;
 }
 
@@ -51,7 +54,11 @@ export function newDeepkitApp(files: Readonly<Record<string, string>>, settings:
   install(join(folder, 'node_modules'), settings.packages);
   const own = {
     'package.json': JSON.stringify({ type: settings.type }),
-    'tsconfig.json': JSON.stringify({ compilerOptions: OPTIONS, reflection: true, include: ['*.ts', '*.mts'] }),
+    'tsconfig.json': JSON.stringify({
+      compilerOptions: { ...OPTIONS, ...settings.options },
+      reflection: true,
+      include: ['*.ts', '*.mts'],
+    }),
   };
   for (const [path, text] of Object.entries({ ...own, ...files })) {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
@@ -94,7 +101,7 @@ function install(modules: string, packages: readonly string[] | undefined): void
   for (const name of ['@types', 'typescript']) symlinkSync(join(INSTALLED, name), join(modules, name));
 }
 
-export async function complaintsOf(folder: string): Promise<string[]> {
+async function complaintsOf(folder: string): Promise<string[]> {
   const compiler = join(INSTALLED, 'typescript', 'bin', 'tsc');
   const { stdout } = await promisify(execFile)(process.execPath, [compiler, '-p', folder, '--pretty', 'false']).catch(
     (error: unknown) => {
@@ -133,6 +140,12 @@ export async function killAndRestart(place: Place, endBehind: EndBehind = onTest
   const { folder, url } = place.server;
   await place.server.end('SIGKILL');
   place.server = await startServer({ folder, listen: [url], endBehind });
+}
+
+/** How a program has ended; of its errors without what Deepkit says of how slow its own types are. */
+export async function endOf(running: Talking, signal?: NodeJS.Signals): Promise<Ended> {
+  const { errors, ...rest } = await (signal === undefined ? running.ended : running.end(signal));
+  return { ...rest, errors: errors.replaceAll(/^Type computation took very long .*\n/gm, '') };
 }
 
 /** The numbers of what was handled, or began to be. */

@@ -6,6 +6,7 @@ import { untilTrue } from '../helpers/until-true.ts';
 import type { Talking } from '../network/processes.ts';
 import {
   type DeepkitApp,
+  endOf,
   handledBy,
   handling,
   killAndRestart,
@@ -163,7 +164,7 @@ test('deepkit-08: clients connect again and resume; with no server a producer fa
   await killAndRestart(place, afterAll);
   const producing = startProducer({ jobs: [{ n: 1 }] });
   await worker.says(handling(1));
-  expect(await producing.ended).toEqual({ code: 0, signal: null, errors: '' });
+  expect(await endOf(producing)).toEqual({ code: 0, signal: null, errors: '' });
   await place.server.end('SIGKILL');
   const failing = startProducer({ jobs: [{ n: 2 }], open: { connectTimeout: '100ms' } });
   expect(await failing.says(({ refused }) => refused === 2)).toMatchObject({

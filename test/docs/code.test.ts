@@ -74,7 +74,8 @@ async function runProgram({ file, place, isServing }: Program): Promise<void> {
 async function readPrograms(): Promise<Program[]> {
   const blocks = readDocuments()
     .flatMap(codeBlocksOf)
-    .filter(({ language }) => language === 'ts');
+    // Those for Deepkit's compiler are compiled and run by `test/deepkit`.
+    .filter(({ language, marks }) => language === 'ts' && !marks.includes('deepkit'));
   const inDocuments = blocks.map(({ path, line, marks, code }, i) => {
     const ownFile = marks.find((mark) => mark.endsWith('.ts'))?.slice(0, -'.ts'.length);
     const document = path.replaceAll(/\W+/g, '-');

@@ -13,6 +13,9 @@ export interface Schemas {
   readonly consumed: StandardSchemaV1 | undefined;
 }
 
+/** What a runtime type may come as. */
+type Received = Parameters<TypePackage['resolveReceiveType']>[0];
+
 interface Codec {
   readonly validate: (value: unknown) => ValidationErrorItem[];
   readonly toPlain: (value: unknown) => unknown;
@@ -49,12 +52,13 @@ export function schemasOf(received: unknown, channel: string): Schemas {
 
 /** @returns a text that says why there is none */
 function codecOf(received: unknown): Codec | string {
-  if (received === undefined) return 'it was made without a type, or compiled without the type compiler of Deepkit';
+  if (received === undefined || received === null)
+    return 'it was made without a type, or compiled without the type compiler of Deepkit';
   const { package: types } = load('@deepkit/type');
   if (types === undefined) return '"@deepkit/type" cannot be loaded';
   let type: Type;
   try {
-    type = types.resolveReceiveType(received);
+    type = types.resolveReceiveType(received as Received);
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
