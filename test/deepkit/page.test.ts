@@ -1,3 +1,4 @@
+import type { Receipt } from 'holdfast';
 import { QueueMessageProcessing } from 'holdfast/deepkit';
 import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { untilTrue } from '../helpers/until-true.ts';
@@ -107,14 +108,27 @@ const COMPILING_MS = 120_000;
 let app: DeepkitApp;
 let complaints: string[];
 let place: Place;
+/** How many messages had been completed before the test. */
+let completedBefore: number;
+/** What the ids of a test begin behind, so that none is taken for that of another test. */
+let firstId = 100;
 
 beforeAll(async () => {
   app = newDeepkitApp(FILES, { type: 'commonjs', endBehind: afterAll });
   complaints = await app.compile();
+  place = await startPlace(afterAll);
 }, COMPILING_MS);
 
 beforeEach(async () => {
-  place = await startPlace();
+  const channel = place.hf.channel(CHANNEL);
+  // Workers of the test before were killed behind it, and what they worked on comes back.
+  await untilTrue(async () => {
+    await channel.purge();
+    const { consumers, leased, ready, totals } = await channel.inspect();
+    completedBefore = totals.completed;
+    return consumers + leased + ready === 0;
+  });
+  firstId += 100;
 });
 
 test('page-01: the samples compile as they are printed', () => {
@@ -145,7 +159,7 @@ test('page-03: messages are serialised by their type, and come back by it', asyn
 
 test('page-04: what was produced survives a crash of the server', async () => {
   await register(1, 'Peter');
-  await killAndRestart(place);
+  await killAndRestart(place, afterAll);
   const worker = start('worker-with-work.ts');
   await worker.says(saved(1));
 });
@@ -161,12 +175,12 @@ test('page-05: when a worker crashes in its handler, the message goes to another
 
 test('page-06: when the callback returns, the message is processed, and is removed in the end', async () => {
   start('worker.ts');
-  await register(1, 'Peter');
+  const { id } = await register(1, 'Peter');
   const channel = place.hf.channel(CHANNEL);
-  await untilTrue(async () => (await channel.list('completed')).length === 1);
-  expect(await channel.inspect()).toMatchObject({ ready: 0, leased: 0, completed: 1, dead: 0 });
+  await untilTrue(async () => (await completed()) === 1);
+  expect(await channel.get(id)).toMatchObject({ state: 'completed', attempts: 1 });
   await channel.retain({ completed: { count: 0 } });
-  await untilTrue(async () => (await channel.list('completed')).length === 0);
+  await untilTrue(async () => (await channel.get(id)) === undefined);
 });
 
 test('page-07: exactlyOnce: the same message within a second is one message, and afterwards another', async () => {
@@ -174,25 +188,24 @@ test('page-07: exactlyOnce: the same message within a second is one message, and
   await register(1, 'Peter');
   await register(2, 'Maria');
   await worker.says(saved(2));
-  const channel = place.queue.channel<object>(CHANNEL, { process: 0, deduplicationInterval: '1s' });
-  const first = await channel.produce({ id: 3, username: 'Anna' });
-  const second = await channel.produce({ id: 3, username: 'Anna' });
+  // Both are in one frame, so that no time passes between them.
+  const [first, second] = await Promise.all([register(3, 'Anna'), register(3, 'Anna')]);
   expect(second).toEqual({ ...first, deduplicated: true });
-  await untilTrue(async () => !(await channel.produce({ id: 3, username: 'Anna' })).deduplicated);
+  await untilTrue(async () => !(await register(3, 'Anna')).deduplicated);
   await untilTrue(() => worker.said.filter(saved(3)).length === 2);
 });
 
 test('page-08: an application produces and a worker consumes, in processes of their own', async () => {
-  const registering = start('app.ts', ['register', '1', 'Peter']);
+  const registering = start('app.ts', ['register', String(firstId + 1), 'Peter']);
   const worker = start('worker-with-work.ts');
-  expect(await worker.says(saved(1))).toEqual({ saved: { id: 1, username: 'Peter' } });
+  expect(await worker.says(saved(1))).toEqual({ saved: { id: firstId + 1, username: 'Peter' } });
   expect(await endOf(registering)).toEqual({ code: 0, signal: null, errors: '' });
 });
 
 test('page-09: one process may do both', async () => {
   const main = start('main.mts');
   await main.says(({ text }) => text === "User registered { id: 1, username: 'Peter' }");
-  await untilTrue(async () => (await place.hf.channel(CHANNEL).list('completed')).length === 1);
+  await untilTrue(async () => (await completed()) === 1);
 });
 
 test('page-10: who imports FrameworkModule has BrokerQueue in the container', async () => {
@@ -206,19 +219,18 @@ test('page-11: of several workers each message goes to one, and all of them get 
   const workers = [start('worker-with-work.ts'), start('worker-with-work.ts')];
   const channel = place.hf.channel(CHANNEL);
   await untilTrue(async () => (await channel.inspect()).consumers === 2);
-  let id = 0;
+  let produced = 0;
   await untilTrue(async () => {
-    await channel.produce({ id: (id += 1), username: 'Peter' });
+    await register((produced += 1), 'Peter');
     return workers.every(({ said }) => said.length > 0);
   });
-  await untilTrue(async () => (await channel.inspect()).completed === id);
-  const ids = workers.flatMap(({ said }) => said.filter((line) => 'saved' in line)).map((line) => line['saved']);
-  expect(ids).toHaveLength(id);
+  await untilTrue(async () => (await completed()) === produced);
+  await untilTrue(() => workers.flatMap(({ said }) => said.filter((line) => 'saved' in line)).length === produced);
 });
 
 test('page-12: both applications have the services of a shared module', async () => {
   const worker = start('worker-with-shared.ts');
-  const registering = start('app-with-shared.ts', ['register', '1', 'Peter']);
+  const registering = start('app-with-shared.ts', ['register', String(firstId + 1), 'Peter']);
   await registering.says(({ mails }) => mails === 1);
   await worker.says(saved(1));
   await worker.says(({ mails }) => mails === 1);
@@ -252,14 +264,20 @@ function start(
 }
 
 /** Produces as the application does, which is slow to start. */
-async function register(id: number, username: string): Promise<void> {
+function register(n: number, username: string): Promise<Receipt> {
   const process = QueueMessageProcessing.exactlyOnce;
-  await place.queue.channel<object>(CHANNEL, { process, deduplicationInterval: '1s' }).produce({ id, username });
+  const channel = place.queue.channel<object>(CHANNEL, { process, deduplicationInterval: '1s' });
+  return channel.produce({ id: firstId + n, username });
 }
 
-const saving = (id: number) => has('saving', id);
-const saved = (id: number) => has('saved', id);
+/** How many messages have been completed in this test. */
+async function completed(): Promise<number> {
+  return (await place.hf.channel(CHANNEL).inspect()).totals.completed - completedBefore;
+}
 
-function has(what: string, id: number): (line: Said) => boolean {
-  return (line) => (line[what] as { id?: number } | undefined)?.id === id;
+const saving = (n: number) => has('saving', n);
+const saved = (n: number) => has('saved', n);
+
+function has(what: string, n: number): (line: Said) => boolean {
+  return (line) => (line[what] as { id?: number } | undefined)?.id === firstId + n;
 }
