@@ -183,7 +183,7 @@ function fromPackage(source: string): string {
   return source.replaceAll(/'\.\.\/\.\.\/(.*)\.ts'/g, `'./node_modules/holdfast/dist/$1.js'`);
 }
 
-test('deepkit-15: it is installed without Deepkit, a compiler that is patched or scripts, and the first sample runs as printed', async () => {
+test('deepkit-15: it needs few packages, no Deepkit and no compiler that is patched, and the first sample runs as printed', async () => {
   const { dependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { dependencies: object };
   expect(Object.keys(dependencies).length).toBeLessThanOrEqual(6);
   const folder = await mkdtemp(join(root, '.build', 'newcomer-'));
