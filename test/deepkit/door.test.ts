@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { InvalidMessageError, open } from 'holdfast';
+import { deadLetter, InvalidMessageError, open } from 'holdfast';
 import { App, BrokerQueue, HoldfastBrokerAdapter, HoldfastModule, QueueMessageProcessing } from 'holdfast/deepkit';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { z } from 'zod';
@@ -104,6 +104,19 @@ test('without Deepkit, channels take messages of any kind, and say once that the
     'Cannot make App: "@deepkit/app" cannot be loaded; install it',
   );
   expect(() => new HoldfastModule()).toThrow('Cannot make HoldfastModule: "@deepkit/app" cannot be loaded; install it');
+});
+
+test('what a handler returns is not kept, be it what no message can hold; what says what is to become of the message counts', async () => {
+  const queue = new BrokerQueue('memory:');
+  onTestFinished(() => queue.adapter.disconnect());
+  const channel = queue.channel<number>('numbers', { attempts: 1 });
+  await channel.consume((n) => (n === 1 ? queue : deadLetter('told so')));
+  const { id } = await channel.produce(1);
+  const dead = await channel.produce(2);
+  const numbers = (await queue.adapter.holdfast()).channel('numbers');
+  await untilTrue(async () => (await numbers.inspect()).dead === 1);
+  expect(await numbers.get(id)).toMatchObject({ state: 'completed', result: undefined });
+  expect(await numbers.get(dead.id)).toMatchObject({ state: 'dead', failure: { message: 'told so' } });
 });
 
 test('a schema takes the place of the runtime type', async () => {

@@ -155,6 +155,7 @@ test('page-03: messages are serialised by their type, and come back by it', asyn
       extra: false,
     },
   });
+  expect(await typed.says((line) => 'given' in line)).toEqual({ given: [1, 2] });
 });
 
 test('page-04: what was produced survives a crash of the server', async () => {

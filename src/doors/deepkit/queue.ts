@@ -2,7 +2,7 @@
 import { checkChannelName, refuseUnknown } from '../../api/checks.ts';
 import type { HandlerContext } from '../../api/handler-context.ts';
 import type { Holdfast } from '../../api/holdfast.ts';
-import type { HandlerOutcome } from '../../api/outcomes.ts';
+import { HandlerOutcome } from '../../api/outcomes.ts';
 import { clientOf } from '../../api/client-of.ts';
 import type { Receipt } from '../../api/receipt.ts';
 import { HoldfastBrokerAdapter, outcomeOf } from './adapter.ts';
@@ -19,7 +19,10 @@ import type { TypedChannel } from './typed-channel.ts';
 /** Ends a consumer: takes no more messages, gives back those not started, and resolves when running handlers are settled. */
 export type Release = () => Promise<void>;
 
-/** Handles a message; when it returns, the message is processed, and when it throws, it comes again. */
+/**
+ * Handles a message; when it returns, the message is processed, and when it throws, it comes again. What it returns is not kept, but for
+ * what `retry`, `snooze`, `deadLetter` and `rateLimited` of Holdfast give.
+ */
 export type BrokerQueueHandler<T> = (data: T, message: BrokerQueueMessage<T>) => unknown;
 
 /** Where Deepkit's compiler leaves the type arguments of a call, on the function that is called. */
@@ -87,16 +90,15 @@ export class BrokerQueueChannel<T> {
   async consume(handler: BrokerQueueHandler<T>, options: BrokerQueueConsumeOptions = {}): Promise<Release> {
     if (typeof handler !== 'function') throw new TypeError('Cannot consume: the handler must be a function');
     refuseUnknown(options, ['maxParallel'], 'consume');
-    const run = async (data: unknown, context: HandlerContext): Promise<unknown> => {
+    const run = async (data: unknown, context: HandlerContext): Promise<HandlerOutcome | undefined> => {
       const message = new BrokerQueueMessage(data as T, context);
-      let returned: unknown;
       try {
-        returned = await handler(message.data, message);
+        const returned = await handler(message.data, message);
+        if (returned instanceof HandlerOutcome) return returned;
       } catch (error) {
-        if (message.delayed === 0) throw error;
-        return outcomeOf({ state: 'failed', error, delayed: message.delayed });
+        message.failed(error as Error);
       }
-      return (outcomeOf(message) as HandlerOutcome | undefined) ?? returned;
+      return outcomeOf(message);
     };
     return this.#adapter.run(this.#channel, run, options.maxParallel ?? 1);
   }
