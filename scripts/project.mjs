@@ -7,7 +7,9 @@ import { fileURLToPath } from 'node:url';
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** What the tests use of others and no user of the package needs: folders with a lockfile of their own. */
-export const integrations = ['deno', 'bullmq', 'injection', 'web', 'deepkit'].map((name) => join(root, 'integrations', name));
+export const integrations = ['deno', 'bullmq', 'injection', 'web', 'deepkit'].map((name) =>
+  join(root, 'integrations', name),
+);
 
 /** Everything that a build writes; nothing else may be put there. */
 export const outputs = { library: join(root, 'dist'), other: join(root, '.build') };

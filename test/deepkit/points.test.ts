@@ -266,7 +266,7 @@ test('deepkit-14: queues can be looked into and changed, and a token is asked fo
   const options = { attempts: 1 };
   const channel = place.hf.channel<Job>(name);
   await produce([1, 2, 3], options);
-  expect(await place.hf.channels()).toContain(name);
+  expect(await place.hf.channelNames()).toContain(name);
   expect((await channel.list('ready')).map(({ message }) => message.n)).toEqual([1, 2, 3]);
   const throwing = await startWorker({ does: 'throw', options });
   await untilTrue(async () => (await inspect()).dead === 3);
