@@ -3,5 +3,7 @@ import type * as Packages from './packages.ts' with { 'resolution-mode': 'import
 
 const { useCommonJs } = require('./packages.js') as typeof Packages;
 
+// Before the door is loaded, which takes its classes from there.
 useCommonJs();
-module.exports = require('./index.js');
+
+export * from './index.ts';
