@@ -5,12 +5,15 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { deadLetter, InvalidMessageError, open } from 'holdfast';
 import { App, BrokerQueue, HoldfastBrokerAdapter, HoldfastModule, QueueMessageProcessing } from 'holdfast/deepkit';
-import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, expect, onTestFinished, test } from 'vitest';
 import { z } from 'zod';
 import { codeBlocksOf, readDocuments } from '../docs/markdown.ts';
 import { newFolder, openUntilEnd } from '../helpers/instances.ts';
 import { untilTrue } from '../helpers/until-true.ts';
 import { type DeepkitApp, endOf, newDeepkitApp, read, root } from './place.ts';
+import { endsBehindFile } from '../network/conformance.ts';
+
+const endBehind = endsBehindFile();
 
 // What the page does not speak of: Deepkit's own classes on Holdfast, applications as ECMAScript modules, containers with several channels,
 // draining at a signal, and the door without Deepkit.
@@ -34,7 +37,7 @@ beforeAll(async () => {
       'own-classes.ts': read('programs/own-classes.ts.txt'),
       ...guide,
     },
-    { type: 'module', endBehind: afterAll },
+    { type: 'module', endBehind },
   );
   expect(await app.compile()).toEqual([]);
 }, COMPILING_MS);

@@ -1,9 +1,12 @@
 import type { Receipt } from 'holdfast';
 import { QueueMessageProcessing } from 'holdfast/deepkit';
-import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { untilTrue } from '../helpers/until-true.ts';
 import type { Said, Talking } from '../network/processes.ts';
 import { type DeepkitApp, endOf, killAndRestart, newDeepkitApp, type Place, read, startPlace } from './place.ts';
+import { endsBehindFile } from '../network/conformance.ts';
+
+const endBehind = endsBehindFile();
 
 // Deepkit's page on its broker queue: each of its samples as printed, compiled by Deepkit's toolchain, and each of its promises on real
 // processes. What stands before a sample is what the page leaves out: imports, and the adapter. Where the page imports from
@@ -114,9 +117,9 @@ let completedBefore: number;
 let firstId = 100;
 
 beforeAll(async () => {
-  app = newDeepkitApp(FILES, { type: 'commonjs', endBehind: afterAll });
+  app = newDeepkitApp(FILES, { type: 'commonjs', endBehind });
   complaints = await app.compile();
-  place = await startPlace(afterAll);
+  place = await startPlace(endBehind);
 }, COMPILING_MS);
 
 beforeEach(async () => {
@@ -160,7 +163,7 @@ test('page-03: messages are serialised by their type, and come back by it', asyn
 
 test('page-04: what was produced survives a crash of the server', async () => {
   await register(1, 'Peter');
-  await killAndRestart(place, afterAll);
+  await killAndRestart(place, endBehind);
   const worker = start('worker-with-work.ts');
   await worker.says(saved(1));
 });

@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import { once } from 'node:events';
 import { BrokerQueue, HoldfastBrokerAdapter, QueueMessageProcessing } from 'holdfast/deepkit';
-import { afterAll, beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, beforeEach, expect, onTestFinished, test } from 'vitest';
 import { untilTrue } from '../helpers/until-true.ts';
 import type { Talking } from '../network/processes.ts';
 import {
@@ -15,6 +15,9 @@ import {
   read,
   startPlace,
 } from './place.ts';
+import { endsBehindFile } from '../network/conformance.ts';
+
+const endBehind = endsBehindFile();
 
 // What Deepkit's broker queue does not do and this one does, on real processes. What Deepkit 1.0.19 does with the same programs, on its own
 // broker over TCP, was seen by running it, and stands with each test. Of the points without a test here, deepkit-11 is that of `page.test.ts`
@@ -47,12 +50,9 @@ let name: string;
 
 beforeAll(async () => {
   const files = { 'worker.ts': read('programs/worker.ts.txt'), 'producer.ts': read('programs/producer.ts.txt') };
-  app = newDeepkitApp(
-    { ...files, 'misuse.ts': MISUSE },
-    { type: 'module', packages: ['core', 'type'], endBehind: afterAll },
-  );
+  app = newDeepkitApp({ ...files, 'misuse.ts': MISUSE }, { type: 'module', packages: ['core', 'type'], endBehind });
   complaints = await app.compile();
-  place = await startPlace(afterAll);
+  place = await startPlace(endBehind);
 }, COMPILING_MS);
 
 beforeEach(() => {
@@ -63,7 +63,7 @@ beforeEach(() => {
 // Deepkit: none of them arrives, and there is no file.
 test('deepkit-01: what was acknowledged survives kill -9 of the server', async () => {
   await produce([1, 2, 3, 4, 5]);
-  await killAndRestart(place, afterAll);
+  await killAndRestart(place, endBehind);
   const worker = await startWorker();
   await worker.says(handling(5));
   expect(handledBy(worker)).toEqual([1, 2, 3, 4, 5]);
@@ -134,7 +134,7 @@ test('deepkit-06: delay, priority and maxParallel do what they say, after a rest
   await channel.produce({ n: 3 }, { priority: 2 });
   await channel.produce({ n: 2 }, { priority: 1 });
   const [before] = await place.hf.channel<Job>(name).list('delayed');
-  await killAndRestart(place, afterAll);
+  await killAndRestart(place, endBehind);
   const [after] = await place.hf.channel<Job>(name).list('delayed');
   expect(after).toEqual(before);
   // The machine's clock says when it is due, that of the producer when it was produced.
@@ -152,7 +152,7 @@ test('deepkit-07: what exactlyOnce remembers is durable, tells all messages apar
   const channel = place.queue.channel<Job>(name, { process: EXACTLY_ONCE, deduplicationInterval: '1h' });
   const first = await channel.produce({ n: 49_360, text: 'text 1234' });
   expect((await channel.produce({ n: 191_518, text: 'text 43ry' })).deduplicated).toBe(false);
-  await killAndRestart(place, afterAll);
+  await killAndRestart(place, endBehind);
   expect(await channel.produce({ n: 49_360, text: 'text 1234' })).toEqual({ ...first, deduplicated: true });
   const named = await channel.produce({ n: 1 }, { hash: 'one' });
   expect(await channel.produce({ n: 2 }, { hash: 'one' })).toEqual({ ...named, deduplicated: true });
@@ -161,7 +161,7 @@ test('deepkit-07: what exactlyOnce remembers is durable, tells all messages apar
 // Deepkit: after a restart of the server its worker gets nothing; with no server a producer ends with code 0, and has printed nothing.
 test('deepkit-08: clients connect again and resume; with no server a producer fails in time, and says why; it ends by itself', async () => {
   const worker = await startWorker();
-  await killAndRestart(place, afterAll);
+  await killAndRestart(place, endBehind);
   const producing = startProducer({ jobs: [{ n: 1 }] });
   await worker.says(handling(1));
   expect(await endOf(producing)).toEqual({ code: 0, signal: null, errors: '' });
@@ -172,7 +172,7 @@ test('deepkit-08: clients connect again and resume; with no server a producer fa
     code: 'UNREACHABLE',
   });
   expect(await failing.ended).toMatchObject({ code: 0 });
-  await killAndRestart(place, afterAll);
+  await killAndRestart(place, endBehind);
 });
 
 // Deepkit: a hash of 0 or '', an interval of 0, and the release of a consumer each end the server.

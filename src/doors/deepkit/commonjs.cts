@@ -3,7 +3,5 @@ import type * as Packages from './packages.ts' with { 'resolution-mode': 'import
 
 const { useCommonJs } = require('./packages.js') as typeof Packages;
 
-// Before the door is loaded, which takes its classes from there.
 useCommonJs();
-
-export * from './index.ts';
+module.exports = require('./index.js');
