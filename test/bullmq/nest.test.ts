@@ -1,5 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { newApp } from '../helpers/app.ts';
+import { STRICT } from '../helpers/compile.ts';
 import { talking } from '../network/processes.ts';
 import { IS_ON_REDIS, startPlace } from './place.ts';
 
@@ -89,15 +90,7 @@ say({ ready: true });
 `;
 
 const CONFIGURATION = {
-  compilerOptions: {
-    target: 'es2023',
-    lib: ['es2023'],
-    module: 'nodenext',
-    strict: true,
-    experimentalDecorators: true,
-    skipLibCheck: true,
-    types: ['node'],
-  },
+  compilerOptions: { ...STRICT, experimentalDecorators: true, skipLibCheck: true },
   include: ['*.ts'],
 };
 

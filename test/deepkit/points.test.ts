@@ -21,7 +21,7 @@ const endBehind = endsBehindFile();
 
 // What Deepkit's broker queue does not do and this one does, on real processes. What Deepkit 1.0.19 does with the same programs, on its own
 // broker over TCP, was seen by running it, and stands with each test. Of the points without a test here, deepkit-11 is that of `page.test.ts`
-// called page-02, too, and deepkit-15 is in `newcomer.test.ts`.
+// called page-02, too, and deepkit-15 is in `door.test.ts`.
 
 type Job = { n: number; text?: string };
 

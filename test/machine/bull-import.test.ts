@@ -23,6 +23,14 @@ function take(bull: BullRun, ...jobs: readonly Partial<BullImport>[]): readonly 
 }
 
 describe('importJobs', () => {
+  test.each([['short'], ['long'.repeat(1_000)]])('keeps what a job has returned before, over a restart', (text) => {
+    const bull = new BullRun();
+    const returnvalue = JSON.stringify(text);
+    take(bull, { id: 'again', state: 'failed', returnvalue });
+    bull.run.reload();
+    expect(bull.ask('job', { id: 'again' })).toMatchObject({ returnvalue });
+  });
+
   test('adds jobs as they were, behind those that are in their state, and tells nobody', () => {
     const bull = new BullRun();
     bull.add({ id: 'old' });

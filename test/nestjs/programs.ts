@@ -1,21 +1,11 @@
 /** Applications of NestJS, as texts: they are compiled with decorators, which the tests themselves are not. */
 import { beforeAll } from 'vitest';
 import { type App, newApp } from '../helpers/app.ts';
+import { STRICT } from '../helpers/compile.ts';
 import { endsBehindFile } from '../network/conformance.ts';
 
 const CONFIGURATION = {
-  compilerOptions: {
-    target: 'es2023',
-    lib: ['es2023'],
-    module: 'nodenext',
-    strict: true,
-    exactOptionalPropertyTypes: true,
-    noUncheckedIndexedAccess: true,
-    experimentalDecorators: true,
-    emitDecoratorMetadata: true,
-    skipLibCheck: true,
-    types: ['node'],
-  },
+  compilerOptions: { ...STRICT, experimentalDecorators: true, emitDecoratorMetadata: true, skipLibCheck: true },
   include: ['*.ts'],
 };
 

@@ -5,7 +5,7 @@ import { setChild } from './children.ts';
 import { setKey } from './dedupe-keys.ts';
 import { type BullJob, type BullQueue, createBullJob } from './memory.ts';
 import { putBehind, putByPriority, putDelayed, putInWait } from './places.ts';
-import { cutLogs, setCell, touchBody, touchHead, touchLogs, touchOutcome } from './queues.ts';
+import { cutLogs, setCell, touchBody, touchHead, touchLogs, touchOutcome, touchResult } from './queues.ts';
 import { encodeScheduler, namedKey, PART } from './records.ts';
 
 /**
@@ -56,6 +56,7 @@ function importJob(state: MachineState, queue: BullQueue, one: BullImport): void
   job.logs = logs === undefined ? undefined : cutLogs(logs, 0);
   touchBody(state, job);
   touchOutcome(state, job);
+  if (job.returnvalue !== undefined) touchResult(state, job);
   if (logs !== undefined) touchLogs(state, job);
   if (dedupe?.stands === true)
     setKey(state, queue, dedupe.id, id, dedupe.ttl === undefined ? 0 : state.now + dedupe.ttl);
