@@ -187,6 +187,11 @@ export class MachineRun {
     return [...new Set(kinds)];
   }
 
+  /** What stands in the store within a range. */
+  stored(range: KeyRange): Entry[] {
+    return [...this.disk.entries.items(range)];
+  }
+
   #pass(ms: number): void {
     if (ms <= 0) return;
     this.now += ms;

@@ -11,9 +11,12 @@ class Chaos {
   readonly #run: BullRun;
   readonly #random: ReturnType<typeof seededRandom>;
   readonly #ids: string[] = ['none'];
+  readonly #most: number;
 
-  constructor(run: BullRun, seed: number) {
+  /** @param most jobs are added up to so many at a time, with long data where these are several */
+  constructor(run: BullRun, seed: number, most: number = 1) {
     this.#run = run;
+    this.#most = most;
     this.#random = seededRandom(seed);
   }
 
@@ -109,7 +112,10 @@ class Chaos {
       parent: JSON.stringify({ id: parent, queueKey: bull.queue, ...flags }),
     };
     const waits = this.#maybe({ waitsForChildren: true });
-    for (const outcome of bull.tryAdd({ ...rest, ...this.#maybe(below), ...waits })) {
+    const others = Array.from({ length: this.#most === 1 ? 0 : this.#below(this.#most) }, () => ({
+      data: JSON.stringify('data'.repeat(this.#below(1_000))),
+    }));
+    for (const outcome of bull.tryAdd(...others, { ...rest, ...this.#maybe(below), ...waits })) {
       if (typeof outcome === 'string') this.#ids.push(outcome);
     }
   }
@@ -139,11 +145,14 @@ function check(bull: BullRun): void {
 /** These have found something once. */
 const FOUND = [532, 703, 786, 1071];
 
-test.each([...FOUND, ...Array.from({ length: 40 }, (_, i) => i + 1)])(
-  'whatever happens, a restart changes nothing that can be seen (seed %i)',
-  (seed) => {
+test.each([
+  ...[...FOUND, ...Array.from({ length: 40 }, (_, i) => i + 1)].map((seed) => [seed, 1] as const),
+  ...Array.from({ length: 20 }, (_, i) => [i + 1, 20] as const),
+])(
+  'whatever happens, a restart changes nothing that can be seen (seed %i, %i jobs at a time)',
+  (seed, most) => {
     const bull = new BullRun();
-    const chaos = new Chaos(bull, seed);
+    const chaos = new Chaos(bull, seed, most);
     for (let round = 0; round < 6; round++) {
       for (let i = 0; i < 60; i++) chaos.step();
       check(bull);

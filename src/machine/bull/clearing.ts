@@ -5,7 +5,7 @@ import { tell } from './events.ts';
 import { lockOf } from './locks.ts';
 import type { BullJob, BullQueue } from './memory.ts';
 import { forgetKey } from './dedupe-keys.ts';
-import { isPaused, setCell, touchHead } from './queues.ts';
+import { changesOf, isPaused, setCell, touchHead } from './queues.ts';
 import { PART, queuePartKey } from './records.ts';
 import { isNextOfScheduler, removeJob } from './removal.ts';
 import { eraseScheduler } from './schedulers.ts';
@@ -139,8 +139,7 @@ function forgetQueue(state: MachineState, queue: BullQueue): void {
   events.writtenTo = events.first;
   events.list = [];
   events.records = [];
-  state.bull.changes.events.delete(queue);
-  state.bull.changes.heads.delete(queue);
+  Object.assign(changesOf(state, queue), { head: false, events: false });
   setCell(state, queuePartKey(state, queue, PART.head), undefined);
 }
 

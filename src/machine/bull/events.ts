@@ -2,6 +2,7 @@
 import { BULL_EVENTS, MAX_BULL_EVENTS } from '../../model/bull.ts';
 import type { MachineState } from '../state.ts';
 import type { BullEvent, BullEvents, BullQueue } from './memory.ts';
+import { changesOf } from './queues.ts';
 
 /** Events of one answer, at most; whoever reads them asks again. */
 const READ_EVENTS = 1_000;
@@ -20,9 +21,8 @@ export function tell(state: MachineState, queue: BullQueue, ...fields: readonly 
   events.list.push(event);
   if (eventCount(events) > keptEvents(queue)) events.first += 1;
   if (events.first - events.listFrom >= CUT) cut(events);
-  state.bull.changes.events.add(queue);
+  changesOf(state, queue).events = true;
   for (const field of fields) state.changes.bytes += field.length + 4;
-  state.changes.dirty = true;
   for (let waiter = queue.listening.take(); waiter !== undefined; waiter = queue.listening.take()) {
     const { session, number } = waiter;
     state.changes.notices.push({ session, notice: { kind: 'bull', waiter: number, at: 0 } });
@@ -40,10 +40,7 @@ export function trimEvents(state: MachineState, queue: BullQueue, length: number
   const dropped = Math.max(0, eventCount(events) - length);
   events.first += dropped;
   cut(events);
-  if (dropped > 0) {
-    state.bull.changes.events.add(queue);
-    state.changes.dirty = true;
-  }
+  if (dropped > 0) changesOf(state, queue).events = true;
   return dropped;
 }
 

@@ -1,15 +1,15 @@
 /** Turns what has changed of BullMQ's queues into writes. */
 import type { Value, Write } from '../../model/records.ts';
 import type { MachineState } from '../state.ts';
-import { type BullQueue, createBullChanges } from './memory.ts';
+import type { BullChange, BullJob, BullQueue } from './memory.ts';
+import { flushPacks } from './packs.ts';
+import { dropIfUnused } from './queues.ts';
 import {
-  encodeBody,
   encodeEvents,
   encodeHead,
   encodeLogs,
   encodeOutcome,
   encodeResult,
-  encodeState,
   hasLongResult,
   hasOutcome,
   jobKey,
@@ -21,34 +21,40 @@ import {
 const EVENT_RECORDS = 512;
 
 export function flushBull(state: MachineState, writes: Write[]): void {
-  const { jobs, heads, events, cells } = state.bull.changes;
-  if (jobs.size + heads.size + events.size + cells.size === 0) return;
-  state.bull.changes = createBullChanges();
-  for (const [job, change] of jobs) {
-    const write = (part: number, value: Value | undefined): void => {
-      const key = jobKey(state, job, part);
-      writes.push(value === undefined ? { kind: 'delete', key } : { kind: 'put', key, value });
-    };
-    if (change.body) write(PART.body, encodeBody(job));
-    if (change.outcome) write(PART.outcome, hasOutcome(job) ? encodeOutcome(job) : undefined);
-    if (change.result && (hasLongResult(job) || job.hasResultRecord)) {
-      job.hasResultRecord = hasLongResult(job);
-      write(PART.result, job.hasResultRecord ? encodeResult(job) : undefined);
-    }
-    if (change.logs) write(PART.logs, encodeLogs(job));
-    if (change.body && !job.hasStateRecord) continue;
-    write(PART.state, encodeState(job));
-    job.hasStateRecord = true;
-  }
-  for (const queue of events) {
-    flushEvents(state, queue, writes);
-    heads.add(queue);
-  }
+  const { changed, cells } = state.bull;
+  if (changed.length + cells.size === 0) return;
+  state.bull.changed = [];
+  state.bull.cells = new Map();
   for (const write of cells.values()) writes.push(write);
-  for (const queue of heads) {
+  for (const queue of changed) flushQueue(state, queue, writes);
+}
+
+function flushQueue(state: MachineState, queue: BullQueue, writes: Write[]): void {
+  const { changes } = queue;
+  if (changes === undefined) return;
+  flushPacks(state, queue, writes);
+  for (const [job, change] of changes.jobs) flushOutcome(state, job, change, writes);
+  queue.changes = undefined;
+  if (changes.events) flushEvents(state, queue, writes);
+  if (changes.events || changes.head) {
     queue.isStored = true;
     writes.push({ kind: 'put', key: queuePartKey(state, queue, PART.head), value: encodeHead(queue) });
   }
+  dropIfUnused(state, queue);
+}
+
+/** Writes what came out of a job, where that has changed. */
+function flushOutcome(state: MachineState, job: BullJob, change: BullChange, writes: Write[]): void {
+  const write = (part: number, value: Value | undefined): void => {
+    const key = jobKey(state, job, part);
+    writes.push(value === undefined ? { kind: 'delete', key } : { kind: 'put', key, value });
+  };
+  if (change.outcome) write(PART.outcome, hasOutcome(job) ? encodeOutcome(job) : undefined);
+  if (change.result && (hasLongResult(job) || job.hasResultRecord)) {
+    job.hasResultRecord = hasLongResult(job);
+    write(PART.result, job.hasResultRecord ? encodeResult(job) : undefined);
+  }
+  if (change.logs) write(PART.logs, encodeLogs(job));
 }
 
 function flushEvents(state: MachineState, queue: BullQueue, writes: Write[]): void {

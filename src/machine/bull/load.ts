@@ -3,12 +3,12 @@ import { HoldfastError } from '../../model/errors.ts';
 import type { Key, Value } from '../../model/records.ts';
 import type { Session } from '../memory.ts';
 import type { MachineState } from '../state.ts';
-import { createBullJob, createBullQueue, type BullJob, type BullQueue } from './memory.ts';
+import { createBullJob, createBullQueue, type BullJob, type BullPack, type BullQueue } from './memory.ts';
+import { createPack, follow, settleBody, settleState } from './packs.ts';
 import { partOf } from './queues.ts';
 import {
   nameIn,
   PART,
-  readBody,
   readChild,
   readDedupe,
   readEventRecord,
@@ -16,10 +16,10 @@ import {
   readHeadName,
   readLogs,
   readOutcome,
+  readPack,
   readPoints,
   readResult,
   readScheduler,
-  readState,
   type StoredState,
 } from './records.ts';
 import { callAnew } from './waiting.ts';
@@ -41,10 +41,8 @@ export function loadBull(state: MachineState, sessions: ReadonlyMap<number, Sess
   }
   const queue = known(bull.numbers.get(number));
   switch (part) {
-    case PART.body:
-      return loadBody(state, sessions, queue, layout.numberAt(key, 2), value);
-    case PART.state:
-      return loadState(state, sessions, jobOf(queue, layout.numberAt(key, 2)), value);
+    case PART.pack:
+      return loadPack(sessions, queue, layout.numberAt(key, 2), value);
     case PART.outcome:
       return readOutcome(jobOf(queue, layout.numberAt(key, 2)), value);
     case PART.result:
@@ -83,6 +81,8 @@ export function loadBull(state: MachineState, sessions: ReadonlyMap<number, Sess
 /** All records have been read. */
 export function finishBull(state: MachineState): void {
   for (const queue of state.bull.queues.values()) {
+    for (const job of queue.loading.values()) place(job);
+    hold(state, queue);
     queue.loading.clear();
     // The first record may hold events that were dropped.
     queue.events.first = Math.max(queue.events.first, queue.events.listFrom);
@@ -90,46 +90,78 @@ export function finishBull(state: MachineState): void {
   }
 }
 
-function loadBody(
-  state: MachineState,
-  sessions: ReadonlyMap<number, Session>,
-  queue: BullQueue,
-  seq: number,
-  value: Value,
-): void {
-  const { body, stateAt } = readBody(value);
-  const job = createBullJob(queue, seq, body);
-  queue.nextSeq = Math.max(queue.nextSeq, seq + 1);
-  queue.loading.set(seq, job);
-  takeState(state, sessions, job, readState(job, value, stateAt));
+function loadPack(sessions: ReadonlyMap<number, Session>, queue: BullQueue, number: number, value: Value): void {
+  const pack = createPack(number);
+  pack.bytes = value.length;
+  queue.packs.add(pack);
+  queue.packBytes += pack.bytes;
+  queue.nextPack = number + 1;
+  const { loading } = queue;
+  readPack(value, {
+    body(seq, body, state, bytes) {
+      queue.nextSeq = Math.max(queue.nextSeq, seq + 1);
+      const before = loading.get(seq);
+      if (before !== undefined) {
+        follow(pack, before.bodyPack as BullPack);
+        forget(queue, before);
+      }
+      const job = createBullJob(queue, seq, body);
+      loading.set(seq, job);
+      settleBody(job, pack, bytes);
+      takeState(sessions, job, state);
+    },
+    state(seq, state, bytes) {
+      const job = loading.get(seq);
+      // The body stands behind it with a newer state, or the job is gone.
+      if (job === undefined) return;
+      leaveState(job);
+      settleState(job, pack, bytes);
+      takeState(sessions, job, state);
+    },
+    gone(seq) {
+      const job = loading.get(seq);
+      if (job === undefined) return;
+      follow(pack, job.bodyPack as BullPack);
+      forget(queue, job);
+      loading.delete(seq);
+    },
+  });
 }
 
-function loadState(state: MachineState, sessions: ReadonlyMap<number, Session>, job: BullJob, value: Value): void {
-  // That in the record of its body is an older one.
-  if (job.state !== undefined) job.queue.states[job.state].remove(job);
-  if (job.lock?.session !== undefined) partOf(state, job.lock.session).held.delete(job);
-  job.lock = undefined;
-  job.hasStateRecord = true;
-  takeState(state, sessions, job, readState(job, value));
+/** What stands of a job in the packs so far does not count. */
+function forget(queue: BullQueue, job: BullJob): void {
+  leaveState(job);
+  queue.liveBytes -= job.bodyBytes;
+  job.bodyPack?.jobs.delete(job);
+  if (queue.jobs.get(job.id) === job) queue.jobs.delete(job.id);
 }
 
-function takeState(
-  state: MachineState,
-  sessions: ReadonlyMap<number, Session>,
-  job: BullJob,
-  { lock, session: number }: StoredState,
-): void {
+function leaveState(job: BullJob): void {
+  job.queue.liveBytes -= job.stateBytes;
+  job.statePack?.jobs.delete(job);
+}
+
+function takeState(sessions: ReadonlyMap<number, Session>, job: BullJob, { lock, ...rest }: StoredState): void {
+  Object.assign(job, rest, { lock: lock && { ...lock, session: sessions.get(lock.session) } });
+}
+
+function place(job: BullJob): void {
   const { queue } = job;
   if (job.state !== undefined) queue.states[job.state].add(job);
   queue.back = Math.max(queue.back, job.order + 1);
   queue.front = Math.min(queue.front, job.order - 1);
-  if (lock === undefined) return;
-  const session = sessions.get(number);
-  job.lock = { ...lock, session };
-  if (session === undefined) return;
-  const part = partOf(state, session);
-  part.held.add(job);
-  part.queues.add(queue);
+}
+
+/** Gives the sessions what they work on, in the order in which they took it. */
+function hold(state: MachineState, queue: BullQueue): void {
+  const { active } = queue.states;
+  for (const job of active.slice(0, active.size)) {
+    const session = job.lock?.session;
+    if (session === undefined) continue;
+    const part = partOf(state, session);
+    part.held.add(job);
+    part.queues.add(queue);
+  }
 }
 
 function loadEvents({ events }: BullQueue, from: number, value: Value): void {

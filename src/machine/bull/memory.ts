@@ -20,8 +20,11 @@ export interface BullJob extends BullJobBody {
   /** Its number within the queue, by which its records are found. */
   readonly seq: number;
   readonly queue: BullQueue;
-  /** Whether its state has a record of its own; until it has moved, it stands in that of its body. */
-  hasStateRecord: boolean;
+  /** Where its body stands, and where its state, once that has changed; how many bytes they take there. */
+  bodyPack: BullPack | undefined;
+  bodyBytes: number;
+  statePack: BullPack | undefined;
+  stateBytes: number;
   hasResultRecord: boolean;
   delay: number;
   priority: number;
@@ -46,6 +49,19 @@ export interface BullJob extends BullJobBody {
   lock: BullLock | undefined;
   logs: string[] | undefined;
   children: BullChildrenOf | undefined;
+}
+
+/** A record with what one commit has changed of the jobs of a queue. */
+export interface BullPack {
+  readonly number: number;
+  /** How long its record is. */
+  bytes: number;
+  /** The jobs whose body or state stands here, and nowhere behind. */
+  readonly jobs: Set<BullJob>;
+  /** The packs that must be read behind this one as long as it is there, as they take back what it says. */
+  followers: BullPack[];
+  /** How many packs this one must be read behind. */
+  follows: number;
 }
 
 /** Who works on a job. It ends with the session, or in machine time. */
@@ -111,6 +127,13 @@ export interface BullQueue {
   /** Whether there is a record of it. */
   isStored: boolean;
   readonly jobs: Map<string, BullJob>;
+  /** From the oldest to the newest, how long all of them are, and what of that still counts. */
+  readonly packs: Set<BullPack>;
+  nextPack: number;
+  packBytes: number;
+  liveBytes: number;
+  /** What is to be written of it with the next commit. */
+  changes: BullChanges | undefined;
   readonly states: Readonly<Record<BullJobState, OrderedIndex<BullJob>>>;
   /** Fields that BullMQ keeps of a queue, `paused` and `concurrency` among them. */
   readonly meta: Map<string, string>;
@@ -142,22 +165,22 @@ export interface BullQueue {
   readonly loading: Map<number, BullJob>;
 }
 
-/** What is to be written of a job: its state, its body (name, data, options), and what came out of it,
+/** What is to be written of a job besides its state: its body (name, data, options), and what came out of it,
  * the return value apart. */
 export interface BullChange {
-  state: boolean;
   body: boolean;
   outcome: boolean;
   result: boolean;
   logs: boolean;
 }
 
+/** What has changed of a queue since the last commit. */
 export interface BullChanges {
   readonly jobs: Map<BullJob, BullChange>;
-  readonly heads: Set<BullQueue>;
-  readonly events: Set<BullQueue>;
-  /** Records that are ready as they are, by their keys. */
-  readonly cells: Map<string, Write>;
+  /** Jobs that are gone, of those that the store has. */
+  readonly erased: BullJob[];
+  head: boolean;
+  events: boolean;
 }
 
 /** What a session has to do with queues. */
@@ -171,8 +194,10 @@ export interface Bull {
   readonly numbers: Map<number, BullQueue>;
   readonly parts: Map<Session, BullPart>;
   nextQueue: number;
-  /** Since the last commit. */
-  changes: BullChanges;
+  /** The queues of which something has changed since the last commit. */
+  changed: BullQueue[];
+  /** Records that go with the next commit as they are, by their keys. */
+  cells: Map<string, Write>;
 }
 
 export function createBull(): Bull {
@@ -181,12 +206,9 @@ export function createBull(): Bull {
     numbers: new Map(),
     parts: new Map(),
     nextQueue: 1,
-    changes: createBullChanges(),
+    changed: [],
+    cells: new Map(),
   };
-}
-
-export function createBullChanges(): BullChanges {
-  return { jobs: new Map(), heads: new Set(), events: new Set(), cells: new Map() };
 }
 
 /** Makes a job, which is in no state yet, and counts it among those of its queue. */
@@ -202,7 +224,10 @@ export function createBullJob(queue: BullQueue, seq: number, body: BullJobBody):
     data,
     seq,
     queue,
-    hasStateRecord: false,
+    bodyPack: undefined,
+    bodyBytes: 0,
+    statePack: undefined,
+    stateBytes: 0,
     hasResultRecord: false,
     delay: 0,
     priority: 0,
@@ -236,6 +261,11 @@ export function createBullQueue(number: number, qualified: string): BullQueue {
     qualified,
     isStored: false,
     jobs: new Map(),
+    packs: new Set(),
+    nextPack: 1,
+    packBytes: 0,
+    liveBytes: 0,
+    changes: undefined,
     states: {
       wait: new OrderedIndex(compareJobs),
       prioritized: new OrderedIndex(compareJobs),

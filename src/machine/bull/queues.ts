@@ -5,7 +5,7 @@ import { HoldfastError } from '../../model/errors.ts';
 import type { Key, Value } from '../../model/records.ts';
 import type { Session } from '../memory.ts';
 import type { MachineState } from '../state.ts';
-import { type BullChange, type BullJob, type BullPart, type BullQueue, createBullQueue } from './memory.ts';
+import { type BullChange, type BullChanges, type BullJob, type BullPart, type BullQueue, createBullQueue } from './memory.ts';
 
 /** What a changed job takes in a commit besides its texts, roughly, in bytes. */
 const JOB_BYTES = 160;
@@ -28,7 +28,7 @@ export function bullQueue({ bull }: MachineState, qualified: string): BullQueue 
 export function dropIfUnused({ bull }: MachineState, queue: BullQueue): void {
   const { jobs, isStored, waiting, listening, clients } = queue;
   if (isStored || jobs.size + waiting.size + listening.size + clients.size > 0) return;
-  if (bull.changes.heads.has(queue) || bull.changes.events.has(queue)) return;
+  if (queue.changes !== undefined) return;
   if (bull.queues.get(queue.qualified) === queue) bull.queues.delete(queue.qualified);
   bull.numbers.delete(queue.number);
 }
@@ -47,18 +47,24 @@ export function jobByKey({ bull }: MachineState, key: string): BullJob | undefin
   return undefined;
 }
 
+/** What the next commit writes of a queue. */
+export function changesOf({ bull, changes }: MachineState, queue: BullQueue): BullChanges {
+  if (queue.changes === undefined) {
+    queue.changes = { jobs: new Map(), erased: [], head: false, events: false };
+    bull.changed.push(queue);
+    changes.dirty = true;
+  }
+  return queue.changes;
+}
+
 /** Notes that the place or the counters of a job have changed, and gives the note for what else has. */
 export function touch(state: MachineState, job: BullJob): BullChange {
-  const { changes } = state;
-  const known = state.bull.changes.jobs.get(job);
-  if (known !== undefined) {
-    known.state = true;
-    return known;
-  }
-  const change = { state: true, body: false, outcome: false, result: false, logs: false };
-  state.bull.changes.jobs.set(job, change);
-  changes.bytes += JOB_BYTES;
-  changes.dirty = true;
+  const { jobs } = changesOf(state, job.queue);
+  const known = jobs.get(job);
+  if (known !== undefined) return known;
+  const change = { body: false, outcome: false, result: false, logs: false };
+  jobs.set(job, change);
+  state.changes.bytes += JOB_BYTES;
   return change;
 }
 
@@ -85,16 +91,16 @@ export function touchLogs(state: MachineState, job: BullJob): void {
 }
 
 /** Notes that the fields or counters of a queue have changed. */
-export function touchHead({ bull, changes }: MachineState, queue: BullQueue): void {
-  if (bull.changes.heads.has(queue)) return;
-  bull.changes.heads.add(queue);
-  changes.bytes += HEAD_BYTES;
-  changes.dirty = true;
+export function touchHead(state: MachineState, queue: BullQueue): void {
+  const changes = changesOf(state, queue);
+  if (changes.head) return;
+  changes.head = true;
+  state.changes.bytes += HEAD_BYTES;
 }
 
 /** Writes a small record with the next commit, or without a value deletes it; the last word on a key counts. */
 export function setCell({ bull, changes }: MachineState, key: Key, value: Value | undefined): void {
-  bull.changes.cells.set(textOf(key), value === undefined ? { kind: 'delete', key } : { kind: 'put', key, value });
+  bull.cells.set(textOf(key), value === undefined ? { kind: 'delete', key } : { kind: 'put', key, value });
   changes.bytes += key.length + (value?.length ?? 0);
   changes.dirty = true;
 }

@@ -4,8 +4,7 @@
  * | part | key behind it | record |
  * |---|---|---|
  * | head | | the name of the queue, its fields and counters |
- * | body | job | id, name, data, options and, behind them, its state: written when it is added, and when its data change |
- * | state | job | where it stands, its attempts and its lock: written whenever it moves, and from then on in place of that in the body |
+ * | pack | pack | entries of jobs, see `packs.ts`: a body with its state, a state, or that it is gone |
  * | outcome | job | progress, why it failed |
  * | result | job | a long return value; a short one stands in the state |
  * | logs | job | its log |
@@ -27,6 +26,7 @@ import type {
   BullEvent,
   BullJob,
   BullJobBody,
+  BullLock,
   BullMetrics,
   BullQueue,
   BullScheduler,
@@ -34,8 +34,7 @@ import type {
 
 export const PART = {
   head: 0,
-  body: 1,
-  state: 2,
+  pack: 1,
   outcome: 3,
   logs: 4,
   child: 5,
@@ -47,6 +46,9 @@ export const PART = {
 } as const;
 
 const VERSION = 1;
+
+/** What an entry of a pack is; the number of the job stands behind it. */
+const ENTRY = { body: 1, state: 2, gone: 3 } as const;
 
 /** A return value of more characters has a record of its own, as the state is written whenever the job moves. */
 const SHORT_RESULT = 1_024;
@@ -119,24 +121,81 @@ export function readHead(queue: BullQueue, value: Value): void {
   queue.events.first = head.firstEvent;
 }
 
-/** Texts that a job may lack have a bit each. */
-export function encodeBody(job: BullJob): Value {
-  const { id, name, data, opts, timestamp, schedulerId, deduplicationId } = job;
-  scratch.clear();
-  scratch.u8(VERSION);
-  scratch.text(id);
-  scratch.text(name);
-  scratch.text(data);
-  scratch.text(opts);
-  scratch.f64(timestamp);
-  writeTexts([schedulerId, deduplicationId]);
-  writeState(job);
-  return scratch.finish();
+export function startPack(pack: ByteWriter): void {
+  pack.clear();
+  pack.u8(VERSION);
 }
 
-/** Reads a body, and says where the state begins behind it. */
-export function readBody(value: Value): { readonly body: BullJobBody; readonly stateAt: number } {
+/** Texts that a job may lack have a bit each. */
+export function writeBodyEntry(pack: ByteWriter, job: BullJob): void {
+  pack.u8(ENTRY.body);
+  pack.varint(job.seq);
+  pack.text(job.id);
+  pack.text(job.name);
+  pack.text(job.data);
+  pack.text(job.opts);
+  pack.f64(job.timestamp);
+  writeTexts(pack, [job.schedulerId, job.deduplicationId]);
+  writeState(pack, job);
+}
+
+export function writeStateEntry(pack: ByteWriter, job: BullJob): void {
+  pack.u8(ENTRY.state);
+  pack.varint(job.seq);
+  writeState(pack, job);
+}
+
+export function writeGoneEntry(pack: ByteWriter, seq: number): void {
+  pack.u8(ENTRY.gone);
+  pack.varint(seq);
+}
+
+/** What the state of a job consists of in the store; the session by its number, 0 for none. */
+export type StoredState = Pick<
+  BullJob,
+  | 'state'
+  | 'score'
+  | 'order'
+  | 'delay'
+  | 'priority'
+  | 'attemptsMade'
+  | 'attemptsStarted'
+  | 'stalledCounter'
+  | 'processedOn'
+  | 'finishedOn'
+  | 'parentKey'
+  | 'parent'
+  | 'deferredFailure'
+  | 'processedBy'
+  | 'returnvalue'
+> & {
+  readonly lock: (Omit<BullLock, 'session'> & { readonly session: number }) | undefined;
+};
+
+/** Who is told what a pack says, entry for entry. */
+export interface PackReader {
+  body(seq: number, body: BullJobBody, state: StoredState, bytes: number): void;
+  state(seq: number, state: StoredState, bytes: number): void;
+  gone(seq: number): void;
+}
+
+export function readPack(value: Value, to: PackReader): void {
   const reader = new ByteReader(value, 1);
+  while (reader.left > 0) {
+    const start = reader.at;
+    const entry = reader.u8();
+    const seq = reader.varint();
+    if (entry === ENTRY.gone) to.gone(seq);
+    else {
+      const body = entry === ENTRY.body ? readBody(reader) : undefined;
+      const state = readState(reader);
+      if (body === undefined) to.state(seq, state, reader.at - start);
+      else to.body(seq, body, state, reader.at - start);
+    }
+  }
+}
+
+function readBody(reader: ByteReader): BullJobBody {
   const body = {
     id: reader.text(),
     name: reader.text(),
@@ -145,61 +204,49 @@ export function readBody(value: Value): { readonly body: BullJobBody; readonly s
     timestamp: reader.f64(),
   };
   const [schedulerId, deduplicationId] = readTexts(reader, 2);
-  return { body: { ...body, schedulerId, deduplicationId }, stateAt: reader.at };
+  return { ...body, schedulerId, deduplicationId };
 }
 
-/** What the record of a state holds; the session by its number, 0 for none. */
-export interface StoredState {
-  readonly lock: { readonly token: string; readonly until: number; readonly maxStalled: number } | undefined;
-  readonly session: number;
-}
-
-export function encodeState(job: BullJob): Value {
-  scratch.clear();
-  scratch.u8(VERSION);
-  writeState(job);
-  return scratch.finish();
-}
-
-function writeState(job: BullJob): void {
-  scratch.u8(job.state === undefined ? BULL_STATES.length : BULL_STATES.indexOf(job.state));
-  scratch.f64(job.score);
-  scratch.signed(job.order);
-  scratch.f64(job.delay);
-  scratch.signed(job.priority);
-  scratch.varint(job.attemptsMade);
-  scratch.varint(job.attemptsStarted);
-  scratch.varint(job.stalledCounter);
-  scratch.f64(job.processedOn ?? 0);
-  scratch.f64(job.finishedOn ?? 0);
+function writeState(pack: ByteWriter, job: BullJob): void {
+  pack.u8(job.state === undefined ? BULL_STATES.length : BULL_STATES.indexOf(job.state));
+  pack.f64(job.score);
+  pack.signed(job.order);
+  pack.f64(job.delay);
+  pack.signed(job.priority);
+  pack.varint(job.attemptsMade);
+  pack.varint(job.attemptsStarted);
+  pack.varint(job.stalledCounter);
+  pack.f64(job.processedOn ?? 0);
+  pack.f64(job.finishedOn ?? 0);
   const { lock } = job;
   const result = hasLongResult(job) ? undefined : job.returnvalue;
-  writeTexts([job.parentKey, job.parent, job.deferredFailure, job.processedBy, lock?.token, result]);
+  writeTexts(pack, [job.parentKey, job.parent, job.deferredFailure, job.processedBy, lock?.token, result]);
   if (lock !== undefined) {
-    scratch.f64(lock.until);
-    scratch.varint(lock.maxStalled);
-    scratch.varint(lock.session?.number ?? 0);
+    pack.f64(lock.until);
+    pack.varint(lock.maxStalled);
+    pack.varint(lock.session?.number ?? 0);
   }
 }
 
-/** @param at where it begins: behind the version of its own record, or in that of the body */
-export function readState(job: BullJob, value: Value, at: number = 1): StoredState {
-  const reader = new ByteReader(value, at);
-  job.state = BULL_STATES[reader.u8()];
-  job.score = reader.f64();
-  job.order = reader.signed();
-  job.delay = reader.f64();
-  job.priority = reader.signed();
-  job.attemptsMade = reader.varint();
-  job.attemptsStarted = reader.varint();
-  job.stalledCounter = reader.varint();
-  job.processedOn = reader.f64() || undefined;
-  job.finishedOn = reader.f64() || undefined;
+function readState(reader: ByteReader): StoredState {
+  const state = BULL_STATES[reader.u8()];
+  const numbers = {
+    score: reader.f64(),
+    order: reader.signed(),
+    delay: reader.f64(),
+    priority: reader.signed(),
+    attemptsMade: reader.varint(),
+    attemptsStarted: reader.varint(),
+    stalledCounter: reader.varint(),
+    processedOn: reader.f64() || undefined,
+    finishedOn: reader.f64() || undefined,
+  };
   const [parentKey, parent, deferredFailure, processedBy, token, returnvalue] = readTexts(reader, 6);
-  Object.assign(job, { parentKey, parent, deferredFailure, processedBy, returnvalue });
-  if (token === undefined) return { lock: undefined, session: 0 };
-  const lock = { token, until: reader.f64(), maxStalled: reader.varint() };
-  return { lock, session: reader.varint() };
+  const lock =
+    token === undefined
+      ? undefined
+      : { token, until: reader.f64(), maxStalled: reader.varint(), session: reader.varint() };
+  return { state, ...numbers, parentKey, parent, deferredFailure, processedBy, returnvalue, lock };
 }
 
 /** Whether there is anything to be kept in the record of the outcome. */
@@ -210,7 +257,7 @@ export function hasOutcome({ progress, failedReason, stacktrace }: BullJob): boo
 export function encodeOutcome({ progress, failedReason, stacktrace }: BullJob): Value {
   scratch.clear();
   scratch.u8(VERSION);
-  writeTexts([progress, failedReason, stacktrace]);
+  writeTexts(scratch, [progress, failedReason, stacktrace]);
   return scratch.finish();
 }
 
@@ -338,9 +385,11 @@ function readJson<T>(value: Value): T {
   return JSON.parse(new ByteReader(value, 1).text()) as T;
 }
 
-function writeTexts(texts: readonly (string | undefined)[]): void {
-  scratch.u8(texts.reduce((bits, text, i) => (text === undefined ? bits : bits | (1 << i)), 0));
-  for (const text of texts) if (text !== undefined) scratch.text(text);
+function writeTexts(writer: ByteWriter, texts: readonly (string | undefined)[]): void {
+  let bits = 0;
+  for (let i = 0; i < texts.length; i++) if (texts[i] !== undefined) bits |= 1 << i;
+  writer.u8(bits);
+  for (const text of texts) if (text !== undefined) writer.text(text);
 }
 
 function readTexts(reader: ByteReader, count: number): (string | undefined)[] {

@@ -4,9 +4,9 @@ import { childrenOf, releaseParent } from './children.ts';
 import { forgetDedupeOf } from './dedupe-keys.ts';
 import { tell } from './events.ts';
 import { dropLock, lockOf } from './locks.ts';
-import type { BullChange, BullJob, BullQueue } from './memory.ts';
+import type { BullJob, BullQueue } from './memory.ts';
 import { leave } from './places.ts';
-import { jobByKey, keyOf, setCell } from './queues.ts';
+import { changesOf, jobByKey, keyOf, setCell } from './queues.ts';
 import { childKeyOf, hasOutcome, jobKey, PART } from './records.ts';
 
 /** Forgets a job; whoever waits for it goes on waiting. */
@@ -16,10 +16,10 @@ export function eraseJob(state: MachineState, job: BullJob): void {
   dropLock(state, job);
   queue.stalling.delete(job);
   queue.jobs.delete(job.id);
-  const change: BullChange | undefined = state.bull.changes.jobs.get(job);
-  state.bull.changes.jobs.delete(job);
-  setCell(state, jobKey(state, job, PART.body), undefined);
-  if (job.hasStateRecord) setCell(state, jobKey(state, job, PART.state), undefined);
+  const { jobs, erased } = changesOf(state, queue);
+  const change = jobs.get(job);
+  jobs.delete(job);
+  if (job.bodyPack !== undefined) erased.push(job);
   if (hasOutcome(job) || change?.outcome === true) setCell(state, jobKey(state, job, PART.outcome), undefined);
   if (job.hasResultRecord) setCell(state, jobKey(state, job, PART.result), undefined);
   if (job.logs !== undefined) setCell(state, jobKey(state, job, PART.logs), undefined);
