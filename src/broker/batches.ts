@@ -175,7 +175,7 @@ export class Batches {
 
   #applyOne(from: Connection, incoming: Incoming, batch: Batch): void {
     // Answers of an inspection may be long, and a batch holds all of its answers at once.
-    batch.commands += incoming.kind === 'request' && incoming.request.command.kind === 'inspect' ? INSPECT_COMMANDS : 1;
+    batch.commands += incoming.kind === 'request' ? weightOf(incoming.request.command) : 1;
     if (from.isLeaving && incoming.kind !== 'closed') return;
     switch (incoming.kind) {
       case 'hello':
@@ -350,6 +350,12 @@ const DONE: Reply = { kind: 'done' };
 const NOTHING_NEEDED: Need = { keys: [], ranges: [] };
 
 const FULL_MESSAGE = 'The store has less free space than its reserve; free some, consumers go on meanwhile';
+
+/** How many plain commands it counts as. */
+function weightOf(command: Command): number {
+  if (command.kind === 'inspect') return INSPECT_COMMANDS;
+  return command.kind === 'bull' ? command.asks.length : 1;
+}
 
 function addsData(command: Command): boolean {
   if (command.kind === 'upsertSchedule') return true;

@@ -1,7 +1,6 @@
 /** What BullMQ's queues hold, in the words of channels. */
 import { clientOf } from '../api/client-of.ts';
 import type { Holdfast } from '../api/holdfast.ts';
-import { refusal } from '../client/outbox.ts';
 import { type BullAnswer, type BullQueueView, bullQueueName } from '../model/bull.ts';
 import type { ChannelView } from '../model/views.ts';
 
@@ -37,10 +36,7 @@ async function readPage(hf: Holdfast, after: number): Promise<BullAnswer<'queues
   const client = clientOf(hf);
   if (client === undefined) throw new TypeError('Cannot look: the instance is of another copy of the package');
   // It concerns no queue, but has to name one.
-  const command = { kind: 'bull', queue: 'bull', method: 'queues', args: { after, limit: PAGE } } as const;
-  const reply = await client.request(command);
-  if (reply.kind === 'bull') return reply.value as BullAnswer<'queues'>;
-  throw refusal(reply);
+  return client.askBull({ queue: 'bull', method: 'queues', args: { after, limit: PAGE } }, 0);
 }
 
 function statsOf({ queue, counts, workers, paused, oldestReadyMs }: BullQueueView): QueueStats {

@@ -4,6 +4,7 @@
  * Over each new link it repeats what was not answered under the same request numbers, says which leases it holds, and
  * opens its consumers again.
  */
+import type { BullAnswer, BullAsk, BullMethod } from '../model/bull.ts';
 import type { CancelTimer, Clock } from '../model/clock.ts';
 import type { Command, Delivery, Notice, Reply, Settle, Together } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
@@ -138,6 +139,16 @@ export class Client {
       if (this.#failure !== undefined) return reject(this.#failure);
       this.#outbox.command(command, { resolve, reject });
       this.#flushSoon();
+    });
+  }
+
+  /** Asks a queue of BullMQ's, together with others of the same tick; `bytes` is about what that takes. */
+  askBull<M extends BullMethod>(ask: BullAsk<M>, bytes: number): Promise<BullAnswer<M>> {
+    return new Promise((resolve, reject) => {
+      if (this.#failure !== undefined) return reject(this.#failure);
+      this.#outbox.bull(ask, bytes, { resolve: (value) => resolve(value as BullAnswer<M>), reject });
+      if (this.#outbox.isAmple) this.#flush();
+      else this.#flushSoon();
     });
   }
 

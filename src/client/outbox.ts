@@ -2,6 +2,7 @@
  * The outbox: requests of one tick gathered into one frame, numbered, and kept until they are answered, so that
  * they can be sent again under the same numbers over the next link.
  */
+import { type BullAsk, type BullMethod, MAX_BULL_ASKS } from '../model/bull.ts';
 import { BLOCK_BYTES, BlockWriter, idSecond, type ItemOptions } from '../model/block.ts';
 import type { Command, LeaseKey, Reply, Request, Settle } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
@@ -59,6 +60,16 @@ interface SettleGroup {
   bytes: number;
 }
 
+/** What is asked in one tick of a queue of BullMQ's, the same thing one or more times in a row. */
+interface BullGroup {
+  readonly kind: 'bull';
+  readonly queue: string;
+  readonly method: BullMethod;
+  readonly asks: BullAsk['args'][];
+  readonly answers: Answer<unknown>[];
+  bytes: number;
+}
+
 interface Pending {
   readonly request: Request;
   readonly answer: Answer<Reply>;
@@ -68,6 +79,7 @@ interface Pending {
 type Outgoing =
   | ProduceGroup
   | SettleGroup
+  | BullGroup
   | { readonly kind: 'command'; readonly command: Command; readonly answer: Answer<Reply> }
   | { readonly kind: 'note'; readonly command: Command };
 
@@ -90,6 +102,9 @@ const FRAME_BYTES: number = 1024 * 1024;
 
 /** Messages or settles of one tick that are sent without waiting for the end of the tick. */
 const AMPLE = 500;
+
+/** An ask of BullMQ's gives both sides as much to do as so many messages. */
+const ASK_WEIGHT = 20;
 
 export class Outbox {
   #outgoing: Outgoing[] = [];
@@ -139,6 +154,22 @@ export class Outbox {
     this.#openSettles.answers.push(answer);
     this.#gathered += 1;
     this.#openSettles.bytes += bytesOf(settle);
+  }
+
+  /** Asks a queue of BullMQ's; it comes after everything that was asked for before. `bytes` is about what it takes. */
+  bull({ queue, method, args }: BullAsk, bytes: number, answer: Answer<unknown>): void {
+    const last = this.#outgoing.at(-1);
+    const isSame = last?.kind === 'bull' && last.queue === queue && last.method === method;
+    let group = isSame && last.asks.length < MAX_BULL_ASKS && last.bytes + bytes <= GROUP_BYTES ? last : undefined;
+    if (group === undefined) {
+      this.#closeGroups();
+      group = { kind: 'bull', queue, method, asks: [], answers: [], bytes: 0 };
+      this.#outgoing.push(group);
+    }
+    group.asks.push(args);
+    group.answers.push(answer);
+    this.#gathered += ASK_WEIGHT;
+    group.bytes += bytes;
   }
 
   /** Any other command; it comes after everything that was asked for before. */
@@ -325,6 +356,10 @@ function commandOf(outgoing: Numbered): Command {
       };
     case 'settle':
       return { kind: 'settle', settles: outgoing.settles };
+    case 'bull': {
+      const { queue, method, asks } = outgoing;
+      return { kind: 'bull', queue, method, asks };
+    }
     case 'command':
       return outgoing.command;
   }
@@ -338,6 +373,11 @@ function answerOf(outgoing: Numbered): Answer<Reply> {
       return {
         reject: (error) => rejectAll(outgoing.answers, error),
         resolve: (reply) => answerProduces(outgoing.answers, reply),
+      };
+    case 'bull':
+      return {
+        reject: (error) => rejectAll(outgoing.answers, error),
+        resolve: (reply) => answerAsks(outgoing.answers, reply),
       };
     case 'settle':
       return {
@@ -368,9 +408,13 @@ function answerProduces(answers: readonly Answer<ProduceOutcome>[], reply: Reply
   });
 }
 
-function rejectAll(
-  answers: readonly Answer<never>[] | readonly Answer<ProduceOutcome>[] | readonly Answer<Settled>[],
-  error: unknown,
-): void {
+function answerAsks(answers: readonly Answer<unknown>[], reply: Reply): void {
+  if (reply.kind !== 'bull') return rejectAll(answers, refusal(reply));
+  for (const { index, code, message } of reply.refusals) answers[index]?.reject(new HoldfastError(code, message));
+  // One that was rejected stays so.
+  answers.forEach((answer, i) => answer.resolve(reply.values[i]));
+}
+
+function rejectAll(answers: readonly { reject(error: unknown): void }[], error: unknown): void {
   for (const answer of answers) answer.reject(error);
 }

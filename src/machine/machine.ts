@@ -434,7 +434,7 @@ export class Machine {
         session.refusedRefs.delete(command.ref);
         return applyDeclareTopic(session, command);
       case 'bull':
-        return this.#limited(() => applyBull(state, session, command));
+        return applyBull(state, session, command);
       case 'subscribe':
         return this.#limited(() => applySubscribe(state, command));
       case 'unsubscribe':

@@ -276,8 +276,8 @@ export interface EndedMessage {
 export interface Answer {
   readonly request: number;
   readonly reply: Reply;
-  /** About how many bytes it takes in the session's record. */
-  readonly bytes: number;
+  /** As it stands in the session's record. */
+  readonly bytes: Uint8Array;
 }
 
 export interface Session {

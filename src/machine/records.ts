@@ -1,8 +1,8 @@
 /** The small records of the machine: its counters, its sessions, its dedupe keys. */
 import { ByteReader, ByteWriter } from '../model/bytes.ts';
-import { readReply, type ValueCodec, writeReply } from '../model/reply.ts';
+import { readReply } from '../model/reply.ts';
 import type { DedupeSlot, Session } from './memory.ts';
-import { createSession, keepAnswer } from './session.ts';
+import { COUNTS, createSession, keepAnswer } from './session.ts';
 import type { MachineState } from './state.ts';
 
 const RECORD_VERSION = 1;
@@ -46,12 +46,6 @@ export function readMeta(state: Meta, value: Uint8Array): void {
   state.nextVersion = version >= 4 ? reader.varint() : 1;
 }
 
-/** Only control commands answer with a value that is remembered, and theirs are counts. */
-const COUNTS: ValueCodec = {
-  write: (writer, value) => writer.varint(Number(value)),
-  read: (reader) => reader.varint(),
-};
-
 export function encodeSession(session: Session): Uint8Array {
   const record = scratch;
   record.clear();
@@ -61,9 +55,9 @@ export function encodeSession(session: Session): Uint8Array {
   record.text(session.accessToken);
   record.varint(session.applied);
   record.varint(session.answers.length);
-  for (const { request, reply } of session.answers) {
+  for (const { request, bytes } of session.answers) {
     record.varint(request);
-    writeReply(record, reply, COUNTS);
+    record.raw(bytes);
   }
   return record.finish();
 }

@@ -1,5 +1,7 @@
 /** A session: how it is made, and when one of its consumers can take more. */
 import type { Reply } from '../model/command.ts';
+import { ByteWriter } from '../model/bytes.ts';
+import { type ValueCodec, writeReply } from '../model/reply.ts';
 import { NOTHING } from '../model/scopes.ts';
 import { NumberMap } from '../model/number-map.ts';
 import { Fifo } from './fifo.ts';
@@ -16,6 +18,14 @@ export const MAX_REFS = 100_000;
 
 /** How many consumers a session may have; more breaks the protocol. */
 export const MAX_CONSUMERS = 20_000;
+
+/** Only control commands answer with a value that is remembered, and theirs are counts. */
+export const COUNTS: ValueCodec = {
+  write: (writer, value) => writer.varint(Number(value)),
+  read: (reader) => reader.varint(),
+};
+
+const scratch = new ByteWriter(1_024);
 
 /** A session that may do nothing yet. */
 export function createSession(number: number, id: string, host: string, accessToken: string): Session {
@@ -50,9 +60,11 @@ export function createSession(number: number, id: string, host: string, accessTo
 /** Keeps the answer to a request until the client confirms it, as long as there is room for it. */
 export function keepAnswer(session: Session, request: number, reply: Reply): void {
   session.applied = request;
-  const bytes = answerBytes(reply);
+  scratch.clear();
+  writeReply(scratch, reply, COUNTS);
+  const bytes = scratch.finish();
   session.answers.push({ request, reply, bytes });
-  session.answerBytes += bytes;
+  session.answerBytes += bytes.length;
   while (session.answerBytes > MAX_ANSWER_BYTES && session.answers.length > 1) forgetOldest(session);
 }
 
@@ -88,16 +100,8 @@ export function confirmAnswers(session: Session, upTo: number): void {
 }
 
 function forgetOldest(session: Session): void {
-  session.answerBytes -= (session.answers.at(0) as Answer).bytes;
+  session.answerBytes -= (session.answers.at(0) as Answer).bytes.length;
   session.answers.removeFirst(1);
-}
-
-/** Roughly what an answer takes in the session's record. */
-function answerBytes(reply: Reply): number {
-  if (reply.kind === 'produced') return 16 + reply.exceptions.length * 20;
-  if (reply.kind === 'settled') return 16 + reply.lost.length * 4;
-  if (reply.kind === 'bull') return 16 + JSON.stringify(reply.value).length;
-  return reply.kind === 'refused' ? 32 + reply.message.length : 16;
 }
 
 /**

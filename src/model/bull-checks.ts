@@ -5,8 +5,10 @@
 import {
   BULL_CHILDREN,
   BULL_STATES,
+  type BullAsk,
   type BullCommand,
   type BullMethod,
+  MAX_BULL_ASKS,
   MAX_BULL_DATA_BYTES,
   MAX_BULL_META,
   MAX_BULL_REASON_CHARACTERS,
@@ -312,8 +314,17 @@ const ARGS: Readonly<Record<BullMethod, Check>> = {
   nameClient: fields({ number: isCount, name: orNull(isText) }),
 };
 
+/** Whether this may be asked of the machine. */
+export function isBullAsk({ queue, method, args }: Record<keyof BullAsk, unknown>): boolean {
+  return isQueue(queue) && isMethod(method) && ARGS[method](args);
+}
+
 /** Whether this is a command that the machine can be given. */
-export function isBullCommand({ queue, method, args }: Record<keyof Omit<BullCommand, 'kind'>, unknown>): boolean {
-  if (!isQueue(queue) || typeof method !== 'string' || !Object.hasOwn(ARGS, method)) return false;
-  return ARGS[method as BullMethod](args);
+export function isBullCommand({ queue, method, asks }: Record<keyof Omit<BullCommand, 'kind'>, unknown>): boolean {
+  if (!isQueue(queue) || !isMethod(method)) return false;
+  return Array.isArray(asks) && asks.length > 0 && asks.length <= MAX_BULL_ASKS && asks.every(ARGS[method]);
+}
+
+function isMethod(method: unknown): method is BullMethod {
+  return typeof method === 'string' && Object.hasOwn(ARGS, method);
 }

@@ -8,6 +8,8 @@
  * nothing here looks into. A negative number where something else may stand is one of BullMQ's numeric error codes.
  */
 
+import type { ErrorCode } from './errors.ts';
+
 export const BULL_STATES = [
   'wait',
   'prioritized',
@@ -376,16 +378,33 @@ export type BullMethod = keyof BullMethods;
 export type BullArgs<M extends BullMethod> = BullMethods[M]['args'];
 export type BullAnswer<M extends BullMethod> = BullMethods[M]['answer'];
 
+/** Something that is asked of a queue of BullMQ's. `queue` is its qualified name, such as `bull:mail`. */
+export interface BullAsk<M extends BullMethod = BullMethod> {
+  readonly queue: string;
+  readonly method: M;
+  readonly args: BullArgs<M>;
+}
+
 /**
- * Does something with a queue of BullMQ's. `queue` is its qualified name, such as `bull:mail`; rights are those on the channel
- * `mail`. Answer: `bull`, or `refused` with `FORBIDDEN` or `TOO_MANY`.
+ * Asks a queue of BullMQ's the same with one or more arguments, one after the other; rights are those on the channel of its
+ * name. Answer: `bull`.
  */
 export interface BullCommand<M extends BullMethod = BullMethod> {
   readonly kind: 'bull';
   readonly queue: string;
   readonly method: M;
-  readonly args: BullArgs<M>;
+  readonly asks: readonly BullArgs<M>[];
 }
+
+/** An ask that was refused, with `FORBIDDEN` or `TOO_MANY`; the others are not touched by that. */
+export interface BullRefusal {
+  readonly index: number;
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+/** How many times one command asks. */
+export const MAX_BULL_ASKS = 1_000;
 
 /** Methods without an effect that lasts: they may be repeated at will, and their answers are not kept. */
 const PASSING = [

@@ -5,7 +5,7 @@
  * answers, so a command that comes twice gets its first answer. Commands with `request` 0 are notes in
  * passing: they get no answer, and repeating them changes nothing.
  */
-import type { BullCommand } from './bull.ts';
+import type { BullCommand, BullRefusal } from './bull.ts';
 import type { ErrorCode } from './errors.ts';
 import type { Failure } from './failure.ts';
 import type { AddFlow, FlowEdge, InspectChildren, InspectFlow } from './flow.ts';
@@ -389,8 +389,8 @@ export type Reply =
   /** A check did not hold. */
   | { readonly kind: 'kvConflict' }
   | { readonly kind: 'value'; readonly value: unknown }
-  /** What a method of `bull.ts` gives, as JSON has it. */
-  | { readonly kind: 'bull'; readonly value: unknown }
+  /** What a method of `bull.ts` gives, as JSON has it, for each ask; null for one that was refused. */
+  | { readonly kind: 'bull'; readonly values: readonly unknown[]; readonly refusals: readonly BullRefusal[] }
   | { readonly kind: 'refused'; readonly code: ErrorCode; readonly message: string };
 
 export interface ProduceException {

@@ -64,7 +64,13 @@ export function writeReply(writer: ByteWriter, reply: Reply, values: ValueCodec)
       values.write(writer, reply.value);
       break;
     case 'bull':
-      writer.text(JSON.stringify(reply.value));
+      writer.text(JSON.stringify(reply.values));
+      writer.varint(reply.refusals.length);
+      for (const { index, code, message } of reply.refusals) {
+        writer.varint(index);
+        writer.text(code);
+        writer.text(message);
+      }
       break;
     case 'refused':
       writer.text(reply.code);
@@ -97,7 +103,15 @@ export function readReply(reader: ByteReader, values: ValueCodec): Reply {
     case TAG.value:
       return { kind: 'value', value: values.read(reader) };
     case TAG.bull:
-      return { kind: 'bull', value: readJson(reader) };
+      return {
+        kind: 'bull',
+        values: readJson(reader) as unknown[],
+        refusals: readList(reader, () => ({
+          index: reader.varint(),
+          code: reader.text() as ErrorCode,
+          message: reader.text(),
+        })),
+      };
     case TAG.refused:
       return { kind: 'refused', code: reader.text() as ErrorCode, message: reader.text() };
     default:

@@ -43,9 +43,16 @@ const BULK_BYTES: number = SEGMENT_BYTES / 2;
 /** A `clear` that finds more keys is done in the places at once. */
 const CLEAR_KEYS = 1_000;
 
-/** A fold takes this many shares, spread over this part of the segment that is being filled. */
+/** A fold takes up to this many shares, spread over this part of the segment that is being filled. */
 const FOLD_SHARES = 16;
-const SHARE_BYTES: number = SEGMENT_BYTES / 2 / FOLD_SHARES;
+const FOLD_BYTES: number = SEGMENT_BYTES / 2;
+
+/**
+ * A share that has less to do than this is not worth a transaction of its own, which syncs twice: so many keys, where each so
+ * many bytes count as one more.
+ */
+const SHARE_KEYS = 256;
+const BYTES_A_KEY = 1_024;
 
 const [PUT, DELETE, CLEAR] = [1, 2, 3];
 const NONCE_BYTES = 16;
@@ -76,7 +83,9 @@ export interface LogFiles {
 interface Fold {
   /** What the store notes at the end. */
   readonly position: Position;
+  /** How many keys a share has, and how far the segment is filled from one share to the next. */
   readonly share: number;
+  readonly everyBytes: number;
   /** The keys below this one are in their places. */
   from: Key;
   /** How many shares are done. */
@@ -274,8 +283,8 @@ export class CommitLog {
     return this.#nextNumber === this.#position?.number;
   }
 
-  #sharesDue({ done }: Fold): number {
-    return Math.floor(this.#end / SHARE_BYTES) + 1 - done;
+  #sharesDue({ done, everyBytes }: Fold): number {
+    return Math.floor(this.#end / everyBytes) + 1 - done;
   }
 
   #readPosition(): Position | undefined {
@@ -301,8 +310,15 @@ export class CommitLog {
   }
 
   #beginFold(): void {
-    const share = Math.ceil(this.#overlay.size / FOLD_SHARES);
-    this.#fold = { position: this.#positionAt(otherThan(this.#segment)), share, from: new Uint8Array(), done: 0 };
+    const { size } = this.#overlay;
+    const shares = Math.min(FOLD_SHARES, Math.ceil((size + this.#end / BYTES_A_KEY) / SHARE_KEYS));
+    this.#fold = {
+      position: this.#positionAt(otherThan(this.#segment)),
+      share: Math.ceil(size / shares),
+      everyBytes: FOLD_BYTES / shares,
+      from: new Uint8Array(),
+      done: 0,
+    };
   }
 
   #replayAll(file: LogFile, segment: SegmentNumber): void {

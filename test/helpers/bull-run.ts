@@ -30,11 +30,11 @@ export class BullRun {
   }
 
   ask<M extends BullMethod>(method: M, args: BullArgs<M>, queue: string = this.queue): BullAnswer<M> {
-    const command = { kind: 'bull', queue, method, args } as unknown as BullCommand;
+    const command = { kind: 'bull', queue, method, asks: [args] } as unknown as BullCommand;
     const reply = this.client.ask(command);
-    if (reply.kind !== 'bull') throw new Error(`The answer is ${JSON.stringify(reply)}`);
+    if (reply.kind !== 'bull' || reply.refusals.length > 0) throw new Error(`The answer is ${JSON.stringify(reply)}`);
     // Answers travel as JSON.
-    return JSON.parse(JSON.stringify(reply.value)) as BullAnswer<M>;
+    return JSON.parse(JSON.stringify(reply.values[0])) as BullAnswer<M>;
   }
 
   /** Adds a job and gives its id. */

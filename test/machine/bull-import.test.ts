@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { BullImport } from '#holdfast/model/bull.js';
-import { isBullCommand } from '#holdfast/model/bull-checks.js';
+import { isBullAsk } from '#holdfast/model/bull-checks.js';
 import { BullRun } from '../helpers/bull-run.ts';
 
 const PLAIN: BullImport = {
@@ -148,8 +148,8 @@ describe('importJobs', () => {
       { ...PLAIN, children: { processed: [['key']], unprocessed: [], ignored: [], failed: [] } },
     ],
   ])('is refused for %s', (_what, job) => {
-    expect(isBullCommand({ queue: 'bull:mail', method: 'importJobs', args: { jobs: [PLAIN], nextJob: 1 } })).toBe(true);
-    expect(isBullCommand({ queue: 'bull:mail', method: 'importJobs', args: { jobs: [job], nextJob: 1 } })).toBe(false);
+    expect(isBullAsk({ queue: 'bull:mail', method: 'importJobs', args: { jobs: [PLAIN], nextJob: 1 } })).toBe(true);
+    expect(isBullAsk({ queue: 'bull:mail', method: 'importJobs', args: { jobs: [job], nextJob: 1 } })).toBe(false);
   });
 });
 

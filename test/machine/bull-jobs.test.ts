@@ -126,10 +126,10 @@ describe('an answer', () => {
     const bull = new BullRun();
     const id = bull.add();
     bull.claim();
-    const command = { kind: 'bull', queue: bull.queue, method: 'claim', args: { now: 0, take: TAKE } } as const;
+    const command = { kind: 'bull', queue: bull.queue, method: 'claim', asks: [{ now: 0, take: TAKE }] } as const;
     const request = { request: bull.client.lastRequest, command };
     const again = bull.run.machine.apply(bull.client.session, request, bull.run.context, NOTHING_COLD);
-    expect(again).toMatchObject({ kind: 'bull', value: { job: { id, attemptsStarted: 1 } } });
+    expect(again).toMatchObject({ kind: 'bull', values: [{ job: { id, attemptsStarted: 1 } }] });
   });
 
   test('to an add that comes again adds nothing, also after a restart', () => {
@@ -137,10 +137,10 @@ describe('an answer', () => {
     const id = bull.add();
     bull.run.reload();
     const add = { id: '', name: 'job', data: '{}', opts: '{}', timestamp: 1 };
-    const command = { kind: 'bull', queue: bull.queue, method: 'add', args: { jobs: [add] } } as const;
+    const command = { kind: 'bull', queue: bull.queue, method: 'add', asks: [{ jobs: [add] }] } as const;
     const request = { request: bull.client.lastRequest, command };
     const again = bull.run.machine.apply(bull.client.session, request, bull.run.context, NOTHING_COLD);
-    expect(again).toEqual({ kind: 'bull', value: [id] });
+    expect(again).toEqual({ kind: 'bull', values: [[id]], refusals: [] });
     expect(bull.counts()).toEqual({ wait: 1 });
   });
 });

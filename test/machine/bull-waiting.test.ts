@@ -55,8 +55,8 @@ describe('wait', () => {
     for (let i = 0; i < MAX_BULL_WAITERS; i++) wait(bull, i);
     expect(wait(bull, 0)).toBeNull();
     const args = { waiter: MAX_BULL_WAITERS, stop: false };
-    const refused = bull.client.ask({ kind: 'bull', queue: bull.queue, method: 'wait', args });
-    expect(refused).toMatchObject({ kind: 'refused', code: 'TOO_MANY' });
+    const refused = bull.client.ask({ kind: 'bull', queue: bull.queue, method: 'wait', asks: [args] });
+    expect(refused).toMatchObject({ values: [null], refusals: [{ index: 0, code: 'TOO_MANY' }] });
     expect(wait(bull.other('other'), 0)).toBeNull();
     bull.add();
     // The first one has waited anew, behind all others.

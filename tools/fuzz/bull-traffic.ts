@@ -38,7 +38,11 @@ export class BullTraffic {
 
   next(): BullCommand {
     const method = this.#dice.pick(this.#methods);
-    return { kind: 'bull', queue: this.#dice.pick(QUEUES), method, args: this.#makers[method]() };
+    return { kind: 'bull', queue: this.#dice.pick(QUEUES), method, asks: this.#asks(method) };
+  }
+
+  #asks(method: BullMethod): BullCommand['asks'] {
+    return Array.from({ length: 1 + this.#dice.below(3) }, () => this.#makers[method]());
   }
 
   #allMakers(): { readonly [M in BullMethod]: () => BullArgs<M> } {

@@ -1,9 +1,9 @@
 /** Giving commands to a queue. */
 import { ConnectionClosedError } from 'bullmq';
 import type { Client } from '../../client/client.ts';
-import type { BullAnswer, BullArgs, BullCommand, BullMethod } from '../../model/bull.ts';
+import type { BullAnswer, BullArgs, BullMethod } from '../../model/bull.ts';
 import { MAX_BULL_BYTES } from '../../model/bull.ts';
-import { isBullCommand } from '../../model/bull-checks.ts';
+import { isBullAsk } from '../../model/bull-checks.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import type { Connection } from './connections.ts';
 
@@ -31,18 +31,16 @@ async function send<M extends BullMethod>(
   method: M,
   args: BullArgs<M>,
 ): Promise<BullAnswer<M>> {
-  if (!isBullCommand({ queue, method, args })) {
+  const ask = { queue, method, args };
+  if (!isBullAsk(ask)) {
     throw new RangeError(`Cannot ask "${queue}" for "${method}": an argument is beyond the limits of docs/bullmq.md`);
   }
-  if (sizeOf(args) > MAX_BULL_BYTES) {
+  const bytes = sizeOf(args);
+  if (bytes > MAX_BULL_BYTES) {
     throw new RangeError(`Cannot ask "${queue}" for "${method}": it takes more than ${MAX_BULL_BYTES} bytes`);
   }
-  const command = { kind: 'bull', queue, method, args } as unknown as BullCommand;
   try {
-    const reply = await client.request(command);
-    if (reply.kind === 'bull') return reply.value as BullAnswer<M>;
-    if (reply.kind === 'refused') throw new HoldfastError(reply.code, reply.message);
-    throw new HoldfastError('PROTOCOL', `Cannot use an answer of kind ${reply.kind} here`);
+    return await client.askBull(ask, bytes);
   } catch (error) {
     if (error instanceof HoldfastError && error.code === 'CLOSED') throw new ConnectionClosedError(undefined, error);
     throw error;
@@ -52,9 +50,12 @@ async function send<M extends BullMethod>(
 /** Texts below this many characters are small, whatever they hold. */
 const SMALL: number = MAX_BULL_BYTES / 8;
 
-/** How many bytes the arguments take, where they may be too many; else less. */
+/** What the names of the arguments and whatever is no text take, roughly. */
+const NAMES = 200;
+
+/** How many bytes the arguments take, where they may be too many; else roughly. */
 function sizeOf(args: object): number {
-  let characters = 0;
+  let characters = NAMES;
   const add = (value: unknown): void => {
     if (typeof value === 'string') characters += value.length;
     else if (typeof value === 'object' && value !== null) for (const part of Object.values(value)) add(part);

@@ -1,5 +1,5 @@
 /** The commands of BullMQ's queues: each method, and who may ask for it. */
-import type { BullAnswer, BullArgs, BullCommand, BullMethod } from '../../model/bull.ts';
+import type { BullAnswer, BullArgs, BullAsk, BullCommand, BullMethod, BullRefusal } from '../../model/bull.ts';
 import { BULL_ERROR, bullQueueName, MAX_BULL_META, MAX_BULL_WAITERS } from '../../model/bull.ts';
 import type { Reply } from '../../model/command.ts';
 import { HoldfastError } from '../../model/errors.ts';
@@ -225,23 +225,34 @@ const HANDLERS: Handlers = {
   },
 };
 
-/** Applies a command. @throws HoldfastError `TOO_MANY` when there is no room for a queue */
-export function applyBull(state: MachineState, session: Session, command: BullCommand): Reply {
-  const { method } = command;
-  if (method === 'queues') {
-    return { kind: 'bull', value: queuesView(state, session, command.args as BullArgs<'queues'>) };
+/** Applies a command. */
+export function applyBull(state: MachineState, session: Session, { queue, method, asks }: BullCommand): Reply {
+  const refusals: BullRefusal[] = [];
+  const values = asks.map((args, index) => {
+    try {
+      return applyAsk(state, session, { queue, method, args });
+    } catch (error) {
+      if (!(error instanceof HoldfastError)) throw error;
+      const { code, message } = error;
+      refusals.push({ index, code, message });
+      return null;
+    }
+  });
+  return { kind: 'bull', values, refusals };
+}
+
+/** Does what is asked. @throws HoldfastError `FORBIDDEN`, or `TOO_MANY` when there is no room for more of something */
+function applyAsk(state: MachineState, session: Session, ask: BullAsk): unknown {
+  const { method, args } = ask;
+  if (method === 'queues') return queuesView(state, session, args as BullArgs<'queues'>);
+  if (!session.grant.isAdmin) checkRights(state, session, ask);
+  const queue = bullQueue(state, ask.queue);
+  const handler = HANDLERS[method] as (scene: Scene, args: BullAsk['args']) => unknown;
+  try {
+    return handler({ state, session, queue }, args);
+  } finally {
+    dropIfUnused(state, queue);
   }
-  const lacking = session.grant.isAdmin ? undefined : lackingForBull(state, session, command);
-  if (lacking !== undefined) {
-    const { name, right } = lacking;
-    const message = `Cannot use the queue "${name}": the access token lacks channel:${name}:${right}`;
-    return { kind: 'refused', code: 'FORBIDDEN', message };
-  }
-  const queue = bullQueue(state, command.queue);
-  const handler = HANDLERS[method] as (scene: Scene, args: BullCommand['args']) => unknown;
-  const value = handler({ state, session, queue }, command.args);
-  dropIfUnused(state, queue);
-  return { kind: 'bull', value };
 }
 
 function withJob(queue: BullQueue, id: string, act: (job: BullJob) => number): number {
@@ -303,12 +314,8 @@ const RIGHTS: { readonly [M in BullMethod]?: readonly ChannelRight[] } = {
 /** Fields that each queue object of BullMQ's writes when it is made. */
 const OWN_FIELDS: readonly string[] = ['opts.maxLenEvents', 'version'];
 
-/** The right that the session lacks, and the queue that it lacks it on; `undefined` when it lacks none. */
-function lackingForBull(
-  state: MachineState,
-  { grant }: Pick<Session, 'grant'>,
-  { queue, method, args }: BullCommand,
-): { readonly name: string; readonly right: ChannelRight } | undefined {
+/** @throws HoldfastError `FORBIDDEN` when the session lacks the right that this takes */
+function checkRights(state: MachineState, { grant }: Pick<Session, 'grant'>, { queue, method, args }: BullAsk): void {
   const names = new Set([bullQueueName(queue)]);
   if (method === 'add') {
     for (const { queue: other, parentKey } of (args as BullArgs<'add'>).jobs) {
@@ -322,24 +329,32 @@ function lackingForBull(
     Object.keys((args as BullArgs<'setMeta'>).values).every((field) => OWN_FIELDS.includes(field));
   const oneOf = isOwn ? WORK : (RIGHTS[method] ?? ADMIN);
   for (const name of names) {
-    if (!hasRight(rightsOn(grant, name), ...oneOf)) return { name, right: oneOf[0] ?? 'admin' };
+    if (hasRight(rightsOn(grant, name), ...oneOf)) continue;
+    const right = oneOf[0] ?? 'admin';
+    throw new HoldfastError(
+      'FORBIDDEN',
+      `Cannot use the queue "${name}": the access token lacks channel:${name}:${right}`,
+    );
   }
-  return undefined;
 }
 
 /** What is kept of an answer, for a client that asks again: a job is shown as it is then. */
-export function keptAnswer(reply: Extract<Reply, { kind: 'bull' }>): Reply {
-  const { value } = reply;
-  if (typeof value !== 'object' || value === null || !('job' in value)) return reply;
-  const { job } = value as { job: { id: string } | null };
-  return job === null ? reply : { kind: 'bull', value: { ...value, job: job.id } };
+export function keptAnswer({ kind, values, refusals }: Extract<Reply, { kind: 'bull' }>): Reply {
+  const kept = values.map((value) => {
+    if (typeof value !== 'object' || value === null || !('job' in value)) return value;
+    const { job } = value as { job: { id: string } | null };
+    return job === null ? value : { ...value, job: job.id };
+  });
+  return { kind, values: kept, refusals };
 }
 
 /** The answer to a command that was applied before. */
 export function firstBullAnswer(state: MachineState, { queue }: BullCommand, kept: Reply): Reply {
   if (kept.kind !== 'bull') return kept;
-  const { value } = kept;
-  if (typeof value !== 'object' || value === null || !('job' in value) || typeof value.job !== 'string') return kept;
-  const job = state.bull.queues.get(queue)?.jobs.get(value.job);
-  return { kind: 'bull', value: { ...value, job: job === undefined ? null : viewOf(job) } };
+  const values = kept.values.map((value) => {
+    if (typeof value !== 'object' || value === null || !('job' in value) || typeof value.job !== 'string') return value;
+    const job = state.bull.queues.get(queue)?.jobs.get(value.job);
+    return { ...value, job: job === undefined ? null : viewOf(job) };
+  });
+  return { ...kept, values };
 }
