@@ -36,7 +36,10 @@ async function readPage(hf: Holdfast, after: number): Promise<BullAnswer<'queues
   const client = clientOf(hf);
   if (client === undefined) throw new TypeError('Cannot look: the instance is of another copy of the package');
   // It concerns no queue, but has to name one.
-  return client.askBull({ queue: 'bull', method: 'queues', args: { after, limit: PAGE } }, 0);
+  const ask = { queue: 'bull', method: 'queues', args: { after, limit: PAGE } } as const;
+  return new Promise((resolve, reject) => {
+    client.askBull(ask, 0, { resolve: (value) => resolve(value as BullAnswer<'queues'>), reject });
+  });
 }
 
 function statsOf({ queue, counts, workers, paused, oldestReadyMs }: BullQueueView): QueueStats {

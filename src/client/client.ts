@@ -4,7 +4,7 @@
  * Over each new link it repeats what was not answered under the same request numbers, says which leases it holds, and
  * opens its consumers again.
  */
-import type { BullAnswer, BullAsk, BullMethod } from '../model/bull.ts';
+import type { BullAsk } from '../model/bull.ts';
 import type { CancelTimer, Clock } from '../model/clock.ts';
 import type { Command, Delivery, Notice, Reply, Settle, Together } from '../model/command.ts';
 import { HoldfastError } from '../model/errors.ts';
@@ -143,13 +143,11 @@ export class Client {
   }
 
   /** Asks a queue of BullMQ's, together with others of the same tick; `bytes` is about what that takes. */
-  askBull<M extends BullMethod>(ask: BullAsk<M>, bytes: number): Promise<BullAnswer<M>> {
-    return new Promise((resolve, reject) => {
-      if (this.#failure !== undefined) return reject(this.#failure);
-      this.#outbox.bull(ask, bytes, { resolve: (value) => resolve(value as BullAnswer<M>), reject });
-      if (this.#outbox.isAmple) this.#flush();
-      else this.#flushSoon();
-    });
+  askBull(ask: BullAsk, bytes: number, answer: Answer<unknown>): void {
+    if (this.#failure !== undefined) return answer.reject(this.#failure);
+    this.#outbox.bull(ask, bytes, answer);
+    if (this.#outbox.isAmple) this.#flush();
+    else this.#flushSoon();
   }
 
   /** Produces one message, together with others of the same tick. */

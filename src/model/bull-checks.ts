@@ -57,10 +57,15 @@ const isQueue: Check = (value) =>
   typeof value === 'string' && value.length > 0 && value.length <= MAX_QUEUE_CHARACTERS && isWellFormed(value);
 const isRank = isInteger;
 
-const orNothing =
-  (check: Check): Check =>
-  (value) =>
-    value === undefined || check(value);
+/** Checks of fields that may be missing. */
+const optional = new WeakSet<Check>();
+
+function orNothing(check: Check): Check {
+  const either: Check = (value) => value === undefined || check(value);
+  optional.add(either);
+  return either;
+}
+
 const orNull =
   (check: Check): Check =>
   (value) =>
@@ -79,14 +84,19 @@ const eachOf =
   (value) =>
     isObject(value) && Object.keys(value).length <= MAX_META_FIELDS && Object.values(value).every(check);
 
-/** An object with these fields and no others. */
+/** An object with these fields and no others. It looks at what is there, as most of what may be there seldom is. */
 function fields(checks: Readonly<Record<string, Check>>): Check {
-  const names = Object.keys(checks);
+  const all = new Map(Object.entries(checks).map(([name, check]) => [name, { check, isNeeded: !optional.has(check) }]));
+  const needed = [...all.values()].filter(({ isNeeded }) => isNeeded).length;
   return (value) => {
     if (!isObject(value)) return false;
-    for (const name of names) if (!(checks[name] as Check)(value[name])) return false;
-    for (const name in value) if (!Object.hasOwn(checks, name)) return false;
-    return true;
+    let found = 0;
+    for (const name in value) {
+      const field = all.get(name);
+      if (field === undefined || !field.check(value[name])) return false;
+      if (field.isNeeded) found += 1;
+    }
+    return found === needed;
   };
 }
 

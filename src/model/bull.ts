@@ -84,18 +84,18 @@ export interface BullJobView {
   readonly attemptsMade: number;
   readonly attemptsStarted: number;
   readonly stalledCounter: number;
-  readonly progress?: string;
-  readonly finishedOn?: number;
-  readonly processedOn?: number;
-  readonly returnvalue?: string;
-  readonly failedReason?: string;
-  readonly stacktrace?: string;
-  readonly deferredFailure?: string;
-  readonly processedBy?: string;
-  readonly parentKey?: string;
-  readonly parent?: string;
-  readonly schedulerId?: string;
-  readonly deduplicationId?: string;
+  readonly progress?: string | undefined;
+  readonly finishedOn?: number | undefined;
+  readonly processedOn?: number | undefined;
+  readonly returnvalue?: string | undefined;
+  readonly failedReason?: string | undefined;
+  readonly stacktrace?: string | undefined;
+  readonly deferredFailure?: string | undefined;
+  readonly processedBy?: string | undefined;
+  readonly parentKey?: string | undefined;
+  readonly parent?: string | undefined;
+  readonly schedulerId?: string | undefined;
+  readonly deduplicationId?: string | undefined;
 }
 
 /** How a worker takes a job. */

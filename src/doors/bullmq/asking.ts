@@ -1,7 +1,7 @@
 /** Giving commands to a queue. */
 import { ConnectionClosedError } from 'bullmq';
 import type { Client } from '../../client/client.ts';
-import type { BullAnswer, BullArgs, BullMethod } from '../../model/bull.ts';
+import type { BullAnswer, BullArgs, BullAsk, BullMethod } from '../../model/bull.ts';
 import { MAX_BULL_BYTES } from '../../model/bull.ts';
 import { isBullAsk } from '../../model/bull-checks.ts';
 import { HoldfastError } from '../../model/errors.ts';
@@ -21,17 +21,23 @@ export function askQueue<M extends BullMethod>(
   args: BullArgs<M>,
 ): Promise<BullAnswer<M>> {
   const { client } = connection;
-  if (client !== undefined) return send(client, queue, method, args);
-  return connection.opened.then((opened) => send(opened, queue, method, args));
+  const ask = { queue, method, args };
+  if (client !== undefined) return send(client, ask);
+  return connection.opened.then((opened) => send(opened, ask));
 }
 
-async function send<M extends BullMethod>(
-  client: Client,
-  queue: string,
-  method: M,
-  args: BullArgs<M>,
-): Promise<BullAnswer<M>> {
-  const ask = { queue, method, args };
+function send<M extends BullMethod>(client: Client, ask: BullAsk<M>): Promise<BullAnswer<M>> {
+  return new Promise((resolve, reject) => {
+    client.askBull(ask, checkedBytes(ask), {
+      resolve: (value) => resolve(value as BullAnswer<M>),
+      reject: (error) => reject(isClosed(error) ? new ConnectionClosedError(undefined, error) : error),
+    });
+  });
+}
+
+/** About how many bytes this takes. @throws RangeError */
+function checkedBytes(ask: BullAsk): number {
+  const { queue, method, args } = ask;
   if (!isBullAsk(ask)) {
     throw new RangeError(`Cannot ask "${queue}" for "${method}": an argument is beyond the limits of docs/bullmq.md`);
   }
@@ -39,12 +45,11 @@ async function send<M extends BullMethod>(
   if (bytes > MAX_BULL_BYTES) {
     throw new RangeError(`Cannot ask "${queue}" for "${method}": it takes more than ${MAX_BULL_BYTES} bytes`);
   }
-  try {
-    return await client.askBull(ask, bytes);
-  } catch (error) {
-    if (error instanceof HoldfastError && error.code === 'CLOSED') throw new ConnectionClosedError(undefined, error);
-    throw error;
-  }
+  return bytes;
+}
+
+function isClosed(error: unknown): error is HoldfastError {
+  return error instanceof HoldfastError && error.code === 'CLOSED';
 }
 
 /** Texts below this many characters are small, whatever they hold. */
@@ -55,11 +60,18 @@ const NAMES = 200;
 
 /** How many bytes the arguments take, where they may be too many; else roughly. */
 function sizeOf(args: object): number {
-  let characters = NAMES;
-  const add = (value: unknown): void => {
-    if (typeof value === 'string') characters += value.length;
-    else if (typeof value === 'object' && value !== null) for (const part of Object.values(value)) add(part);
-  };
-  add(args);
+  const characters = NAMES + charactersIn(args as Readonly<Record<string, unknown>>);
   return characters < SMALL ? characters : Buffer.byteLength(JSON.stringify(args));
+}
+
+function charactersIn(value: Readonly<Record<string, unknown>>): number {
+  let characters = 0;
+  for (const name in value) {
+    const part = value[name];
+    if (typeof part === 'string') characters += part.length;
+    else if (typeof part === 'object' && part !== null) {
+      characters += charactersIn(part as Readonly<Record<string, unknown>>);
+    }
+  }
+  return characters;
 }

@@ -47,17 +47,19 @@ function dedupeOf({ id, ttl, extend, replace, reschedule, keepLastIfActive }: Bu
   };
 }
 
-/** A job as `Job.fromJSON` takes it. */
+/** A job as `Job.fromJSON` takes it. The view becomes the job: nobody else has it. */
 export function jobOf(view: BullJobView): JobJson {
-  const { schedulerId, opts, progress, parent, deduplicationId, ...rest } = view;
-  return {
-    ...rest,
-    opts: JSON.parse(opts) as JobsOptions,
-    progress: progress === undefined ? 0 : (JSON.parse(progress) as JobJson['progress']),
-    ...(parent !== undefined && { parent: JSON.parse(parent) as object }),
-    ...(schedulerId !== undefined && { repeatJobKey: schedulerId }),
-    ...(deduplicationId !== undefined && { deduplicationId, debounceId: deduplicationId }),
-  } as JobJson;
+  const { schedulerId, opts, progress, parent, deduplicationId } = view;
+  const job = view as unknown as Record<string, unknown>;
+  job['opts'] = JSON.parse(opts);
+  job['progress'] = progress === undefined ? 0 : JSON.parse(progress);
+  if (parent !== undefined) job['parent'] = JSON.parse(parent);
+  if (schedulerId !== undefined) {
+    job['repeatJobKey'] = schedulerId;
+    delete job['schedulerId'];
+  }
+  if (deduplicationId !== undefined) job['debounceId'] = deduplicationId;
+  return job as unknown as JobJson;
 }
 
 /** The job that a worker was given, in the four places in which BullMQ expects what it may be given. */

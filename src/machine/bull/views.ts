@@ -2,23 +2,9 @@
 import type { BullJobView } from '../../model/bull.ts';
 import type { BullJob } from './memory.ts';
 
-const OPTIONAL = [
-  'progress',
-  'finishedOn',
-  'processedOn',
-  'returnvalue',
-  'failedReason',
-  'stacktrace',
-  'deferredFailure',
-  'processedBy',
-  'parentKey',
-  'parent',
-  'schedulerId',
-  'deduplicationId',
-] as const satisfies readonly (keyof BullJobView)[];
-
+/** What is not there is `undefined`, and is not sent. */
 export function viewOf(job: BullJob): BullJobView {
-  const view: Record<string, string | number> = {
+  return {
     id: job.id,
     name: job.name,
     data: job.data,
@@ -29,10 +15,17 @@ export function viewOf(job: BullJob): BullJobView {
     attemptsMade: job.attemptsMade,
     attemptsStarted: job.attemptsStarted,
     stalledCounter: job.stalledCounter,
+    progress: job.progress,
+    finishedOn: job.finishedOn,
+    processedOn: job.processedOn,
+    returnvalue: job.returnvalue,
+    failedReason: job.failedReason,
+    stacktrace: job.stacktrace,
+    deferredFailure: job.deferredFailure,
+    processedBy: job.processedBy,
+    parentKey: job.parentKey,
+    parent: job.parent,
+    schedulerId: job.schedulerId,
+    deduplicationId: job.deduplicationId,
   };
-  for (const field of OPTIONAL) {
-    const { [field]: value } = job;
-    if (value !== undefined) view[field] = value;
-  }
-  return view as unknown as BullJobView;
 }
