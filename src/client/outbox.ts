@@ -103,8 +103,9 @@ const FRAME_BYTES: number = 1024 * 1024;
 /** Messages or settles of one tick that are sent without waiting for the end of the tick. */
 const AMPLE = 500;
 
-/** An ask of BullMQ's gives both sides as much to do as so many messages. */
+/** An ask of BullMQ's gives both sides as much to do as so many messages: adding a job half of what the others do. */
 const ASK_WEIGHT = 20;
+const ADD_WEIGHT = 10;
 
 export class Outbox {
   #outgoing: Outgoing[] = [];
@@ -168,7 +169,7 @@ export class Outbox {
     }
     group.asks.push(args);
     group.answers.push(answer);
-    this.#gathered += ASK_WEIGHT;
+    this.#gathered += method === 'add' ? ADD_WEIGHT : ASK_WEIGHT;
     group.bytes += bytes;
   }
 
@@ -294,9 +295,27 @@ export class Outbox {
     return this.#pending.size >= MAX_UNANSWERED || this.#pendingBytes >= MAX_UNANSWERED_BYTES;
   }
 
+  /** Hands out the answers to asks, and asks once more what was not answered as the others were so long. */
+  #answerToAsks({ queue, method, asks, answers, bytes }: BullGroup): Answer<Reply> {
+    return {
+      reject: (error) => rejectAll(answers, error),
+      resolve: (reply) => {
+        if (reply.kind !== 'bull') return rejectAll(answers, refusal(reply));
+        const { values, refusals } = reply;
+        for (const { index, code, message } of refusals) answers[index]?.reject(new HoldfastError(code, message));
+        answers.forEach((answer, i) => {
+          // One that was rejected stays so.
+          if (i < values.length) answer.resolve(values[i]);
+          else this.bull({ queue, method, args: asks[i] as BullAsk['args'] }, bytes / asks.length, answer);
+        });
+      },
+    };
+  }
+
   #number(outgoing: Numbered): Pending {
     const request: Request = { request: this.#nextRequest++, command: commandOf(outgoing) };
-    const pending = { request, answer: answerOf(outgoing), bytes: roughBytes(request.command) };
+    const answer = outgoing.kind === 'bull' ? this.#answerToAsks(outgoing) : answerOf(outgoing);
+    const pending = { request, answer, bytes: roughBytes(request.command) };
     this.#pending.set(request.request, pending);
     this.#pendingBytes += pending.bytes;
     return pending;
@@ -365,7 +384,7 @@ function commandOf(outgoing: Numbered): Command {
   }
 }
 
-function answerOf(outgoing: Numbered): Answer<Reply> {
+function answerOf(outgoing: Exclude<Numbered, BullGroup>): Answer<Reply> {
   switch (outgoing.kind) {
     case 'command':
       return outgoing.answer;
@@ -373,11 +392,6 @@ function answerOf(outgoing: Numbered): Answer<Reply> {
       return {
         reject: (error) => rejectAll(outgoing.answers, error),
         resolve: (reply) => answerProduces(outgoing.answers, reply),
-      };
-    case 'bull':
-      return {
-        reject: (error) => rejectAll(outgoing.answers, error),
-        resolve: (reply) => answerAsks(outgoing.answers, reply),
       };
     case 'settle':
       return {
@@ -406,13 +420,6 @@ function answerProduces(answers: readonly Answer<ProduceOutcome>[], reply: Reply
     const outcome = outcomes[i] as ProduceOutcome;
     answer.resolve(outcome === STORED && version !== undefined ? { what: 'stored', version: version + i } : outcome);
   });
-}
-
-function answerAsks(answers: readonly Answer<unknown>[], reply: Reply): void {
-  if (reply.kind !== 'bull') return rejectAll(answers, refusal(reply));
-  for (const { index, code, message } of reply.refusals) answers[index]?.reject(new HoldfastError(code, message));
-  // One that was rejected stays so.
-  answers.forEach((answer, i) => answer.resolve(reply.values[i]));
 }
 
 function rejectAll(answers: readonly { reject(error: unknown): void }[], error: unknown): void {

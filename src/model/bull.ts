@@ -403,8 +403,9 @@ export interface BullRefusal {
   readonly message: string;
 }
 
-/** How many times one command asks. */
+/** How many times one command asks, and behind how many characters of answers it ends before its time. */
 export const MAX_BULL_ASKS = 1_000;
+export const AMPLE_BULL_CHARACTERS: number = 1024 * 1024;
 
 /** Methods without an effect that lasts: they may be repeated at will, and their answers are not kept. */
 const PASSING = [
@@ -471,3 +472,17 @@ export const MAX_BULL_DEPTH = 1_000;
 
 /** A command takes at most this many bytes as JSON: what a record of the store takes, with room for what stands around it. */
 export const MAX_BULL_BYTES: number = 4 * 1024 * 1024 - 64 * 1024;
+
+/** How many characters of texts there are in something that goes as JSON. */
+export function charactersIn(value: unknown): number {
+  if (typeof value === 'string') return value.length;
+  if (typeof value !== 'object' || value === null) return 0;
+  const parts = value as Readonly<Record<string, unknown>>;
+  let characters = 0;
+  for (const name in parts) {
+    const part = parts[name];
+    if (typeof part === 'string') characters += part.length;
+    else if (typeof part === 'object' && part !== null) characters += charactersIn(part);
+  }
+  return characters;
+}

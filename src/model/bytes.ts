@@ -128,18 +128,16 @@ export class ByteWriter {
 
   /** UTF-8 text behind its length in bytes. */
   text(text: string): void {
-    const most = text.length * 3;
-    if (most >= 0x80) return this.bytes(encoder.encode(text));
-    // Up to 127 bytes the length takes one byte, so the text can be written in place.
-    this.#reserve(most + 1);
-    if (this.#asciiText(text)) return;
-    const { written } = encoder.encodeInto(text, this.#bytes.subarray(this.#length + 1));
-    this.#bytes[this.#length] = written;
-    this.#length += written + 1;
+    if (text.length < 0x80 && this.#asciiText(text)) return;
+    this.bytes(encoder.encode(text));
   }
 
-  /** Writes a short text in place, unless it has characters beyond ASCII: for so little, the encoder takes longer to call. */
+  /**
+   * Writes a text of up to 127 characters in place, unless it has some beyond ASCII: for so little, the encoder takes longer to
+   * call. The length takes one byte.
+   */
   #asciiText(text: string): boolean {
+    this.#reserve(text.length + 1);
     const bytes = this.#bytes;
     const start = this.#length + 1;
     for (let i = 0; i < text.length; i++) {

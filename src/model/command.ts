@@ -389,7 +389,10 @@ export type Reply =
   /** A check did not hold. */
   | { readonly kind: 'kvConflict' }
   | { readonly kind: 'value'; readonly value: unknown }
-  /** What a method of `bull.ts` gives, as JSON has it, for each ask; null for one that was refused. */
+  /**
+   * What a method of `bull.ts` gives, as JSON has it, for each ask; null for one that was refused. There are fewer where the
+   * answers are long: the asks behind those have had no effect, and may come again.
+   */
   | { readonly kind: 'bull'; readonly values: readonly unknown[]; readonly refusals: readonly BullRefusal[] }
   | { readonly kind: 'refused'; readonly code: ErrorCode; readonly message: string };
 

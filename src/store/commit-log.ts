@@ -51,7 +51,7 @@ const FOLD_BYTES: number = SEGMENT_BYTES / 2;
  * A share that has less to do than this is not worth a transaction of its own, which syncs twice: so many keys, where each so
  * many bytes count as one more.
  */
-const SHARE_KEYS = 256;
+const SHARE_KEYS = 512;
 const BYTES_A_KEY = 1_024;
 
 const [PUT, DELETE, CLEAR] = [1, 2, 3];

@@ -148,20 +148,17 @@ const FOUND = [532, 703, 786, 1071];
 test.each([
   ...[...FOUND, ...Array.from({ length: 40 }, (_, i) => i + 1)].map((seed) => [seed, 1] as const),
   ...Array.from({ length: 20 }, (_, i) => [i + 1, 20] as const),
-])(
-  'whatever happens, a restart changes nothing that can be seen (seed %i, %i jobs at a time)',
-  (seed, most) => {
-    const bull = new BullRun();
-    const chaos = new Chaos(bull, seed, most);
-    for (let round = 0; round < 6; round++) {
-      for (let i = 0; i < 60; i++) chaos.step();
-      check(bull);
-      const before = bull.seen();
-      bull.run.reload();
-      expect(bull.seen()).toEqual(before);
-    }
-    bull.ask('pause', { paused: true });
-    while (bull.ask('obliterate', { count: 1_000, force: true }) === 1);
-    expect(bull.run.kinds).not.toContain(KIND.bull);
-  },
-);
+])('whatever happens, a restart changes nothing that can be seen (seed %i, %i jobs at a time)', (seed, most) => {
+  const bull = new BullRun();
+  const chaos = new Chaos(bull, seed, most);
+  for (let round = 0; round < 6; round++) {
+    for (let i = 0; i < 60; i++) chaos.step();
+    check(bull);
+    const before = bull.seen();
+    bull.run.reload();
+    expect(bull.seen()).toEqual(before);
+  }
+  bull.ask('pause', { paused: true });
+  while (bull.ask('obliterate', { count: 1_000, force: true }) === 1);
+  expect(bull.run.kinds).not.toContain(KIND.bull);
+});

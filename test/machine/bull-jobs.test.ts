@@ -122,6 +122,18 @@ describe('a lock', () => {
 });
 
 describe('an answer', () => {
+  test('to many asks ends before it is too long, and what it leaves out has had no effect', () => {
+    const bull = new BullRun();
+    const data = JSON.stringify('x'.repeat(300_000));
+    for (let i = 0; i < 6; i++) bull.add({ data });
+    const asks = Array.from({ length: 6 }, () => ({ now: bull.run.now, take: TAKE }));
+    const claim = { kind: 'bull', queue: bull.queue, method: 'claim', asks } as const;
+    expect(bull.client.ask(claim)).toMatchObject({ values: { length: 4 }, refusals: [] });
+    expect(bull.counts()).toEqual({ active: 4, wait: 2 });
+    expect(bull.client.ask(claim)).toMatchObject({ values: { length: 6 } });
+    expect(bull.counts()).toEqual({ active: 6 });
+  });
+
   test('is the first one when a request comes again, and the job is shown as it is by then', () => {
     const bull = new BullRun();
     const id = bull.add();

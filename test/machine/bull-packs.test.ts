@@ -74,10 +74,7 @@ test('a job whose data were written anew is gone for good too', () => {
 test.each([false, true])('one job that stays does not keep what is gone (restarts: %s)', (restarts) => {
   const bull = new BullRun();
   const data = JSON.stringify('x'.repeat(200));
-  const [stays = ''] = bull.tryAdd(
-    { delay: 1e9, data },
-    ...Array.from({ length: 99 }, () => ({ data })),
-  ) as string[];
+  const [stays = ''] = bull.tryAdd({ delay: 1e9, data }, ...Array.from({ length: 99 }, () => ({ data }))) as string[];
   for (let round = 0; round < 30; round++) {
     for (const id of bull.claimAll()) bull.finish(id, { keep: { count: 0 } });
     // Of these, one of each hundred stays for good.

@@ -2,7 +2,7 @@
 import { ConnectionClosedError } from 'bullmq';
 import type { Client } from '../../client/client.ts';
 import type { BullAnswer, BullArgs, BullAsk, BullMethod } from '../../model/bull.ts';
-import { MAX_BULL_BYTES } from '../../model/bull.ts';
+import { charactersIn, MAX_BULL_BYTES } from '../../model/bull.ts';
 import { isBullAsk } from '../../model/bull-checks.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import type { Connection } from './connections.ts';
@@ -60,18 +60,6 @@ const NAMES = 200;
 
 /** How many bytes the arguments take, where they may be too many; else roughly. */
 function sizeOf(args: object): number {
-  const characters = NAMES + charactersIn(args as Readonly<Record<string, unknown>>);
+  const characters = NAMES + charactersIn(args);
   return characters < SMALL ? characters : Buffer.byteLength(JSON.stringify(args));
-}
-
-function charactersIn(value: Readonly<Record<string, unknown>>): number {
-  let characters = 0;
-  for (const name in value) {
-    const part = value[name];
-    if (typeof part === 'string') characters += part.length;
-    else if (typeof part === 'object' && part !== null) {
-      characters += charactersIn(part as Readonly<Record<string, unknown>>);
-    }
-  }
-  return characters;
 }

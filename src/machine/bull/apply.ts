@@ -1,6 +1,13 @@
 /** The commands of BullMQ's queues: each method, and who may ask for it. */
 import type { BullAnswer, BullArgs, BullAsk, BullCommand, BullMethod, BullRefusal } from '../../model/bull.ts';
-import { BULL_ERROR, bullQueueName, MAX_BULL_META, MAX_BULL_WAITERS } from '../../model/bull.ts';
+import {
+  AMPLE_BULL_CHARACTERS,
+  BULL_ERROR,
+  bullQueueName,
+  charactersIn,
+  MAX_BULL_META,
+  MAX_BULL_WAITERS,
+} from '../../model/bull.ts';
 import type { Reply } from '../../model/command.ts';
 import { HoldfastError } from '../../model/errors.ts';
 import { type ChannelRight, hasRight, rightsOn } from '../../model/scopes.ts';
@@ -225,19 +232,23 @@ const HANDLERS: Handlers = {
   },
 };
 
-/** Applies a command. */
+/** Applies a command, or as much of it as has answers that are not too long together. */
 export function applyBull(state: MachineState, session: Session, { queue, method, asks }: BullCommand): Reply {
+  const values: unknown[] = [];
   const refusals: BullRefusal[] = [];
-  const values = asks.map((args, index) => {
+  let characters = 0;
+  for (const args of asks) {
+    if (characters >= AMPLE_BULL_CHARACTERS) break;
     try {
-      return applyAsk(state, session, { queue, method, args });
+      const value = applyAsk(state, session, { queue, method, args });
+      values.push(value);
+      characters += charactersIn(value);
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error;
       const { code, message } = error;
-      refusals.push({ index, code, message });
-      return null;
+      refusals.push({ index: values.push(null) - 1, code, message });
     }
-  });
+  }
   return { kind: 'bull', values, refusals };
 }
 

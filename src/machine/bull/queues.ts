@@ -5,7 +5,14 @@ import { HoldfastError } from '../../model/errors.ts';
 import type { Key, Value } from '../../model/records.ts';
 import type { Session } from '../memory.ts';
 import type { MachineState } from '../state.ts';
-import { type BullChange, type BullChanges, type BullJob, type BullPart, type BullQueue, createBullQueue } from './memory.ts';
+import {
+  type BullChange,
+  type BullChanges,
+  type BullJob,
+  type BullPart,
+  type BullQueue,
+  createBullQueue,
+} from './memory.ts';
 
 /** What a changed job takes in a commit besides its texts, roughly, in bytes. */
 const JOB_BYTES = 160;
