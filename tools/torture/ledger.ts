@@ -1,17 +1,18 @@
 /** The parent's book: what it was told is durable, held against what the store holds after each fault. */
 import type { State } from 'holdfast';
+import { JobLedger } from './job-ledger.ts';
 import type { LoadEvent, StoredEntries, StoredItem } from './load.ts';
 import { ACCOUNTS, isCounted, transferOf } from './work.ts';
 
 /** What must never happen, by kind. */
 export interface Violations {
-  /** Acknowledged and not there; or ended and not ended any more; or completed without its effect. */
+  /** A message or job that was acknowledged and is not there; or ended and is not ended any more; or completed without its effect. */
   readonly missing: number;
-  /** A message stored twice, or an effect that is there twice or without its ack. */
+  /** A message or job stored twice, or an effect that is there twice or without its ack. */
   readonly doubled: number;
-  /** Messages or results whose content is another. */
+  /** Messages, jobs or results whose content is another. */
   readonly altered: number;
-  /** Messages that came to a handler after their end was durable. */
+  /** Messages and jobs that came to a handler after their end was durable, or were there after they were removed. */
   readonly revived: number;
   /** Entries of KV that are not what the effects, and the messages that are there, make of them. */
   readonly miscounted: number;
@@ -33,6 +34,7 @@ export class Ledger {
     miscounted: new Set<string>(),
   };
   readonly #counted = new Set<number>();
+  readonly #jobs = new JobLedger((kind, subject) => this.#faults[kind].add(subject));
   #listing: StoredItem[] = [];
   #entries: StoredEntries | undefined;
   #highest = 0;
@@ -65,12 +67,21 @@ export class Ledger {
         // What a process told before it was killed in the middle of telling is not the whole.
         this.#listing = [];
         this.#entries = undefined;
+        this.#jobs.forgetListing();
         break;
       case 'listed':
         this.#check(false);
+        this.#jobs.check(false);
         break;
       case 'finished':
         this.#check(true);
+        this.#jobs.check(true);
+        break;
+      case 'jobStored':
+      case 'jobAdded':
+      case 'jobStarted':
+      case 'jobEnded':
+        this.#jobs.take(event);
         break;
       case 'opened':
       case 'leads':
@@ -93,6 +104,14 @@ export class Ledger {
 
   get ended(): number {
     return this.#ended.size;
+  }
+
+  get jobsAdded(): number {
+    return this.#jobs.added;
+  }
+
+  get jobsEnded(): number {
+    return this.#jobs.ended;
   }
 
   /** The highest number that was acknowledged. */

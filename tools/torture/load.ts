@@ -7,6 +7,7 @@ import { writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HoldfastError, open, type Receipt, type State } from 'holdfast';
 import { allEnded, listAll } from '../backlog.ts';
+import { Jobs, type JobState } from './jobs.ts';
 import {
   ACCOUNTS,
   bodyOf,
@@ -56,6 +57,11 @@ export type LoadEvent =
   | { readonly kind: 'started'; readonly id: string; readonly at: number }
   /** The message has ended, and its end is durable. */
   | { readonly kind: 'ended'; readonly id: string; readonly at: number }
+  | { readonly kind: 'jobStored'; readonly id: string; readonly state: JobState; readonly intact: boolean }
+  | { readonly kind: 'jobAdded'; readonly id: string }
+  | { readonly kind: 'jobStarted'; readonly id: string; readonly at: number }
+  /** The job has ended for good, and its end is durable; `isGone` when that has removed it. */
+  | { readonly kind: 'jobEnded'; readonly id: string; readonly isGone: boolean; readonly at: number }
   | { readonly kind: 'finished' };
 
 export interface StoredItem {
@@ -119,6 +125,7 @@ const work = holdfast.channel<Work, number>('torture/work', {
   retain: { completed: false, dead: false },
 });
 const effects = holdfast.channel<Effect>('torture/effects');
+const jobs = new Jobs(holdfast, tell, now);
 await work.inspect();
 tell({ kind: 'opened', ms: now() - startedAt });
 switch (mode) {
@@ -126,6 +133,8 @@ switch (mode) {
     await listEverything();
     tell({ kind: 'listed' });
     await consume();
+    jobs.work();
+    jobs.addForEver();
     await produceForEver();
     break;
   case 'finish': {
@@ -134,7 +143,9 @@ switch (mode) {
     const consumer = await consume();
     await allEnded(work, LOOK_MS);
     await consumer.drain();
+    await jobs.finish();
     await listEverything();
+    await jobs.close();
     await holdfast.close();
     tell({ kind: 'finished' });
     break;
@@ -143,10 +154,12 @@ switch (mode) {
     process.stdin.ref();
     break;
   case 'produce':
+    jobs.addForEver();
     await produceForEver();
     break;
   case 'work':
     await consume();
+    jobs.work();
     break;
 }
 
@@ -243,8 +256,9 @@ function takeNumbers(count: number): number[] {
   return Array.from({ length: count }, (_, i) => first + i);
 }
 
-/** Tells of every message. Nothing is consumed meanwhile, but what is delayed can get ready between two pages. */
+/** Tells of every message and job. Nothing is consumed meanwhile, but what is delayed can get ready between two pages. */
 async function listEverything(): Promise<void> {
+  await jobs.list();
   for (;;) {
     const found: StoredItem[] = [];
     const before = await work.inspect();

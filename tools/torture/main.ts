@@ -10,7 +10,8 @@ const HELP = `Usage: npm run torture -- kill --cycles N [--processes P] [--seed 
        npm run torture -- powercut --cycles N --fs ext4|xfs [--seed S] [--load MS] [--json]
 
 Processes that produce and consume are struck at random moments and started again on the same data. Handlers move money
-between entries of KV with their ack, and some messages are produced by transactions that count them.
+between entries of KV with their ack, and some messages are produced by transactions that count them. Beside them, BullMQ's
+classes add jobs to a queue and work on them.
 
   kill       SIGKILL for one of them or several, whichever leads most often; now and then SIGSTOP for so long
              that the others take it for dead, and SIGCONT
@@ -95,6 +96,8 @@ function showSummary(tally: Tally, seconds: number): void {
     ['known to have ended', tally.ended],
     ['transfers with an ack', tally.moved],
     ['produced by transact', tally.counted],
+    ['jobs added', tally.jobsAdded],
+    ['jobs known to have ended', tally.jobsEnded],
     ['missing', tally.missing],
     ['doubled', tally.doubled],
     ['altered', tally.altered],

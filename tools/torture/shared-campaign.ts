@@ -224,6 +224,10 @@ export class SharedCampaign {
       case 'started':
         if (event.at - member.resumedAt < CATCHING_UP_MS) return;
         break;
+      case 'jobStarted':
+        // That somebody has begun with it counts, but not when.
+        if (event.at - member.resumedAt < CATCHING_UP_MS) return this.#ledger.take({ ...event, at: -Infinity });
+        break;
       default:
         break;
     }

@@ -10,6 +10,9 @@ interface Books extends Violations {
   /** Transfers of money that committed with an ack, and messages that transactions produced and counted. */
   readonly moved: number;
   readonly counted: number;
+  /** The same two for the jobs of a queue of BullMQ's. */
+  readonly jobsAdded: number;
+  readonly jobsEnded: number;
 }
 
 export interface Tally extends Books {
@@ -33,8 +36,10 @@ export interface SharedTally {
 
 export function sumOf(ledgers: readonly Ledger[]): Books {
   const none = { missing: 0, doubled: 0, altered: 0, revived: 0, miscounted: 0 };
-  const sum = { acknowledged: 0, ended: 0, moved: 0, counted: 0, ...none };
-  for (const { acknowledged, ended, moved, counted, violations } of ledgers) {
+  const sum = { acknowledged: 0, ended: 0, moved: 0, counted: 0, jobsAdded: 0, jobsEnded: 0, ...none };
+  for (const { acknowledged, ended, moved, counted, jobsAdded, jobsEnded, violations } of ledgers) {
+    sum.jobsAdded += jobsAdded;
+    sum.jobsEnded += jobsEnded;
     sum.moved += moved;
     sum.counted += counted;
     sum.acknowledged += acknowledged;

@@ -144,6 +144,8 @@ export interface BullQueue {
   readonly events: BullEvents;
   nextJob: number;
   nextSeq: number;
+  /** The options of the job that was made last. */
+  lastOpts: string;
   /** Where the next job stands that goes to the end, and where one that goes to the front. */
   back: number;
   front: number;
@@ -213,7 +215,10 @@ export function createBull(): Bull {
 
 /** Makes a job, which is in no state yet, and counts it among those of its queue. */
 export function createBullJob(queue: BullQueue, seq: number, body: BullJobBody): BullJob {
-  const { id, name, opts, timestamp, schedulerId, deduplicationId, data } = body;
+  const { id, name, timestamp, schedulerId, deduplicationId, data } = body;
+  // Most jobs of a queue have the same options, and need not have them in memory once for each.
+  if (body.opts !== queue.lastOpts) queue.lastOpts = body.opts;
+  const opts = queue.lastOpts;
   const job: BullJob = {
     id,
     name,
@@ -283,6 +288,7 @@ export function createBullQueue(number: number, qualified: string): BullQueue {
     events: { listFrom: 1, first: 1, list: [], writtenTo: 1, records: [] },
     nextJob: 1,
     nextSeq: 1,
+    lastOpts: '',
     back: 1,
     front: 0,
     limitCount: 0,

@@ -28,8 +28,9 @@ const MEASURE_MS = 3_000;
 
 /** The first calls are of cold code. */
 const WARM_UP_MS = 2_000;
+const WARM_UP_JOBS = 30_000;
 
-const BACKLOG = 30_000;
+const BACKLOG = 60_000;
 const BULK = 1_000;
 
 const FILLING = 'x'.repeat(64);
@@ -65,7 +66,7 @@ const WORKLOADS: Readonly<Record<string, (maker: Maker) => Promise<Measurement>>
   },
 
   async process(maker) {
-    await addThenProcess(maker, 'warm-up', BACKLOG / 3);
+    await addThenProcess(maker, 'warm-up', WARM_UP_JOBS);
     return addThenProcess(maker, 'process', BACKLOG);
   },
 
