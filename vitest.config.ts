@@ -2,12 +2,22 @@ import { defineConfig } from 'vitest/config';
 
 /**
  * Tests that go by no clock but their own, or set nobody a time: several of these files run at once, and files share a process,
- * for a new one costs more than most of them. All others follow, one after the other and each in a process of its own: what
- * they time, kill or stop would come late beside others.
+ * for a new one costs more than most of them.
  */
 const BESIDE_OTHERS = [
   'test/{api,broker,cli,codec,docs,kv,machine,model,sim,structure,testing,types,wire}/**/*.test.ts',
   'test/network/conformance-*.test.ts',
+];
+
+/**
+ * Tests of whole programs that set nobody a time either, and mostly wait for them: two of these files run at once, each in a
+ * process of its own. All others follow, one after the other: what they time, kill or stop would come late beside others.
+ */
+const TWO_AT_A_TIME = [
+  'test/{bench,demo,examples,package,store,torture}/**/*.test.ts',
+  'test/deepkit/{door,page}.test.ts',
+  'test/faults/{io-errors,corruption}.test.ts',
+  'test/bullmq/{asks,bull-board,import,otel,register,stats}.test.ts',
 ];
 
 export default defineConfig({
@@ -31,11 +41,20 @@ export default defineConfig({
       {
         extends: true,
         test: {
+          name: 'two at a time',
+          include: TWO_AT_A_TIME,
+          maxWorkers: 2,
+          sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        extends: true,
+        test: {
           name: 'alone',
           include: ['test/**/*.test.ts'],
-          exclude: BESIDE_OTHERS,
+          exclude: [...BESIDE_OTHERS, ...TWO_AT_A_TIME],
           maxWorkers: 1,
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 3 },
         },
       },
     ],

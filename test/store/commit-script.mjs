@@ -57,6 +57,8 @@ function writesOf(i) {
   writes.push({ kind: 'delete', key: bytes(`record ${(i * 7) % 11}`) });
   if (i % 6 === 5) writes.push(put(`large ${i % 4}`, 40_000 + i, i));
   if (i % 10 === 9) writes.push({ kind: 'clear', from: bytes('record 3'), to: bytes('record 5') });
+  // So many keys are folded in shares.
+  for (let j = 0; j < 150; j++) writes.push(put(`small ${(i * 150 + j) % 3_000}`, 20, i));
   if (i === 3 || i === 40) for (let j = 0; j < 300; j++) writes.push(put(`bulk ${(j * 7) % 500}`, 2_000, i));
   return writes;
 }

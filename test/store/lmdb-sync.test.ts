@@ -55,7 +55,7 @@ test('commit() resolves when its record, or its pages and then its meta page, ar
   }
   expect(seen.appended + seen.inPlace).toBe(50);
   expect(seen.inPlace).toBe(2);
-  expect(seen.folds).toBeGreaterThan(5);
+  expect(seen.folds).toBeGreaterThan(10);
 });
 
 /** The byte in the log that says whether its leader is in a write transaction; it need not be durable. */
