@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { KIND, Layout } from '#holdfast/machine/layout.js';
 import { PART } from '#holdfast/machine/bull/records.js';
+import type { Write } from '#holdfast/model/records.js';
 import { BullRun } from '../helpers/bull-run.ts';
 
 const layout = new Layout('test');
@@ -90,6 +91,28 @@ test.each([false, true])('one job that stays does not keep what is gone (restart
   expect(bull.ask('state', { id: stays })).toBe('delayed');
 });
 
+test('one commit writes little anew, however much there is of it', () => {
+  const bull = new BullRun();
+  const data = JSON.stringify('x'.repeat(2_000));
+  // The oldest packs count as a whole, and stand before those of which one job in fifty stays.
+  bull.tryAdd(...Array.from({ length: 100 }, () => ({ data, delay: 1e9 })));
+  for (let round = 0; round < 20; round++) {
+    bull.tryAdd(...Array.from({ length: 50 }, (_, i) => ({ data, ...(i === 0 && { delay: 1e9 }) })));
+  }
+  let most = 0;
+  for (let { job } = bull.claim(); job !== null; { job } = bull.claim()) {
+    bull.run.flush();
+    const before = bull.run.writes.length;
+    bull.finish(job.id, { keep: { count: 0 } });
+    bull.run.flush();
+    most = Math.max(most, packBytesIn(bull.run.writes.slice(before)));
+  }
+  expect(bull.counts()).toEqual({ delayed: 120 });
+  // It is written anew at all, and never more than 64 KiB, a job, and what has changed besides.
+  expect(most).toBeGreaterThan(20 * data.length);
+  expect(most).toBeLessThan(80 * 1024);
+});
+
 test('a restart in the midst of writing anew loses nothing and brings nothing back', () => {
   const bull = new BullRun();
   const data = JSON.stringify('x'.repeat(20_000));
@@ -120,6 +143,15 @@ test('a restart in the midst of writing anew loses nothing and brings nothing ba
   }
   expect(packsOf(bull).bytes).toBeLessThan(4 * kept.length * (data.length + 200) + 64 * 1024);
 });
+
+function packBytesIn(writes: readonly Write[]): number {
+  let bytes = 0;
+  for (const write of writes) {
+    if (write.kind !== 'put' || layout.kindOf(write.key) !== KIND.bull) continue;
+    if (layout.numberAt(write.key, 1) === PART.pack) bytes += write.value.length;
+  }
+  return bytes;
+}
 
 function held(bull: BullRun, id: string): { id: string; token: string; now: number } {
   return { id, token: 'token', now: bull.run.now };

@@ -145,7 +145,7 @@ class Packing {
   #close(): void {
     const pack = this.#open;
     this.#open = undefined;
-    if (pack === undefined || !isNeeded(pack)) return;
+    if (pack === undefined) return;
     const value = scratch.finish();
     pack.bytes = value.length;
     this.#queue.packs.add(pack);
@@ -178,7 +178,7 @@ class Packing {
   #dropUnneeded(first: BullPack): void {
     const doubtful = [first];
     for (let pack = doubtful.pop(); pack !== undefined; pack = doubtful.pop()) {
-      // One that is being filled is looked at when it is closed.
+      // One that is being filled is not among them yet.
       if (isNeeded(pack) || !this.#queue.packs.delete(pack)) continue;
       this.#queue.packBytes -= pack.bytes;
       this.#writes.push({ kind: 'delete', key: this.#keyOf(pack) });
